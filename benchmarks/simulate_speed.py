@@ -1,0 +1,63 @@
+"""Measure how fast data sets are simulated, files included: ``python benchmarks/simulate_speed.py [IMAGES] [SIZE]``.
+
+Writes one JSON object: images per second with one worker and with all cores, the time of reading the same images
+back (what any training does with them) as a yardstick, and the peak memory of this process and of its largest worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from gbad.data.images import read_image
+from gbad.data.simulate import simulate_dataset
+
+
+def images_per_second(images: int, size: int, workers: int, seed: int) -> tuple[float, float]:
+    """Rates of writing and of reading back `images` images."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        simulate_dataset(
+            folder,
+            train_positives=images // 2,
+            test_positives=0,
+            negatives_per_positive=1,
+            size=size,
+            seed=seed,
+            workers=workers,
+        )
+        written = time.perf_counter()
+        files = sorted(Path(folder, "JPEGImage").iterdir())
+        for file in files:
+            read_image(file)
+        return len(files) / (written - start), len(files) / (time.perf_counter() - written)
+
+
+def main() -> None:
+    """Run the measurements."""
+    images, size = (int(value) for value in (sys.argv[1:] + ["600", "256"][len(sys.argv) - 1 :])[:2])
+    cores = os.cpu_count() or 1
+    images_per_second(64, size, cores, seed=1)  # starts the worker processes
+    one, read = images_per_second(images, size, 1, seed=0)
+    every, _ = images_per_second(images, size, cores, seed=0)
+    peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    result = {
+        "images": images,
+        "size": size,
+        "cores": cores,
+        "images_per_second_one_worker": round(one, 1),
+        "images_per_second_all_cores": round(every, 1),
+        "decoded_images_per_second": round(read, 1),
+        "simulation_over_decoding": round(read / one, 2),
+        "peak_mib": [round(value) for value in peak],
+    }
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""The command line: each command parses its arguments, calls the package and says what it did."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.markup import escape
+from rich.table import Table
+
+from gbad.errors import GbadError, RunError
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    help="Find rare threats in X-ray images of baggage with GAN-based anomaly detection (GBAD).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_console = Console()
+_errors = Console(stderr=True)
+
+Data = Annotated[Path, typer.Argument(help="Folder in SIXray's layout: ImageSet/<subset>/{train,test}.csv and images.")]
+Subset = Annotated[str, typer.Option(help="Subset: 10, 100 or 1000 negatives per positive in SIXray.")]
+Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")]
+MaxBad = Annotated[
+    float, typer.Option(min=0.0, max=1.0, help="Stop if more than this share of the images cannot be used.")
+]
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    subset: Subset = "10",
+    train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
+    test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
+    negatives_per_positive: Annotated[
+        int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=64, help="Longer side of the images in pixels.")] = 256,
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Also write the low- and high-energy channels as 16-bit PNG.")
+    ] = False,
+) -> None:
+    """Simulate dual-energy X-ray images of bags, with and without threats, in SIXray's layout."""
+    from gbad.data.simulate import simulate_dataset
+
+    simulate_dataset(
+        out, subset=int(subset), train_positives=train_positives, test_positives=test_positives,
+        negatives_per_positive=negatives_per_positive, size=size, seed=seed, workers=workers, raw=raw,
+        show_progress=True,
+    )  # fmt: skip
+    _console.print(
+        f"Simulated data set in [bold]{out}[/]. Next: gbad train {out} --subset {subset} --out runs/simulated"
+    )
+
+
+@app.command()
+def check(
+    data: Data,
+    subset: Subset = "10",
+    mislabelled: Annotated[
+        Path | None, typer.Option(help="Text file of ids known to be mislabelled, one a line.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="CSV of all that is wrong.")] = Path("check.csv"),
+) -> None:
+    """Say whether a download is complete and sound; exit status 1 if it is not."""
+    from gbad.data.check import check_dataset, render
+    from gbad.files import atomic_path
+
+    report = check_dataset(data, subset, mislabelled, show_progress=True)
+    render(report, _console)
+    with atomic_path(out) as temporary:
+        report.problems.to_csv(temporary, index=False)
+    _console.print(f"{len(report.problems):,} findings are listed in [bold]{out}[/].")
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Run folder. A run that is there already continues.")] = Path("runs/gbad"),
+    subset: Subset = "10",
+    backbone: Annotated[
+        str, typer.Option(help="resnet18/34/50/101, densenet121, inception_v3 or efficientnet_lite0.")
+    ] = "resnet34",
+    size: Annotated[int, typer.Option(min=32, help="Side in pixels to which images are warped.")] = 224,
+    epochs: Annotated[int, typer.Option(min=1, help="Of phase 1.")] = 15,
+    batch_size: Annotated[int, typer.Option(min=2, help="Of phase 1.")] = 32,
+    learning_rate: Annotated[float | None, typer.Option(help="Of phase 1. Default: what suits the backbone.")] = None,
+    optimiser: Annotated[str | None, typer.Option(help="sgd or adamw. Default: what suits the backbone.")] = None,
+    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights if they can be had.")] = True,
+    weights: Annotated[Path | None, typer.Option(help="Local file of backbone weights.")] = None,
+    pooling: Annotated[str, typer.Option(help="average (the letter) or max.")] = "average",
+    fpn_width: Annotated[int, typer.Option(min=1, help="Channels of each FPN level.")] = 256,
+    negatives: Annotated[str, typer.Option(help="fixed (the letter), fresh draw each epoch, or all.")] = "fixed",
+    precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
+    max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,
+    gate_fit: Annotated[str, typer.Option(help="held-out, or paper (training rows, as in the letter).")] = "held-out",
+    suppression: Annotated[str, typer.Option(help="hard (the letter) or soft.")] = "hard",
+    epsilon: Annotated[float, typer.Option(min=0.0, max=1.0, help="Factor of the hard gate.")] = 1e-3,
+    alpha: Annotated[
+        float | None, typer.Option(min=0.0, help="Exponent of the soft gate. Default: chosen on the validation part.")
+    ] = None,
+    validation_fraction: Annotated[float, typer.Option(help="Share of the training list kept for phase 3.")] = 0.2,
+    seed: Seed = 0,
+    max_bad: MaxBad = 0.01,
+    strict: Strict = False,
+    stop_after: Annotated[int, typer.Option(min=1, max=3, help="Last phase to run.")] = 3,
+) -> None:
+    """Train the three phases; a killed run continues with the same command."""
+    from gbad.pipeline import GBADPipeline
+    from gbad.runs import finish, start_run
+
+    pipeline = GBADPipeline(
+        backbone=backbone, size=size, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
+        optimiser=optimiser,
+        pretrained=pretrained, weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width,
+        negatives=negatives, precision=precision, max_negatives=max_negatives, gate_fit=gate_fit,
+        suppression=suppression,
+        epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction, random_state=seed,
+    )  # fmt: skip
+    run = start_run(out, data, subset, pipeline, max_bad=max_bad, strict=strict)
+    finish(run, last=stop_after, show_progress=True)
+    if stop_after == 3:
+        pipeline_file = out / "pipeline.joblib"
+        _console.print(
+            f"Pipeline in [bold]{pipeline_file}[/]. "
+            f"Next: gbad evaluate {pipeline_file} {data} --subset {subset} --out {out}/evaluation"
+        )
+
+
+@app.command()
+def evaluate(
+    pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Folder for metrics.json, scores.csv, report.html and plots.")] = Path(
+        "evaluation"
+    ),
+    subset: Subset = "10",
+    max_bad: MaxBad = 0.01,
+    strict: Strict = False,
+) -> None:
+    """Evaluate a pipeline on a test list: per-class average precision, any-threat figures, report."""
+    from gbad.persistence import load
+    from gbad.scoring import evaluate_list
+
+    metrics = evaluate_list(
+        load(pipeline),
+        data,
+        subset,
+        out,
+        history=_history(pipeline.parent),
+        max_bad=max_bad,
+        strict=strict,
+        show_progress=True,
+    )
+    _console.print(ap_table(metrics))
+    _console.print(f"Report in [bold]{out / 'report.html'}[/].")
+
+
+@app.command()
+def predict(
+    pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
+    out: Annotated[Path, typer.Option(help="CSV with one row per image, in the order of the input.")] = Path(
+        "scores.csv"
+    ),
+    max_bad: MaxBad = 1.0,
+    strict: Strict = False,
+) -> None:
+    """Score images and folders; images that cannot be used get a row that says why."""
+    from gbad.persistence import load
+    from gbad.scoring import predict_paths
+
+    counts = predict_paths(load(pipeline), paths, out, max_bad=max_bad, strict=strict, show_progress=True)
+    _console.print(
+        f"{counts['images']:,} images, {counts['anomalous']:,} anomalous, {counts['bad']:,} that cannot be used. "
+        f"Scores in [bold]{out}[/]."
+    )
+    if counts["bad"] == counts["images"]:
+        raise GbadError(f"none of the {counts['images']:,} images can be used; the column status of {out} says why")
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"), seed: Seed = 0) -> None:
+    """Simulate a small set, train all phases, evaluate: the whole of gbad in a few minutes on two cores."""
+    from gbad.demo import run_demo
+
+    metrics = run_demo(out, seed, _console.print)
+    _console.print(ap_table(metrics))
+    _console.print(
+        f"Report in [bold]{out / 'report.html'}[/]. "
+        f"Next: gbad predict {out}/pipeline.joblib {out}/data/JPEGImage --out scores.csv"
+    )
+
+
+def ap_table(metrics: dict[str, Any]) -> Table:
+    """Per-class average precision of an evaluation, in percent, for the terminal."""
+    table = Table(title=f"Average precision (%), subset {metrics['subset']}, {metrics['n_images']:,} test images")
+    for column in ("class", "positives", "prevalence", "CNN ungated", "GBAD gated"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+
+    def percent(value: float | None) -> str:
+        return "missing" if value is None or value != value else f"{100 * value:.1f}"
+
+    for name in metrics["classes"]:
+        scores = [percent(metrics[method]["per_class_ap"][name]) for method in ("ungated", "gbad")]
+        table.add_row(name, f"{metrics['n_positive'][name]:,}", percent(metrics["prevalence"][name]), *scores)
+    table.add_section()
+    present = [metrics["prevalence"][name] for name in metrics["classes"] if metrics["n_positive"][name]]
+    mean = percent(sum(present) / len(present) if present else None)
+    table.add_row("mAP", "", mean, percent(metrics["ungated"]["map"]), percent(metrics["gbad"]["map"]), style="bold")
+    return table
+
+
+def _history(folder: Path) -> Any:
+    import pandas as pd
+
+    path = folder / "phase1" / "history.csv"
+    return pd.read_csv(path) if path.exists() else None
+
+
+def phase_script(phase: int) -> None:
+    """Run one phase of a run folder: what the scripts of phases 2 and 3 do."""
+
+    def command(run: Annotated[Path, typer.Argument(help="Run folder in which the phase before is done.")]) -> None:
+        from gbad.runs import finish, open_run
+
+        if not (run / f"phase{phase - 1}" / "done.json").exists():
+            raise RunError(f"{run}: phase {phase - 1} is not done yet; run its script first")
+        finish(open_run(run), last=phase, show_progress=True)
+
+    _run(typer.Typer(add_completion=False, pretty_exceptions_enable=False), command)
+
+
+def main() -> None:
+    """Run the command line."""
+    _run(app)
+
+
+def _run(application: typer.Typer, command: Callable[..., None] | None = None) -> None:
+    if command is not None:
+        application.command()(command)
+    logging.basicConfig(
+        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=_errors, show_path=False)]
+    )
+    logging.getLogger("gbad").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+    try:
+        application()
+    except GbadError as error:
+        _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Decoded images on disk: a second epoch never decodes again, and memory stays bounded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gbad.data.bad_images import BadImages
+from gbad.data.source import ImageSource, stream
+from gbad.errors import GbadError, RunError
+from gbad.files import read_json, write_json
+from gbad.progress import progress_bar
+
+_EMPTY, _READY, _BAD = 0, 1, 2
+
+
+class DecodedCache:
+    """Images of a source at training size, in one sparse file of uint8 pixels that is filled as rows are asked for.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Where images come from.
+    folder : path-like
+        Where the cache lives. A folder that caches other images is refused; one that a killed run left is continued.
+    bad : BadImages
+        Told of each image that cannot be decoded.
+
+    Raises
+    ------
+    RunError
+        If `folder` caches other images or another size.
+    """
+
+    def __init__(self, source: ImageSource, folder: str | Path, bad: BadImages) -> None:
+        self.source = source
+        self.bad = bad
+        self._folder = Path(folder)
+        self._shape = (source.size, source.size, 3)
+        self._bytes = int(np.prod(self._shape))
+        self._open()
+
+    def _open(self) -> None:
+        digest = hashlib.blake2b("\n".join(self.source.names).encode("utf-8", "surrogateescape"), digest_size=16)
+        content = {"images": len(self.source), "size": self.source.size, "names": digest.hexdigest()}
+        head = self._folder / "cache.json"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not head.exists():
+                # Sparse: the files take disk space only where rows have been written.
+                for name, length in (("images.u8", self._bytes), ("status.u8", 1)):
+                    with (self._folder / name).open("wb") as file:
+                        file.truncate(len(self.source) * length)
+                write_json(head, content)
+            elif read_json(head) != content:
+                raise RunError(
+                    f"{self._folder} caches other images or another size. Choose another run folder, or delete it."
+                )
+            self._images_file = (self._folder / "images.u8").open("r+b", buffering=0)
+            self._status_file = (self._folder / "status.u8").open("r+b", buffering=0)
+        except OSError as error:
+            raise GbadError(f"{self._folder}: the image cache cannot be made ({error.strerror or error}).") from error
+        status = np.fromfile(self._folder / "status.u8", np.uint8)
+        # Images that were bad last time are tried again: the user may have repaired them.
+        self._status = np.where(status == _READY, _READY, _EMPTY).astype(np.uint8)
+        self._images = np.memmap(self._folder / "images.u8", np.uint8, "r", shape=(len(self.source), *self._shape))
+
+    def fill(
+        self, rows: Sequence[int] | np.ndarray, *, description: str = "decoding", show_progress: bool = False
+    ) -> np.ndarray:
+        """Decode those of `rows` that are not in the cache yet; give those that can be used, in order.
+
+        Raises
+        ------
+        TooManyBadImagesError, ImageError
+            As `BadImages` decides.
+        GbadError
+            If the disk is full; what was decoded before stays valid.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        missing = np.unique(rows[self._status[rows] == _EMPTY])
+        if len(missing):
+            with progress_bar(description, len(missing), show=show_progress) as advance:
+                for done, images, errors in stream(self.source, missing):
+                    for error in errors.values():
+                        self.bad.add(error)
+                    self._write(done, images)
+                    advance(len(done) + len(errors))
+            self._status[missing[self._status[missing] == _EMPTY]] = _BAD
+        return rows[self._status[rows] == _READY]
+
+    def _write(self, rows: np.ndarray, images: np.ndarray) -> None:
+        # Writing through a memory map would end the process with a bus error on a full disk; write() reports it.
+        # The pixels go before the status, so a killed process never leaves a row that claims to be ready.
+        try:
+            for row, image in zip(rows, images, strict=True):
+                self._images_file.seek(int(row) * self._bytes)
+                if self._images_file.write(image.tobytes()) != self._bytes:
+                    raise OSError("the disk took only part of an image")
+            for row in rows:
+                self._status_file.seek(int(row))
+                self._status_file.write(bytes([_READY]))
+        except OSError as error:
+            raise GbadError(
+                f"{self._folder}: decoded images cannot be written ({error.strerror or error}). Free some space and run "
+                "the same command again; it continues where it stopped."
+            ) from error
+        self._status[rows] = _READY
+
+    def __getitem__(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Images of rows that `fill` has returned: uint8 (n, size, size, 3)."""
+        return self._images[np.asarray(rows, dtype=np.int64)]
+
+    def close(self) -> None:
+        """Close the files."""
+        self._images_file.close()
+        self._status_file.close()
+        del self._images

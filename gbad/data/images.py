@@ -1,0 +1,341 @@
+"""Find the images of a data set and read them, whatever their folder, suffix, depth and colour."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from gbad.errors import DataError, ImageError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
+"""Suffixes of files that count as images (compared in lower case)."""
+
+MAX_PIXELS = 100_000_000
+"""Default limit on width × height; scanners stay below 10 million."""
+
+TRUNCATED = "truncated"
+"""First word of the reason of an `ImageError` when the file ends too early."""
+
+NO_IMAGE_FOLDERS = frozenset({"annotation", "annotations", "imageset", "imagesets", "mask", "masks", "__macosx"})
+"""Folders (names in lower case) that hold no images of the data set."""
+
+_FILE_TYPES: dict[bytes, type[ImageFile]] = {
+    b"\xff\xd8\xff": JpegImageFile,
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"BM": BmpImageFile,
+    b"II*\0": TiffImageFile,
+    b"MM\0*": TiffImageFile,
+    b"II+\0": TiffImageFile,
+    b"MM\0+": TiffImageFile,
+    b"GIF8": GifImageFile,
+    b"RIFF": WebPImageFile,
+}
+_EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
+_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
+_BYTES_PER_PIXEL = 8  # RGBA at 16 bit, uncompressed: no larger file can be within the pixel limit
+_DRAFT_SCALE = 1.5  # at 192 px and SIXray's sizes: twice the rate of a full decode at 43 dB to it; 1.0 gives 38 dB
+_WARNING_FILTERS = threading.Lock()
+
+
+def find_images(root: str | Path) -> dict[str, Path]:
+    """Find all images below a folder.
+
+    Flat folders, numbered folders and images split over several folders are all found. Hidden files and folders and
+    the folders Annotation, ImageSet and Mask are skipped, and so is ``threats`` (cut-outs) beside an ``ImageSet``.
+
+    Parameters
+    ----------
+    root : path-like
+        The data set's folder.
+
+    Returns
+    -------
+    dict of str to Path
+        Path of each image by its name without suffix. Of several files with one name, the first counts: files before
+        subfolders, both in the order of their names (see `find_name_collisions`).
+
+    Raises
+    ------
+    DataError
+        If `root` is not a folder or a folder below it cannot be listed.
+    """
+    return {name: Path(path) for name, path in _index(root).items()}
+
+
+def find_name_collisions(root: str | Path) -> dict[str, list[Path]]:
+    """List the names that several image files share; the first path of each is the one that `find_images` gives.
+
+    Parameters
+    ----------
+    root : path-like
+        The data set's folder.
+
+    Returns
+    -------
+    dict of str to list of Path
+        Two or more paths for each name.
+
+    Raises
+    ------
+    DataError
+        As in `find_images`.
+    """
+    first: dict[str, str] = {}
+    collisions: dict[str, list[Path]] = {}
+    for name, path in walk_images(root):
+        kept = first.setdefault(name, path)
+        if kept is not path:
+            collisions.setdefault(name, [Path(kept)]).append(Path(path))
+    return collisions
+
+
+def locate(data: str | Path, names: Iterable[str]) -> list[Path]:
+    """Give the path of each named image.
+
+    Parameters
+    ----------
+    data : path-like
+        The data set's folder.
+    names : iterable of str
+        Image names without suffix.
+
+    Returns
+    -------
+    list of Path
+        In the order of `names`. A name without image gets ``data/JPEGImage/<name>.jpg``, which does not exist:
+        reading it raises an `ImageError` with status ``"missing"``.
+
+    Raises
+    ------
+    DataError
+        If `data` is not a folder or a folder below it cannot be listed.
+    """
+    index = _index(data)
+    absent = os.path.join(data, "JPEGImage")
+    return [Path(index.get(name) or os.path.join(absent, f"{name}.jpg")) for name in names]
+
+
+def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read an image as 8-bit RGB.
+
+    Grey becomes three equal channels, transparency is laid over white (the background of an X-ray image), and 16-bit
+    values 0…65535 are scaled to 0…255. The same file always gives the same array. Threads may call it together:
+    decoding and resizing run outside Python's global lock.
+
+    Parameters
+    ----------
+    path : path-like
+        A JPEG, PNG, BMP, TIFF, GIF or WebP file; the content decides, not the suffix.
+    size : int or None
+        Side in pixels of the result, to which the image is warped without regard to its aspect ratio (antialiased
+        bilinear; large JPEGs are decoded at a reduced scale first). None keeps the size of the file.
+    max_pixels : int
+        Images with more pixels are refused from their header, before anything is decoded.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        Values 0…255; (size, size, 3) if `size` is given.
+
+    Raises
+    ------
+    ImageError
+        Status ``"missing"`` (no such file), ``"unreadable"`` (empty, truncated, damaged or not an image),
+        ``"too_large"`` (more than `max_pixels`) or ``"unsupported"`` (CMYK, floating point, several frames).
+    """
+    path = Path(path)
+    return decode_image(path, read_file(path, max_pixels), size, max_pixels)
+
+
+def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Decode the content of an image file; all but the reading of `read_image`.
+
+    Parameters
+    ----------
+    path : Path
+        Where `data` is from, for error messages.
+    data : bytes
+        The whole file.
+    size, max_pixels
+        As in `read_image`.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        As in `read_image`.
+
+    Raises
+    ------
+    ImageError
+        Status ``"unreadable"``, ``"too_large"`` or ``"unsupported"``.
+    """
+    if not data:
+        raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
+    try:
+        image = _to_rgb(path, _open(path, data, size, max_pixels))
+        if size is not None and image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise ImageError(path, "too_large", f"too large to decode ({error}). Scale the image down.") from error
+    except (
+        Exception
+    ) as error:  # Pillow lets damaged files raise almost anything: struct, zlib, index, value, type errors
+        if "truncated" in str(error).lower():
+            raise ImageError(path, "unreadable", f"{TRUNCATED}: the file ends too early. Copy it again.") from error
+        reason = f"damaged, or without any pixel ({error}). Copy the file again."
+        raise ImageError(path, "unreadable", reason) from error
+
+
+def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Read a file whole, unless it is larger than any image within the pixel limit.
+
+    Reading all of it before the header is parsed means that no thread waits for the disk while others could decode.
+
+    Parameters
+    ----------
+    path : Path
+        An image file.
+    max_pixels : int
+        As in `read_image`.
+
+    Returns
+    -------
+    bytes
+        The content; may be empty.
+
+    Raises
+    ------
+    ImageError
+        Status ``"missing"``, ``"unreadable"`` (a folder or device, no permission) or ``"too_large"``.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+            raise ImageError(path, "unreadable", "not a regular file. Give the path of an image file.")
+        if status.st_size > _BYTES_PER_PIXEL * max_pixels + 2**20:
+            reason = f"{status.st_size:,} bytes, more than an image of {max_pixels:,} pixels can need. Scale it down."
+            raise ImageError(path, "too_large", reason)
+        return path.read_bytes()
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(
+            path, "missing", "no such file. Check the path, or run `gbad check` on the data set."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            path, "unreadable", f"cannot be read ({error}). Check the path and its permissions."
+        ) from error
+
+
+def _index(root: str | Path) -> dict[str, str]:
+    index: dict[str, str] = {}
+    for name, path in walk_images(root):
+        index.setdefault(name, path)
+    return index
+
+
+def walk_images(root: str | Path) -> Iterator[tuple[str, str]]:
+    """Yield each image below `root` as (name without suffix, path), with the rules and the order of `find_images`."""
+    if not os.path.isdir(root):
+        raise DataError(f"{root}: no such folder. Give the folder that holds JPEGImage and ImageSet.")
+    skipped = NO_IMAGE_FOLDERS
+    if os.path.isdir(os.path.join(root, "ImageSet")):
+        skipped = skipped | {"threats"}
+    visited: set[tuple[int, int]] = set()  # links may form a circle
+    pending = [os.fspath(root)]
+    while pending:
+        folder = pending.pop()
+        files, folders = [], []
+        try:
+            status = os.stat(folder)
+            if (identity := (status.st_dev, status.st_ino)) in visited:
+                continue
+            visited.add(identity)
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    name, dot, suffix = entry.name.rpartition(".")
+                    if (
+                        name
+                        and dot
+                        and f".{suffix.lower()}" in IMAGE_SUFFIXES
+                        and entry.name[0] != "."
+                        and entry.is_file()
+                    ):
+                        files.append((entry.name, name, entry.path))
+                    elif entry.name[0] != "." and entry.name.lower() not in skipped and entry.is_dir():
+                        folders.append(entry.path)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot be listed ({error.strerror}). Check the folder's permissions."
+            ) from error
+        yield from ((name, path) for _, name, path in sorted(files))
+        pending.extend(sorted(folders, reverse=True))
+
+
+def _open(path: Path, data: bytes, size: int | None, max_pixels: int) -> Image.Image:
+    """Parse the header, refuse what gbad does not take, and prepare the decoder; only a TIFF is decoded already."""
+    file_type = next((file_type for magic, file_type in _FILE_TYPES.items() if data.startswith(magic)), None)
+    if file_type is None:
+        reason = "not an image that gbad reads (JPEG, PNG, BMP, TIFF, GIF, WebP). Convert it to PNG."
+        raise ImageError(path, "unreadable", reason)
+    with _without_warnings():
+        # The class itself, not Image.open: that compares sizes with a limit of the whole process.
+        image = file_type(BytesIO(data))
+        width, height = image.size
+        if width * height > max_pixels:
+            reason = f"{width} × {height} pixels, more than the limit of {max_pixels:,}. Scale the image down."
+            raise ImageError(path, "too_large", reason)
+        if image.mode not in _EIGHT_BIT_MODES | _SIXTEEN_BIT_MODES:
+            reason = f"colour mode {image.mode}, which X-ray images do not have. Convert it to RGB."
+            raise ImageError(path, "unsupported", reason)
+        if getattr(image, "is_animated", False):
+            raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
+        if size is not None and isinstance(image, JpegImageFile):
+            image.draft(None, (int(_DRAFT_SCALE * size), int(_DRAFT_SCALE * size)))
+        if isinstance(image, TiffImageFile):
+            image.load()  # its decoder parses tags, and warns, once more
+    return image
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Silence Pillow's remarks on odd headers; the lock keeps threads from restoring one another's filters."""
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
+    """Decode into mode L or RGB."""
+    if image.mode in _SIXTEEN_BIT_MODES:
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            reason = f"32-bit values {values.min()} to {values.max()}. Scale them to 0 to 65535 and save as 16 bit."
+            raise ImageError(path, "unsupported", reason)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        colour = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")

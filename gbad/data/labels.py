@@ -1,0 +1,262 @@
+"""Image-level labels: which classes of threat are present in which image."""
+
+from __future__ import annotations
+
+import csv
+import re
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gbad.data.images import IMAGE_SUFFIXES
+from gbad.errors import DataError
+
+SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
+"""The five classes of SIXray that are evaluated, in the order of its lists."""
+
+PARTS = ("train", "test")
+"""The two lists of each subset."""
+
+_VALUES = {"1": 1, "1.0": 1, "+1": 1, "-1": -1, "-1.0": -1, "0": 0, "0.0": 0, "-0.0": 0}
+_PLAIN_NAME = re.compile(r"[\w-]+")
+_BAD_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|\.\.|^\.$")
+
+
+@dataclass(frozen=True, eq=False)
+class LabelList:
+    """Images and the classes that each of them shows.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Image names without suffix; unique.
+    labels : ndarray of shape (n_images, n_classes), uint8
+        1 = a threat of the class is present, 0 = absent.
+    classes : tuple of str
+        Class names in the order of the columns.
+
+    Examples
+    --------
+    >>> labels = LabelList(("a", "b", "c"), np.array([[1, 1], [0, 0], [0, 1]], np.uint8), ("Gun", "Knife"))
+    >>> labels.positive
+    array([ True, False,  True])
+    >>> labels.select(labels.positive).names
+    ('a', 'c')
+    >>> labels.counts()
+    {'Gun': 1, 'Knife': 2}
+    """
+
+    names: tuple[str, ...]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        expected = (len(self.names), len(self.classes))
+        if self.labels.shape != expected or self.labels.dtype != np.uint8:
+            raise ValueError(f"labels must be uint8 of shape {expected}, got {self.labels.dtype} {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Whether an image shows a threat of any class; bool of shape (n_images,)."""
+        return np.asarray(self.labels.any(axis=1))
+
+    def select(self, rows: np.ndarray | slice) -> LabelList:
+        """Take some rows, in the given order; `rows` is a bool mask, an array of row numbers or a slice."""
+        names = np.array(self.names, dtype=object)[rows]
+        return LabelList(tuple(names.tolist()), self.labels[rows], self.classes)
+
+    def counts(self) -> dict[str, int]:
+        """Count the images of each class."""
+        return dict(zip(self.classes, self.labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
+
+
+def list_path(data: str | Path, subset: int | str, part: str) -> Path:
+    """Give the path of a list in SIXray's layout: ``data/ImageSet/<subset>/<part>.csv``."""
+    return Path(data) / "ImageSet" / str(subset) / f"{part}.csv"
+
+
+def find_subsets(data: str | Path) -> list[str]:
+    """Name the subsets that have a list, numbers first and in their order (``["10", "100", "1000"]``)."""
+    folder = Path(data) / "ImageSet"
+    found = [entry.name for entry in folder.iterdir() if any(entry.glob("*.csv"))] if folder.is_dir() else []
+    return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+
+
+def read_sixray(data: str | Path, subset: int | str, part: str) -> LabelList:
+    """Read one list of a data set in SIXray's layout.
+
+    Parameters
+    ----------
+    data : path-like
+        The data set's folder, which holds ``ImageSet``.
+    subset : int or str
+        Name of the subset: 10, 100 or 1000 in SIXray.
+    part : str
+        ``"train"`` or ``"test"``.
+
+    Returns
+    -------
+    LabelList
+        As in `read_list`.
+
+    Raises
+    ------
+    DataError
+        If there is no such list (the message says which there are), or as in `read_list`.
+    """
+    path = list_path(data, subset, part)
+    if path.is_file():
+        return read_list(path)
+    subsets = find_subsets(data)
+    if not subsets:
+        raise DataError(
+            f"{path}: no such file, nor any other list ImageSet/<subset>/<part>.csv. Give the folder that "
+            "holds ImageSet and JPEGImage."
+        )
+    raise DataError(f"{path}: no such file. Subsets with lists here: {', '.join(subsets)}.")
+
+
+def read_list(path: str | Path) -> LabelList:
+    """Read a label list in SIXray's form.
+
+    The header is ``name,<class>,<class>,…``. Each row holds an image's name and, for each class, 1 (present) or -1
+    (absent); 0 counts as absent, with one warning for the file. A known image suffix behind a name is dropped.
+
+    Parameters
+    ----------
+    path : path-like
+        A CSV file in UTF-8, with or without byte-order mark, any line ends.
+
+    Returns
+    -------
+    LabelList
+        The rows in the order of the file.
+
+    Raises
+    ------
+    DataError
+        If anything else is in the file: the message names file, line, column and value.
+    """
+    path = Path(path)
+    names: dict[str, int] = {}  # name -> line
+    patterns: dict[tuple[str, ...], int] = {}  # few label patterns make up a million rows: each is parsed once
+    values: list[list[int]] = []
+    rows: list[int] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            classes = _parse_header(path, next(reader, []))
+            for row in reader:
+                if len(row) < 2 and not "".join(row).strip():
+                    continue  # a blank line
+                pattern = tuple(row[1:])
+                if (number := patterns.get(pattern)) is None:
+                    values.append(_parse_values(path, reader.line_num, pattern, classes))
+                    number = patterns[pattern] = len(patterns)
+                rows.append(number)
+                name = row[0]
+                if not _PLAIN_NAME.fullmatch(name):
+                    name = _parse_name(path, reader.line_num, name)
+                if (first := names.setdefault(name, reader.line_num)) != reader.line_num:
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: the name {name!r} was on line {first} already. "
+                        "Delete one of the two rows."
+                    )
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the list as UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV ({error}). Check the quotes there.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Give the path of a label list.") from error
+    if not names:
+        raise DataError(f"{path}: a header but no rows. Copy the list again.")
+    table = np.array(values, dtype=np.int8).reshape(len(values), len(classes))
+    _warn_of_zeros(path, table, rows)
+    return LabelList(tuple(names), (table == 1).astype(np.uint8)[rows], classes)
+
+
+def strip_suffix(name: str) -> str:
+    """Drop a known image suffix.
+
+    Examples
+    --------
+    >>> strip_suffix("P00001.JPG"), strip_suffix("scan.1")
+    ('P00001', 'scan.1')
+    """
+    stem, dot, suffix = name.rpartition(".")
+    return stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether an image name can only mean a file inside the data set: no path separator, ``..`` or control character.
+
+    Examples
+    --------
+    >>> is_safe_name("P00001"), is_safe_name("../secret")
+    (True, False)
+    """
+    return bool(name) and not _BAD_NAME.search(name)
+
+
+def _parse_header(path: Path, header: list[str]) -> tuple[str, ...]:
+    columns = tuple(column.strip() for column in header)
+    if not columns:
+        raise DataError(f"{path}: the file is empty, or its first line is. Copy the list again.")
+    if columns[0] != "name":
+        raise DataError(
+            f"{path}, line 1: the header must begin with 'name', not {columns[0]!r}. Write it as "
+            "'name,<class>,<class>,…'."
+        )
+    classes = columns[1:]
+    if not classes or "" in classes:
+        raise DataError(
+            f"{path}, line 1: {'an empty' if classes else 'no'} class name in the header. Write it as "
+            "'name,<class>,<class>,…'."
+        )
+    if unprintable := [column for column in columns if not column.isprintable()]:
+        raise DataError(f"{path}, line 1: control characters in the class name {unprintable[0]!r}. Correct the header.")
+    if repeated := [column for column, count in Counter(columns).items() if count > 1]:
+        raise DataError(f"{path}, line 1: the column {repeated[0]!r} occurs twice. Give each class one column.")
+    return classes
+
+
+def _parse_values(path: Path, line: int, pattern: tuple[str, ...], classes: tuple[str, ...]) -> list[int]:
+    if len(pattern) != len(classes):
+        raise DataError(
+            f"{path}, line {line}: {len(pattern) + 1} columns where the header has {len(classes) + 1}. "
+            "Complete the row, or copy the list again."
+        )
+    values = [_VALUES.get(text.strip()) for text in pattern]
+    for name, value, text in zip(classes, values, pattern, strict=True):
+        if value is None:
+            raise DataError(
+                f"{path}, line {line}, column {name!r}: the value {text!r} is neither 1 (present) nor "
+                "-1 (absent). Correct it."
+            )
+    return [value for value in values if value is not None]
+
+
+def _parse_name(path: Path, line: int, text: str) -> str:
+    name = strip_suffix(text.strip())
+    if not name:
+        raise DataError(f"{path}, line {line}: an empty name. Write the image's name, or delete the row.")
+    if not is_safe_name(name):
+        raise DataError(
+            f"{path}, line {line}: the name {name!r} has a path separator, '..' or a control character. "
+            "Write file names without folder and suffix."
+        )
+    return name
+
+
+def _warn_of_zeros(path: Path, table: np.ndarray, rows: list[int]) -> None:
+    zeros = int((np.bincount(rows, minlength=len(table)) * (table == 0).sum(axis=1)).sum())
+    if zeros:
+        warnings.warn(f"{path}: {zeros:,} values are 0; they count as -1 (absent).", UserWarning, stacklevel=3)

@@ -1,0 +1,202 @@
+"""One simulated scan and the truth about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from gbad.data.labels import SIXRAY_CLASSES
+from gbad.data.simulate.decoys import decoy
+from gbad.data.simulate.frequencies import draw_labels
+from gbad.data.simulate.geometry import Layer, Pose
+from gbad.data.simulate.looks import LOOK_SHARES, LOOKS
+from gbad.data.simulate.packing import PlacedBag, anywhere, lay_bags, pack
+from gbad.data.simulate.physics import detect, pseudo_colour
+from gbad.data.simulate.render import bounds, render
+from gbad.data.simulate.texture import textures
+from gbad.data.simulate.threats import THREATS, threat
+from gbad.errors import DataError
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """One simulated image with its truth.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, 3), uint8
+        Pseudo-colour picture.
+    raw : ndarray of shape (2, height, width), uint16
+        Low and high channel; `gbad.data.simulate.physics.WHITE_LEVEL` is air.
+    classes : tuple of str
+        Labels of the image, each once.
+    boxes : list of (class, xmin, ymin, xmax, ymax)
+        One for each threat, in pixels; the pixel (0, 0) covers [0, 1) x [0, 1).
+    masks : list of ndarray of shape (height, width), bool
+        Silhouette of each threat within the image, in the order of `boxes`.
+    visible_fraction : list of float
+        Share of each threat's silhouette that is within the image and changes its lightness noticeably, in [0, 1].
+    """
+
+    image: np.ndarray
+    raw: np.ndarray
+    classes: tuple[str, ...]
+    boxes: list[tuple[str, float, float, float, float]]
+    masks: list[np.ndarray]
+    visible_fraction: list[float]
+
+
+def simulate_image(
+    seed: int,
+    index: int,
+    labels: Sequence[str] | None = None,
+    size: int = 256,
+    *,
+    remove_threats: bool = False,
+) -> Scan:
+    """Simulate one scan; the same arguments give the same scan, whatever was simulated before.
+
+    Parameters
+    ----------
+    seed, index : int
+        Not negative. Each pair is another scan.
+    labels : sequence of str, optional
+        Classes of the threats in the image (a class that is given twice is there twice at least). An empty sequence
+        gives a threat-free image. None draws classes with SIXray's frequencies.
+    size : int
+        Longer side in pixels, at least 32.
+    remove_threats : bool
+        Leave out the threats and keep everything else: bags, contents, colours, noise, and the labels. In a
+        threat-free image the look-alikes that lie in the threats' place are left out instead, so that in a set made
+        with this option labels have nothing to do with the images.
+
+    Returns
+    -------
+    Scan
+
+    Raises
+    ------
+    DataError
+        If a label is no class that can be simulated, or a number is out of range.
+
+    Examples
+    --------
+    >>> scan = simulate_image(seed=0, index=1, labels=["Knife"], size=64)
+    >>> max(scan.image.shape), scan.classes, scan.boxes[0][0]
+    (64, ('Knife',), 'Knife')
+    """
+    if size < 32:
+        raise DataError(f"size {size}: simulated images need at least 32 pixels on the longer side.")
+    if seed < 0 or index < 0:
+        raise DataError(f"seed {seed}, index {index}: both must be 0 or more.")
+    wanted = draw_labels(seed, index) if labels is None else tuple(labels)
+    for label in wanted:
+        if label not in THREATS:
+            raise DataError(f"class {label!r} cannot be simulated; choose from {', '.join(THREATS)}.")
+    # Streams of their own for scene, places, threats and noise: what lies around a threat must not depend on it.
+    scene, places, contents, noise = (np.random.default_rng([seed, index, stream]) for stream in range(4))
+
+    bags, width, height = lay_bags(scene, size)
+    depth = np.zeros((2, height, width), dtype=np.float32)
+    fields = textures(scene, width, height)
+    for placed in bags:
+        pack(scene, placed, depth, fields)
+
+    boxes, masks, visible = [], [], []
+    # A threat-free image holds look-alikes of classes drawn in the same way, in the same kind of place.
+    for label in _instances(places, wanted or draw_labels(seed + 1, index)):
+        item = threat(contents, label) if wanted else decoy(contents, label)
+        patch, x0, y0 = _place(places, item, bags, depth)
+        if remove_threats:
+            continue
+        mask, share = _truth(patch, x0, y0, depth)
+        inside, window = _clip(patch, x0, y0, depth)
+        depth[:, *window] += inside
+        if wanted:
+            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            boxes.append((label, float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)))
+            masks.append(mask)
+            visible.append(share)
+
+    look = LOOKS[int(noise.choice(len(LOOKS), p=LOOK_SHARES))]
+    photons = 10 ** noise.uniform(3.7, 4.7)
+    raw = detect(depth, noise, photons=photons, blur=noise.uniform(0.04, 0.16), scatter=noise.uniform(0.001, 0.004))
+    picture = Image.fromarray(pseudo_colour(raw, look, shift=noise.normal(0, 0.5)))
+    picture = picture.filter(ImageFilter.UnsharpMask(1.0, int(look.sharpening * noise.uniform(0.6, 1.3)), 1))
+    classes = tuple(name for name in SIXRAY_CLASSES if name in wanted)
+    return Scan(np.array(picture), raw, classes, boxes, masks, visible)
+
+
+def _instances(rng: Rng, labels: Sequence[str]) -> list[str]:
+    """One object for each label, sometimes two or three of a kind."""
+    return [label for label in labels for _ in range(1 + int(rng.choice(3, p=[0.84, 0.13, 0.03])))]
+
+
+def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """Put an item into one of the bags: of a few tries, the first where enough of it can be seen.
+
+    Returns
+    -------
+    patch : ndarray of shape (2, h, w), float32
+        Optical depth of the item alone.
+    x0, y0 : int
+        Pixel of the image that ``patch[:, 0, 0]`` is.
+    """
+    areas = np.array([placed.bag.width * placed.bag.height for placed in bags])
+    best, best_share = None, 0.0
+    for _ in range(4):
+        placed = bags[int(rng.choice(len(bags), p=areas / areas.sum()))]
+        tilt = min(abs(rng.normal(0, 0.45)), 1.35)
+        axis = 0.0 if rng.random() < 0.55 else rng.uniform(0, np.pi)  # long things often lie on edge
+        at = anywhere(rng, item, placed, rng.uniform(0, 2 * np.pi), tilt, axis)
+        patch = _patch(item, at)
+        share = _truth(*patch, depth)[1]
+        if share > best_share:
+            best, best_share = patch, share
+        if share > 0.45:
+            break
+    if best is None:  # out of the image, or behind something opaque
+        middle = np.array(depth.shape[:0:-1]) / 2
+        best = _patch(item, Pose(at.matrix, middle, at.depth, at.stretch))
+    return best
+
+
+def _patch(item: list[Layer], at: Pose) -> tuple[np.ndarray, int, int]:
+    x0, y0, x1, y1 = bounds(item, at)
+    patch = np.zeros((2, y1 - y0, x1 - x0), dtype=np.float32)
+    render(item, at, patch, origin=(x0, y0))
+    return patch, x0, y0
+
+
+def _clip(patch: np.ndarray, x0: int, y0: int, depth: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+    """Give the part of a patch that lies within the image, and where."""
+    _, height, width = depth.shape
+    left, top = max(0, -x0), max(0, -y0)
+    right, bottom = (
+        max(low, high)
+        for low, high in ((left, min(patch.shape[2], width - x0)), (top, min(patch.shape[1], height - y0)))
+    )
+    return patch[:, top:bottom, left:right], (slice(y0 + top, y0 + bottom), slice(x0 + left, x0 + right))
+
+
+_SILHOUETTE = 0.05  # optical depth at the high energy
+_NOTICEABLE = 0.05  # share of full lightness
+
+
+def _truth(patch: np.ndarray, x0: int, y0: int, depth: np.ndarray) -> tuple[np.ndarray, float]:
+    """Mask of an item within the image, and the share of its whole silhouette that can be seen."""
+    inside, window = _clip(patch, x0, y0, depth)
+    mask = np.zeros(depth.shape[1:], dtype=bool)
+    if inside.size == 0:
+        return mask, 0.0
+    limit = min(_SILHOUETTE, 0.5 * float(inside[1].max()))  # in a tiny image a thin blade is paler than the limit
+    silhouette = inside[1] > limit
+    mask[window] = silhouette
+    behind = depth[:, *window].mean(axis=0)
+    change = np.exp(-0.5 * behind) * (1 - np.exp(-0.5 * inside.mean(axis=0)))
+    return mask, float((silhouette & (change > _NOTICEABLE)).sum() / max(1, (patch[1] > limit).sum()))

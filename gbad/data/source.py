@@ -1,0 +1,118 @@
+"""Images as rows: read them from files or from an array, in order, ahead of the consumer, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gbad.data.images import MAX_PIXELS, read_image
+from gbad.errors import DataError, ImageError
+
+# Decoding releases the interpreter lock, so threads use all cores without copies between processes.
+_WORKERS = max(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A numbered set of images, all brought to one size.
+
+    Attributes
+    ----------
+    names : sequence of str
+        One name (or path) per image.
+    size : int
+        Width and height in pixels of what `load` gives.
+    load : callable
+        ``load(row) -> uint8 (size, size, 3)``; raises ImageError.
+    """
+
+    names: Sequence[str]
+    size: int
+    load: Callable[[int], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def source_from_paths(paths: Sequence[str | Path], size: int, *, max_pixels: int = MAX_PIXELS) -> ImageSource:
+    """Source that reads image files, warped to ``(size, size)``."""
+    return ImageSource([str(path) for path in paths], size, lambda row: read_image(paths[row], size, max_pixels))
+
+
+def source_from_array(images: np.ndarray, size: int) -> ImageSource:
+    """Source over images in memory.
+
+    Parameters
+    ----------
+    images : uint8 array (n, H, W, 3)
+        RGB.
+    size : int
+        Images of another size are warped to ``(size, size)``.
+
+    Raises
+    ------
+    DataError
+        If the array has another shape or dtype.
+    """
+    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        raise DataError(f"images must be a uint8 array of shape (n, H, W, 3), not {images.dtype} {images.shape}")
+
+    def load(row: int) -> np.ndarray:
+        image = np.ascontiguousarray(images[row])
+        if image.shape[:2] == (size, size):
+            return image
+        return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+    return ImageSource([str(row) for row in range(len(images))], size, load)
+
+
+def stream(
+    source: ImageSource, rows: Sequence[int] | np.ndarray, batch_size: int = 64, workers: int = _WORKERS
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, ImageError]]]:
+    """Read images in the order of `rows`, a few batches ahead of the consumer.
+
+    Yields
+    ------
+    rows : int array (b,)
+        The rows of this batch that could be read, in order.
+    images : uint8 array (b, size, size, 3)
+        Their images.
+    errors : dict of int to ImageError
+        The rows of this batch that could not be read; b is smaller by their number.
+    """
+    ahead = 2 * workers
+    pending: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
+    chunks = iter([np.asarray(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)])
+    pool = ThreadPoolExecutor(workers)
+    try:
+        while True:
+            while len(pending) < ahead and (chunk := next(chunks, None)) is not None:
+                pending.append((chunk, [pool.submit(source.load, int(row)) for row in chunk]))
+            if not pending:
+                return
+            chunk, futures = pending.popleft()
+            yield _collect(chunk, futures, source.size)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _collect(
+    chunk: np.ndarray, futures: list[Future[np.ndarray]], size: int
+) -> tuple[np.ndarray, np.ndarray, dict[int, ImageError]]:
+    images = np.empty((len(chunk), size, size, 3), np.uint8)
+    kept: list[int] = []
+    errors: dict[int, ImageError] = {}
+    for row, future in zip(chunk, futures, strict=True):
+        try:
+            images[len(kept)] = future.result()
+            kept.append(int(row))
+        except ImageError as error:
+            errors[int(row)] = error
+    return np.asarray(kept, dtype=np.int64), images[: len(kept)], errors

@@ -1,0 +1,191 @@
+"""Cut a validation part from a training list, by groups of near-identical images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from gbad.data.duplicates import find_duplicates
+from gbad.errors import DataError
+
+_MAX_DIGITS = 18  # of a number that int64 holds
+_DIGITS = "0123456789"
+_MIN_DRAWS, _MAX_DRAWS = 8, 256
+_MAX_DRAWN = 4_000_000  # groups in all draws together: bounds the time for a million groups
+
+
+def group_neighbours(
+    names: Sequence[str], paths: Sequence[str | Path] | None = None, neighbours: int = 40
+) -> np.ndarray:
+    """Group images that are likely to show the same bag.
+
+    Images with consecutive numbers come from one run of the scanner. A name is a prefix and a number at its end; a name
+    without number is a group of its own.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Image names.
+    paths : sequence of path-like or None
+        File of each image; files with the same bytes come into one group. None compares no contents.
+    neighbours : int
+        Longest run: a new group begins after so many images, and where a number is left out.
+
+    Returns
+    -------
+    ndarray of shape (n_images,), int64
+        Group of each image, 0 … n_groups − 1.
+
+    Raises
+    ------
+    DataError
+        If `neighbours` is less than 1.
+
+    Examples
+    --------
+    >>> group_neighbours(["P1", "P2", "P4", "N5", "bag"]).tolist()
+    [0, 0, 1, 2, 3]
+    """
+    if neighbours < 1:
+        raise DataError(f"the longest run of neighbours is {neighbours}. Give a whole number from 1, for example 40.")
+    groups = _group_runs(names, neighbours)
+    if paths is None:
+        return groups
+    links = [(groups[same[0]], groups[other]) for same in find_duplicates(paths) for other in same[1:]]
+    if not links:
+        return groups
+    left, right = np.array(links).T
+    n_groups = int(groups.max()) + 1
+    graph = coo_array((np.ones(len(links), np.int8), (left, right)), shape=(n_groups, n_groups))
+    return connected_components(graph, directed=False)[1].astype(np.int64)[groups]
+
+
+def split_validation(
+    names: Sequence[str],
+    labels: np.ndarray,
+    paths: Sequence[str | Path] | None = None,
+    fraction: float = 0.2,
+    neighbours: int = 40,
+    seed: int = 0,
+) -> np.ndarray:
+    """Choose the validation rows of a training list; whole groups of `group_neighbours` fall on one side.
+
+    Of some seeded random draws of groups, the one is taken that leaves the fewest classes without a positive on one
+    side and, among those, whose share of each class and of the threat-free images is closest to `fraction`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Image names of the training list.
+    labels : ndarray of shape (n_images, n_classes), uint8
+        1 = present, 0 = absent.
+    paths : sequence of path-like or None
+        File of each image, to keep files with the same bytes together.
+    fraction : float
+        Share of the images, in (0, 1), that validation gets.
+    neighbours : int
+        As in `group_neighbours`.
+    seed : int
+        The same seed gives the same rows.
+
+    Returns
+    -------
+    ndarray of shape (n_images,), bool
+        True for validation rows; neither all nor none.
+
+    Raises
+    ------
+    DataError
+        If all images form one group, `fraction` is not between 0 and 1, or `neighbours` is less than 1.
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"the validation fraction is {fraction}. Give a number between 0 and 1, for example 0.2.")
+    groups = group_neighbours(names, paths, neighbours)
+    n_groups = int(groups.max()) + 1 if len(groups) else 0
+    if n_groups < 2:
+        raise DataError(
+            f"the training list has {len(names):,} images in {n_groups} group of neighbours: no validation part can be "
+            f"cut from it. Add images of other bags, or lower neighbours (now {neighbours})."
+        )
+    columns = [*labels.T, ~labels.any(axis=1)]  # the last counts threat-free images
+    counts = np.stack([np.bincount(groups, weights=column, minlength=n_groups) for column in columns], axis=1)
+    return _best_draw(np.bincount(groups), counts, fraction, np.random.default_rng(seed))[groups]
+
+
+def _group_runs(names: Sequence[str], neighbours: int) -> np.ndarray:
+    prefixes: dict[str, int] = {}
+    prefix = np.empty(len(names), np.int64)
+    number = np.zeros(len(names), np.int64)
+    for row, name in enumerate(names):
+        head = name.rstrip(_DIGITS)
+        digits = name[max(len(head), len(name) - _MAX_DIGITS) :]
+        # A name without number is a prefix of its own; the mark keeps it from meeting the prefix of "bag1".
+        key = name[: len(name) - len(digits)] if digits else f"\0{name}"
+        prefix[row] = prefixes.setdefault(key, len(prefixes))
+        number[row] = int(digits) if digits else 0
+    order = np.lexsort((number, prefix))
+    gap = (np.diff(number[order]) > 1) | (np.diff(prefix[order]) != 0)
+    starts = np.flatnonzero(np.concatenate([[True], gap])) if len(names) else np.zeros(0, np.int64)
+    lengths = np.diff(np.append(starts, len(names)))
+    position = np.arange(len(names)) - np.repeat(starts, lengths)
+    groups = np.empty(len(names), np.int64)
+    groups[order] = np.cumsum(position % neighbours == 0) - 1
+    return groups
+
+
+def _best_draw(sizes: np.ndarray, counts: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Choose the groups for validation.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n_groups,)
+        Images of each group.
+    counts : ndarray of shape (n_groups, n_columns)
+        How many of them show each class, or none (last column).
+    fraction : float
+        Share of each column that validation should get.
+    rng : numpy Generator
+        Source of the draws.
+
+    Returns
+    -------
+    ndarray of shape (n_groups,), bool
+    """
+    occurrences = (counts > 0).sum(axis=0)
+    totals = counts.sum(axis=0)
+    stratum = np.where(counts > 0, occurrences, len(sizes) + 1).argmin(axis=1)  # the rarest of what a group shows
+    best, best_score = np.zeros(len(sizes), bool), (True, np.inf, np.inf)
+    for _ in range(int(np.clip(_MAX_DRAWN // len(sizes), _MIN_DRAWS, _MAX_DRAWS))):
+        taken = _draw(sizes, stratum, fraction, rng)
+        inside = counts[taken].sum(axis=0)
+        one_sided = ((occurrences > 1) & ((inside == 0) | (inside == totals))).sum()
+        deviation = float(np.square(inside[totals > 0] / totals[totals > 0] - fraction).sum())
+        score = (bool(taken.all() or not taken.any()), float(one_sided), deviation)
+        if score < best_score:
+            best, best_score = taken, score
+    if best.all() or not best.any():
+        best = np.arange(len(sizes)) == sizes.argmin()
+    return best
+
+
+def _draw(sizes: np.ndarray, stratum: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw groups at random, in each stratum as many as make up `fraction` of its images."""
+    order = np.lexsort((rng.random(len(sizes)), stratum))
+    ordered = stratum[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    last = np.searchsorted(ordered, ordered, side="right") - 1
+    after = np.cumsum(sizes[order])
+    before = after - sizes[order]
+    # A random offset rounds without bias: a group that is alone in its stratum is taken with probability `fraction`.
+    offset = rng.random(stratum.max() + 1)[ordered] * sizes[order]
+    taken = before - before[first] + offset <= fraction * (after[last] - before[first])
+    position = np.arange(len(sizes))
+    several = first < last
+    taken = np.where(several & (position == first), True, taken & ~(several & (position == last)))
+    chosen = np.zeros(len(sizes), bool)
+    chosen[order] = taken
+    return chosen

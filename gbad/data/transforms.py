@@ -1,0 +1,87 @@
+"""The two presets that turn decoded pixels into network input: one for training, one for everything else.
+
+Both work on whole batches. Normalisation with the backbone's mean and deviation belongs to the network.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def eval_preset(images: np.ndarray) -> Tensor:
+    """Turn pixels into network input without changing them.
+
+    Parameters
+    ----------
+    images : uint8 array (n, H, W, 3)
+        RGB.
+
+    Returns
+    -------
+    float32 tensor (n, 3, H, W)
+        Values in [0, 255], in channels-last memory, which convolutions on a CPU prefer.
+    """
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32)
+
+
+def train_preset(
+    images: np.ndarray,
+    generator: torch.Generator,
+    *,
+    scale: tuple[float, float] = (0.8, 1.15),
+    shift: float = 0.08,
+    rotation: float = 15.0,
+    contrast: float = 0.15,
+) -> Tensor:
+    """Draw a random view of each image: flips, scale, rotation, shift and contrast.
+
+    A bag may lie on the belt in any orientation, so both flips are harmless. What comes in from outside is white, as
+    the empty belt is.
+
+    Parameters
+    ----------
+    images : uint8 array (n, H, W, 3)
+        RGB.
+    generator : torch.Generator
+        Source of randomness.
+    scale : (float, float)
+        Range of the magnification.
+    shift : float
+        Largest shift, as a share of the image's side.
+    rotation : float
+        Largest rotation in degrees, either way.
+    contrast : float
+        Largest relative change of the distance from white: a thicker or thinner load.
+
+    Returns
+    -------
+    float32 tensor (n, 3, H, W)
+        Values in [0, 255], channels-last.
+    """
+    count = len(images)
+    # Distance from white, so that the zero padding of grid_sample is the white of an empty belt.
+    darkness = 255.0 - eval_preset(images)
+
+    def draw(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    zoom = torch.exp(draw(math.log(scale[0]), math.log(scale[1])))
+    angle = torch.deg2rad(draw(-rotation, rotation))
+    flip_x, flip_y = (torch.where(draw(0, 1) < 0.5, -1.0, 1.0) for _ in range(2))
+    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    theta = torch.stack(
+        [
+            torch.stack([cosine * flip_x, -sine * flip_y, 2 * draw(-shift, shift)], 1),
+            torch.stack([sine * flip_x, cosine * flip_y, 2 * draw(-shift, shift)], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(theta, list(darkness.shape), align_corners=False)
+    moved = F.grid_sample(darkness, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    moved = moved * draw(1 - contrast, 1 + contrast).view(-1, 1, 1, 1)
+    return (255.0 - moved).clamp_(0, 255).contiguous(memory_format=torch.channels_last)

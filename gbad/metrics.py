@@ -1,0 +1,304 @@
+"""Average precision per class, detection of any threat, gate diagnostics: pure functions on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
+from gbad.errors import DataError
+
+Rule = Literal["all_points", "voc07", "voc10"]
+FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
+
+
+def average_precision(y_true: npt.ArrayLike, y_score: npt.ArrayLike, rule: Rule = "all_points") -> float:
+    """Average precision of one class.
+
+    Images with equal scores count as one threshold, so the value does not depend on the order of the rows.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 where the threat is present, 0 where it is absent.
+    y_score : array-like of shape (n,)
+        Any finite score, higher = more likely present. Only its ranking matters.
+    rule : {"all_points", "voc07", "voc10"}
+        ``"all_points"``: the sum of precision times gain in recall over all thresholds, equal to
+        :func:`sklearn.metrics.average_precision_score`. ``"voc07"``: mean of the best precision at recall at least
+        0, 0.1, ..., 1; ``"voc10"``: area under the curve of the best precision at no less recall
+        (PASCAL VOC development kits of 2007 and 2010).
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN ("missing") if no image is positive. Random scores give the prevalence.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ, a label is neither 0 nor 1, a score is not finite, or `rule` is unknown.
+
+    Examples
+    --------
+    >>> average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
+    0.8333333333333333
+    """
+    positive, score = checked_scores(y_true, y_score, ndim=1)
+    if rule not in ("all_points", "voc07", "voc10"):
+        raise DataError(f"rule={rule!r} is unknown; use 'all_points', 'voc07' or 'voc10'.")
+    if not positive.any():
+        return float("nan")
+    if rule == "all_points":
+        return float(average_precision_score(positive, score))
+    true_positives, false_positives = confusion_counts(positive, score)
+    precision = true_positives / (true_positives + false_positives)
+    best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
+    n_positive = true_positives[-1]
+    if rule == "voc10":
+        return float((np.diff(true_positives, prepend=0) * best_from_here).sum() / n_positive)
+    # Integers, because a recall of 3/10 is not >= 3 * 0.1 in floating point.
+    first = np.searchsorted(10 * true_positives, np.arange(11) * n_positive)
+    return float(best_from_here[first].mean())
+
+
+def average_precision_per_class(
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike, classes: Sequence[str], rule: Rule = "all_points"
+) -> dict[str, float]:
+    """Average precision of each class.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n, C)
+        1 = threat of that class present, 0 = absent.
+    y_score : array-like of shape (n, C)
+        Finite scores, higher = more likely present.
+    classes : sequence of C str
+        Names in column order.
+    rule : {"all_points", "voc07", "voc10"}
+        See :func:`average_precision`.
+
+    Returns
+    -------
+    dict of str to float
+        In [0, 1], NaN for a class without positives.
+
+    Raises
+    ------
+    DataError
+        As :func:`average_precision`, or if the number of classes differs from C.
+    """
+    positive, score = checked_scores(y_true, y_score, ndim=2, classes=classes)
+    return {name: average_precision(positive[:, c], score[:, c], rule) for c, name in enumerate(classes)}
+
+
+def mean_average_precision(per_class: Mapping[str, float]) -> float:
+    """Mean over the classes that have positives; NaN only if none has.
+
+    Examples
+    --------
+    >>> mean_average_precision({"Gun": 0.75, "Knife": 0.25, "Pliers": float("nan")})
+    0.5
+    """
+    present = [value for value in per_class.values() if not np.isnan(value)]
+    return float(np.mean(present)) if present else float("nan")
+
+
+def any_threat_metrics(y_any: npt.ArrayLike, score: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
+    """How well threats of any class are told from threat-free images (Table 4 and Figures 5 and 6 of the GBAD letter).
+
+    Parameters
+    ----------
+    y_any : array-like of shape (n,)
+        1 = at least one threat, 0 = threat-free.
+    score : array-like of shape (n,)
+        Finite anomaly score, higher = more anomalous.
+    predicted : array-like of shape (n,)
+        The decision: 1 = anomalous.
+
+    Returns
+    -------
+    dict of str to float
+        ``roc_auc``, ``pr_auc`` (average precision), and ``macro_precision``, ``macro_recall``, ``macro_f1``: the
+        unweighted mean of the positive and the negative class. All NaN if all images are of one kind. The
+        precision of a class that is never predicted counts as 0.
+
+    Raises
+    ------
+    DataError
+        If the shapes differ, a label is neither 0 nor 1, or a score is not finite.
+    """
+    positive, score = checked_scores(y_any, score, ndim=1)
+    decision = checked_labels(predicted, "predicted", ndim=1, rows=len(positive))
+    names = ("roc_auc", "pr_auc", "macro_precision", "macro_recall", "macro_f1")
+    if positive.all() or not positive.any():
+        return dict.fromkeys(names, float("nan"))
+    macro = precision_recall_fscore_support(positive, decision, average="macro", zero_division=0.0)[:3]
+    values = (roc_auc_score(positive, score), average_precision_score(positive, score), *macro)
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def recall_at_false_alarm_rate(
+    y_any: npt.ArrayLike, score: npt.ArrayLike, rates: Iterable[float] = FALSE_ALARM_RATES
+) -> dict[float, float]:
+    """Share of the threats found when at most a given share of the threat-free images raises an alarm.
+
+    Parameters
+    ----------
+    y_any : array-like of shape (n,)
+        1 = at least one threat, 0 = threat-free.
+    score : array-like of shape (n,)
+        Finite score, higher = more anomalous.
+    rates : iterable of float
+        False-alarm rates in [0, 1].
+
+    Returns
+    -------
+    dict of float to float
+        Recall in [0, 1] per rate: the best threshold that keeps to the rate. NaN if all images are of one kind.
+    """
+    positive, score = checked_scores(y_any, score, ndim=1)
+    if positive.all() or not positive.any():
+        return dict.fromkeys(rates, float("nan"))
+    true_positives, false_positives = confusion_counts(positive, score)
+    n_positive, n_negative = true_positives[-1], false_positives[-1]
+    allowed = {rate: np.searchsorted(false_positives, rate * n_negative, side="right") for rate in rates}
+    return {rate: float(true_positives[k - 1] / n_positive) if k else 0.0 for rate, k in allowed.items()}
+
+
+def gate_diagnostics(y_any: npt.ArrayLike, anomalous: npt.ArrayLike) -> dict[str, float | int]:
+    """Count what the gate lets through and what it suppresses.
+
+    Parameters
+    ----------
+    y_any : array-like of shape (n,)
+        1 = at least one threat (or: a threat of one class), 0 = without.
+    anomalous : array-like of shape (n,)
+        1 = the gate calls the image anomalous and leaves its probabilities as they are.
+
+    Returns
+    -------
+    dict
+        ``recall`` (share of the threats let through, NaN without threats), ``false_alarm_rate`` (share of the
+        threat-free images let through, NaN without such), both in [0, 1]; ``n_threats``, ``n_threat_free``,
+        ``suppressed_threats``, ``false_alarms``: numbers of images.
+    """
+    positive = checked_labels(y_any, "y_any", ndim=1)
+    decision = checked_labels(anomalous, "anomalous", ndim=1, rows=len(positive))
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    passed, false_alarms = int((positive & decision).sum()), int((~positive & decision).sum())
+    return {
+        "recall": passed / n_positive if n_positive else float("nan"),
+        "false_alarm_rate": false_alarms / n_negative if n_negative else float("nan"),
+        "n_threats": n_positive,
+        "n_threat_free": n_negative,
+        "suppressed_threats": n_positive - passed,
+        "false_alarms": false_alarms,
+    }
+
+
+def prevalence(y_true: npt.ArrayLike, classes: Sequence[str]) -> dict[str, float]:
+    """Share of the images that hold a threat of each class, in [0, 1]: the AP that random scores reach."""
+    positive = checked_labels(y_true, "y_true", ndim=2, classes=classes)
+    return {name: float(positive[:, c].mean()) for c, name in enumerate(classes)}
+
+
+def confusion_counts(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Count true and false positives at each distinct score, from the highest to the lowest.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,)
+        1 = present, 0 = absent.
+    y_score : array-like of shape (n,)
+        Finite scores; equal scores fall together.
+
+    Returns
+    -------
+    true_positives, false_positives : ndarray of shape (number of distinct scores,), int64
+        Images with at least that score; the last entries are the totals.
+    """
+    positive, score = checked_scores(y_true, y_score, ndim=1)
+    order = np.argsort(-score, kind="stable")
+    last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    true_positives = np.cumsum(positive[order], dtype=np.int64)[last_of_tie]
+    return true_positives, last_of_tie + 1 - true_positives
+
+
+def checked_labels(
+    labels: npt.ArrayLike, name: str, ndim: int, *, rows: int | None = None, classes: Sequence[str] | None = None
+) -> np.ndarray:
+    """Check 0/1 labels and give them as bool.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,) or (n, C)
+        1 = present, 0 = absent.
+    name : str
+        What the error message calls them.
+    ndim : int
+        1 or 2.
+    rows : int, optional
+        Expected n.
+    classes : sequence of str, optional
+        Expected columns.
+
+    Returns
+    -------
+    ndarray of the same shape, bool
+
+    Raises
+    ------
+    DataError
+        If the shape or a value is not as described.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != ndim or not labels.size:
+        raise DataError(f"{name} has shape {labels.shape}; expected {ndim} dimension(s) and at least one image.")
+    if rows is not None and len(labels) != rows:
+        raise DataError(f"{name} has {len(labels)} rows, expected {rows}: pass the same images everywhere.")
+    if classes is not None and labels.shape[1] != len(classes):
+        raise DataError(f"{name} has {labels.shape[1]} columns for {len(classes)} classes ({', '.join(classes)}).")
+    wrong = (labels != 0) & (labels != 1)
+    if wrong.any():
+        raise DataError(f"{name} holds {labels[wrong][0]}; labels are 1 (present) or 0 (absent). Map others first.")
+    return labels.astype(bool)
+
+
+def checked_scores(
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike, ndim: int, *, classes: Sequence[str] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Check labels and their scores.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n,) or (n, C)
+        1 = present, 0 = absent.
+    y_score : array-like of the same shape
+        Finite numbers.
+    ndim : int
+        1 or 2.
+    classes : sequence of str, optional
+        Expected columns.
+
+    Returns
+    -------
+    positive : ndarray, bool
+    score : ndarray, float64
+
+    Raises
+    ------
+    DataError
+        If a shape or a value is not as described.
+    """
+    positive, score = checked_labels(y_true, "y_true", ndim, classes=classes), np.asarray(y_score)
+    if score.shape != positive.shape:
+        raise DataError(f"y_score has shape {score.shape}, y_true {positive.shape}: pass one score for each label.")
+    score = score.astype(float)
+    if not np.isfinite(score).all():
+        wrong = tuple(np.argwhere(~np.isfinite(score))[0])
+        raise DataError(f"y_score holds {score[wrong]} in row {wrong[0]}; leave out images without a finite score.")
+    return positive, score

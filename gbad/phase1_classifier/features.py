@@ -1,0 +1,127 @@
+"""Run a classifier over many images; stream its features to a file on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gbad.data.bad_images import BadImages
+from gbad.data.source import ImageSource, stream
+from gbad.data.transforms import eval_preset
+from gbad.errors import GbadError, ImageError
+from gbad.files import read_json, write_json
+from gbad.phase1_classifier.model import ThreatClassifier
+from gbad.progress import progress_bar
+
+
+def predict_batch(model: ThreatClassifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Classify decoded images in float32, whatever precision the model was trained in.
+
+    Parameters
+    ----------
+    model : ThreatClassifier
+        In evaluation mode.
+    images : uint8 array (n, size, size, 3)
+        RGB.
+
+    Returns
+    -------
+    logits : float64 array (n, C)
+    features : float32 array (n, D)
+    """
+    device = next(model.parameters()).device
+    # TensorFloat-32 would make a GPU's scores differ from a CPU's in the third digit.
+    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        logits, features = model(eval_preset(images).to(device))
+    return logits.double().cpu().numpy(), features.cpu().numpy()
+
+
+def predict_stream(
+    model: ThreatClassifier, source: ImageSource, rows: Sequence[int] | np.ndarray, batch_size: int = 32
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, ImageError]]]:
+    """Classify images in the order of `rows`: ``(rows, logits, features, errors)`` per batch, bad rows left out."""
+    for done, images, errors in stream(source, rows, batch_size):
+        yield done, *predict_batch(model, images), errors
+
+
+class FeatureFile:
+    """Features and logits of rows of an image list, as memory-mapped files that a killed run continues.
+
+    Attributes
+    ----------
+    rows : int64 array (n,)
+        Rows of the image list that have been written.
+    features : float32 memory map (n, D)
+    logits : float64 memory map (n, C)
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+        if not (self._folder / "done.json").exists():
+            raise GbadError(f"{self._folder} holds no complete features; run phase 2 again.")
+        shape = read_json(self._folder / "done.json")
+        count = shape["rows"]
+        self.rows = np.fromfile(self._folder / "rows.i64", np.int64, count)
+        self.features = np.memmap(self._folder / "features.f32", np.float32, "r", shape=(count, shape["features"]))
+        self.logits = np.memmap(self._folder / "logits.f64", np.float64, "r", shape=(count, shape["classes"]))
+
+
+def extract_features(
+    model: ThreatClassifier,
+    source: ImageSource,
+    rows: np.ndarray,
+    folder: str | Path,
+    bad: BadImages,
+    *,
+    batch_size: int = 32,
+    show_progress: bool = False,
+) -> FeatureFile:
+    """Write features and logits of `rows` to `folder`, batch by batch; a run that was killed goes on where it stopped.
+
+    The caller must clear `folder` if the model or the rows have changed.
+    """
+    folder = Path(folder)
+    if (folder / "done.json").exists():
+        return FeatureFile(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    widths = {
+        "features.f32": 4 * model.spec["head_width"] * len(model.heads),
+        "logits.f64": 8 * model.spec["n_classes"],
+        "rows.i64": 8,
+    }
+    sizes = {name: (folder / name).stat().st_size if (folder / name).exists() else 0 for name in widths}
+    written = min(size // widths[name] for name, size in sizes.items())
+    seen = 0
+    try:
+        files = {name: (folder / name).open("r+b" if sizes[name] else "wb") for name in widths}
+        for name, file in files.items():
+            file.truncate(written * widths[name])
+            file.seek(0, 2)
+        if written:
+            last = np.fromfile(folder / "rows.i64", np.int64, written)[-1]
+            seen = int(np.flatnonzero(rows == last)[0]) + 1
+        with progress_bar("extracting features", len(rows), show=show_progress) as advance:
+            advance(seen)
+            for done, logits, features, errors in predict_stream(model, source, rows[seen:], batch_size):
+                for error in errors.values():
+                    bad.add(error)
+                for name, block in (("features.f32", features), ("logits.f64", logits), ("rows.i64", done)):
+                    files[name].write(block.tobytes())
+                    files[name].flush()
+                written += len(done)
+                advance(len(done) + len(errors))
+        for file in files.values():
+            file.close()
+    except OSError as error:
+        raise GbadError(
+            f"{folder}: features cannot be written ({error.strerror or error}). Free some space and run the same "
+            "command again; it continues where it stopped."
+        ) from error
+    write_json(
+        folder / "done.json",
+        {"rows": written, "features": widths["features.f32"] // 4, "classes": model.spec["n_classes"]},
+    )
+    return FeatureFile(folder)

@@ -1,0 +1,136 @@
+"""The multi-label classifier of phase 1 (letter, Figure 2): backbone, feature pyramid, four pooled heads, Σ, FC5."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.ops import FeaturePyramidNetwork
+
+from gbad.errors import GbadError
+from gbad.phase1_classifier.backbones import backbone, build_backbone, fold_norms
+
+POOLINGS = ("average", "max")
+FUSIONS = ("hidden", "logits")
+
+
+class Prediction(NamedTuple):
+    """What the classifier gives for N images.
+
+    Attributes
+    ----------
+    logits : Tensor (N, C)
+        One logit per class; the sigmoid is the probability that the image shows that threat.
+    features : Tensor (N, 4 * head_width)
+        Outputs of FC1 to FC4 side by side: what phase 2 looks at.
+    """
+
+    logits: Tensor
+    features: Tensor
+
+
+class ThreatClassifier(nn.Module):
+    """Backbone + FPN, whose levels L1 to L4 are pooled, pass FC1 to FC4, are averaged (Σ) and classified (FC5).
+
+    Parameters
+    ----------
+    backbone_name : str
+        One of `gbad.phase1_classifier.BACKBONES`.
+    n_classes : int
+        Number of threat classes C.
+    fpn_width : int
+        Channels of each FPN level.
+    head_width : int
+        Outputs of each of FC1 to FC4.
+    pooling : {"average", "max"}
+        ``"average"``: global average of the level, as the letter has it. ``"max"``: global maximum behind a ReLU, which
+        keeps a small threat in a large bag visible.
+    fusion : {"hidden", "logits"}
+        What Σ averages, which the letter leaves open: the hidden vectors before one FC5, or the logits of an FC5 per
+        level.
+    folded_norms : bool
+        Whether batch normalisation is folded into the backbone's convolutions (`fold_norms`).
+
+    Notes
+    -----
+    Random weights come from torch's global generator: build inside `gbad.randomness.forked_rng`.
+    """
+
+    def __init__(
+        self,
+        backbone_name: str,
+        n_classes: int,
+        *,
+        fpn_width: int = 256,
+        head_width: int = 256,
+        pooling: str = "average",
+        fusion: str = "hidden",
+        folded_norms: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value, known in (("pooling", pooling, POOLINGS), ("fusion", fusion, FUSIONS)):
+            if value not in known:
+                raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
+        self.spec: dict[str, Any] = {
+            "backbone_name": backbone_name, "n_classes": n_classes, "fpn_width": fpn_width, "head_width": head_width,
+            "pooling": pooling, "fusion": fusion, "folded_norms": folded_norms,
+        }  # fmt: skip
+        facts = backbone(backbone_name)
+        self.pooling = pooling
+        self.fusion = fusion
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", 255 * torch.tensor(facts.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(facts.std).view(1, 3, 1, 1), persistent=False)
+        self.backbone = build_backbone(backbone_name)
+        if folded_norms:
+            fold_norms(self.backbone)
+        self.fpn = FeaturePyramidNetwork(list(facts.channels), fpn_width)
+        self.heads = nn.ModuleList(nn.Linear(fpn_width, head_width) for _ in facts.channels)
+        self.classify = nn.ModuleList(
+            nn.Linear(head_width, n_classes) for _ in (facts.channels if fusion == "logits" else (0,))
+        )
+
+    def train(self, mode: bool = True) -> ThreatClassifier:
+        """Switch to training mode, except that frozen normalisation keeps its statistics."""
+        super().train(mode)
+        for module in self.backbone.modules():
+            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+                module.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Classify images.
+
+        Parameters
+        ----------
+        images : float Tensor (N, 3, H, W)
+            RGB in [0, 255].
+        """
+        levels = self.fpn(self.backbone((images - self.mean) / self.std))
+        if self.pooling == "max":
+            pooled = [level.amax((2, 3)).relu() for level in levels.values()]  # maximum and ReLU commute
+        else:
+            pooled = [level.mean((2, 3)) for level in levels.values()]
+        hidden = [head(level).relu() for head, level in zip(self.heads, pooled, strict=True)]  # 4 × (N, head_width)
+        if self.fusion == "hidden":
+            logits = self.classify[0](torch.stack(hidden).mean(0))
+        else:
+            logits = torch.stack([fc(level) for fc, level in zip(self.classify, hidden, strict=True)]).mean(0)
+        return Prediction(logits.float(), torch.cat(hidden, 1).float())
+
+
+def classifier_state(model: ThreatClassifier) -> dict[str, Any]:
+    """Plain description of a classifier: ``{"spec": keyword arguments, "arrays": {name: ndarray}}``, on the CPU."""
+    arrays = {key: value.detach().cpu().numpy().copy() for key, value in model.state_dict().items()}
+    return {"spec": dict(model.spec), "arrays": arrays}
+
+
+def classifier_from_state(state: dict[str, Any]) -> ThreatClassifier:
+    """Rebuild a classifier in evaluation mode, channels-last; the inverse of `classifier_state`."""
+    with torch.random.fork_rng(devices=[]):
+        model = ThreatClassifier(**state["spec"])
+    model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state["arrays"].items()})
+    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -1,0 +1,327 @@
+"""Train the classifier of phase 1; checkpoint after each epoch, continue where a killed run stopped."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DataLoaderConfiguration
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, Dataset
+
+from gbad.data.cache import DecodedCache
+from gbad.data.transforms import train_preset
+from gbad.errors import GbadError
+from gbad.files import atomic_path
+from gbad.metrics import average_precision_per_class, mean_average_precision
+from gbad.phase1_classifier.backbones import backbone, fold_norms, freeze_stages, load_imagenet_weights
+from gbad.phase1_classifier.features import predict_batch
+from gbad.phase1_classifier.model import ThreatClassifier, classifier_from_state, classifier_state
+from gbad.phase1_classifier.sampling import epoch_rows
+from gbad.progress import progress_bar
+from gbad.randomness import derived_seed, forked_rng, torch_generator
+
+_log = logging.getLogger(__name__)
+
+OPTIMISERS = ("sgd", "adamw")
+
+
+def multilabel_bce(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy, the mean over images and classes 1…C (letter, Equation 1, whose sum from 0 is a misprint).
+
+    Parameters
+    ----------
+    logits, labels : float Tensor (N, C)
+        Labels are 0 or 1.
+    """
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def build_classifier(
+    backbone_name: str,
+    n_classes: int,
+    *,
+    pretrained: bool = True,
+    weights: str | Path | None = None,
+    frozen_stages: int = 0,
+    frozen_norm: bool = False,
+    seed: int = 0,
+    **architecture: Any,
+) -> tuple[ThreatClassifier, str]:
+    """Build a classifier that is ready to be trained.
+
+    Parameters
+    ----------
+    backbone_name, n_classes, **architecture
+        Passed to `ThreatClassifier`.
+    pretrained : bool
+        Start from ImageNet weights if they can be had; otherwise a warning says why not.
+    weights : path-like or None
+        Local file of backbone weights, instead of the published ones.
+    frozen_stages : int
+        Number of backbone stages, from the input on, that stay as they are. Random weights are never frozen.
+    frozen_norm : bool
+        Fold batch normalisation into the pretrained convolutions (EfficientNet-Lite0 only).
+    seed : int
+        Random weights depend on it alone.
+
+    Returns
+    -------
+    model : ThreatClassifier
+    origin : str
+        Where the backbone's weights came from, ``"random"`` if from nowhere.
+    """
+    with forked_rng(derived_seed(seed, "phase 1 weights")):
+        model = ThreatClassifier(backbone_name, n_classes, **architecture)
+    origin = None
+    if pretrained or weights is not None:
+        origin = load_imagenet_weights(model.backbone, backbone_name, weights)
+    if origin is not None:
+        freeze_stages(model.backbone, backbone_name, frozen_stages)
+        if frozen_norm:
+            fold_norms(model.backbone)
+            model.spec["folded_norms"] = True
+    return model, origin or "random"
+
+
+def train_classifier(
+    model: ThreatClassifier,
+    cache: DecodedCache,
+    labels: np.ndarray,
+    training_rows: np.ndarray,
+    validation_rows: np.ndarray,
+    classes: tuple[str, ...],
+    folder: str | Path,
+    *,
+    epochs: int = 15,
+    batch_size: int = 32,
+    optimiser: str = "sgd",
+    learning_rate: float = 0.01,
+    weight_decay: float = 1e-4,
+    ema_decay: float = 0.999,
+    negatives: str = "fixed",
+    precision: str = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    show_progress: bool = False,
+) -> tuple[ThreatClassifier, pd.DataFrame]:
+    """Minimise Equation 1 on balanced epochs; give the exponential moving average of the weights.
+
+    Under ``accelerate launch`` each process takes its share of every batch.
+
+    Parameters
+    ----------
+    model : ThreatClassifier
+        From `build_classifier`.
+    cache : DecodedCache
+        Images of the whole training list.
+    labels : uint8 array (n, C)
+        Labels of the whole training list.
+    training_rows, validation_rows : int array
+        Rows to train on, and rows to report average precision on after each epoch. No choice depends on the latter.
+    classes : tuple of str
+        For the report.
+    folder : path-like
+        Holds ``checkpoint-<epoch>`` and ``history.csv``. Training continues from the checkpoint found there.
+    epochs : int
+        Passes over the rows that `epoch_rows` draws.
+    batch_size : int
+        Images per optimiser step, over all processes.
+    optimiser : {"sgd", "adamw"}
+        SGD has momentum 0.9. The rate rises over the first 5 % of the steps, then falls along a half cosine.
+    learning_rate, weight_decay : float
+        At the rate's peak.
+    ema_decay : float
+        Of the moving average, per step; shorter at the start, so that the initial weights are forgotten.
+    negatives : {"fixed", "fresh", "all"}
+        See `epoch_rows`.
+    precision : {"auto", "no", "bf16", "fp16"}
+        Of the arithmetic in training; weights and scores stay in float32. ``"auto"``: bf16 where it is faster.
+    device : {"auto", "cpu"}
+        ``"auto"``: whatever accelerate finds.
+    seed : int
+        Rows, order and augmentation depend on it and on the epoch alone, so a continued run equals an unbroken one.
+
+    Returns
+    -------
+    model : ThreatClassifier
+        The averaged weights, on the CPU, in evaluation mode.
+    history : DataFrame
+        One row per epoch: epoch, loss, validation_map, learning_rate, images, seconds.
+
+    Raises
+    ------
+    GbadError
+        If the loss is no longer finite, or an option is unknown.
+    """
+    if optimiser not in OPTIMISERS:
+        raise GbadError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
+    folder = Path(folder)
+    positive = np.asarray(labels.any(1))
+    accelerator = _accelerator(model.spec["backbone_name"], precision, device)
+    show_progress = show_progress and accelerator.is_main_process
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if optimiser == "sgd":
+        optimizer: torch.optim.Optimizer = torch.optim.SGD(
+            parameters, learning_rate, momentum=0.9, weight_decay=weight_decay
+        )
+    else:
+        optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
+    model = model.to(memory_format=torch.channels_last)
+    ema = AveragedModel(model, multi_avg_fn=_ema_update(ema_decay), use_buffers=True).to(accelerator.device)
+    trained, optimizer = accelerator.prepare(model, optimizer)
+    accelerator.register_for_checkpointing(ema)
+
+    start, history = _resume(accelerator, folder)
+    for epoch in range(start, epochs):
+        begun = time.monotonic()
+        rows = epoch_rows(positive, training_rows, negatives=negatives, seed=seed, epoch=epoch)
+        with accelerator.main_process_first():  # one process decodes, the others find the cache filled
+            rows = cache.fill(rows, show_progress=show_progress)
+        loader = _loader(accelerator, cache, labels, rows, batch_size, derived_seed(seed, "augmentation", epoch))
+        steps = len(loader)
+        trained.train()
+        total = torch.zeros((), device=accelerator.device)
+        with progress_bar(f"phase 1, epoch {epoch + 1}/{epochs}", len(rows), show=show_progress) as advance:
+            for step, (images, target) in enumerate(loader):
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate * _schedule((epoch * steps + step) / (epochs * steps))
+                loss = multilabel_bce(trained(images).logits, target)
+                optimizer.zero_grad()
+                accelerator.backward(loss)
+                optimizer.step()
+                ema.update_parameters(accelerator.unwrap_model(trained))
+                total += loss.detach() / steps
+                advance(accelerator.num_processes * len(images))
+        mean_loss = float(accelerator.reduce(total, "mean"))
+        if not math.isfinite(mean_loss):
+            raise GbadError(
+                f"phase 1: the loss is {mean_loss} in epoch {epoch + 1}. Try a smaller --learning-rate "
+                f"(now {learning_rate}) or --precision no (now {accelerator.mixed_precision}). The run folder keeps the last finite epoch."
+            )
+        per_class = evaluate_rows(cast(ThreatClassifier, ema.module), cache, labels, validation_rows, classes)
+        row = {
+            "epoch": epoch + 1, "loss": mean_loss, "validation_map": mean_average_precision(per_class),
+            "learning_rate": optimizer.param_groups[0]["lr"], "images": len(rows), "seconds": time.monotonic() - begun,
+        }  # fmt: skip
+        history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
+        _log.info("epoch %d/%d: loss %.4f, validation mAP %.3f", epoch + 1, epochs, mean_loss, row["validation_map"])
+        _checkpoint(accelerator, folder, epoch + 1, history)
+    result = classifier_from_state(classifier_state(cast(ThreatClassifier, ema.module)))
+    accelerator.free_memory()
+    return result, history
+
+
+def evaluate_rows(
+    model: ThreatClassifier, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, classes: tuple[str, ...]
+) -> dict[str, float]:
+    """Average precision per class on cached rows, 64 images at a time; all missing if there are no rows."""
+    model.eval()
+    rows = cache.fill(rows)
+    if not len(rows):
+        return dict.fromkeys(classes, math.nan)
+    chunks = [predict_batch(model, cache[rows[i : i + 64]])[0] for i in range(0, len(rows), 64)]
+    return average_precision_per_class(labels[rows], np.concatenate(chunks), classes)
+
+
+def _accelerator(backbone_name: str, precision: str, device: str) -> Accelerator:
+    cpu = device == "cpu" or not torch.accelerator.is_available()
+    if precision == "auto":
+        if cpu:
+            fast = backbone(backbone_name).bfloat16_on_cpu and torch.cpu._is_amx_tile_supported()
+        else:
+            fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        precision = "bf16" if fast else "no"
+    # accelerate keeps its settings for the process; a second training may ask for others.
+    if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
+        AcceleratorState._reset_state()
+    return Accelerator(
+        cpu=cpu,
+        mixed_precision=precision,
+        dataloader_config=DataLoaderConfiguration(split_batches=True),
+        step_scheduler_with_optimizer=False,
+    )
+
+
+def _ema_update(decay: float) -> Callable[[Any, Any, Any], None]:
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        steps = int(count)
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + steps) / (10 + steps)))
+        else:  # the step counters of batch normalisation
+            torch._foreach_copy_(averaged, current)
+
+    return update
+
+
+def _schedule(share: float, warm_up: float = 0.05) -> float:
+    """Relative learning rate after a share of all steps: linear rise, then half a cosine."""
+    if share < warm_up:
+        return (share + 1e-3) / (warm_up + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (share - warm_up) / (1 - warm_up)))
+
+
+class _Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Rows of the cache; a whole batch is read and augmented at once."""
+
+    def __init__(self, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, seed: int) -> None:
+        self.cache, self.labels, self.rows, self.seed = cache, labels, rows, seed
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        rows = self.rows[indices]
+        # The batch's first position seeds its augmentation: no state to carry over a resume or between processes.
+        images = train_preset(self.cache[rows], torch_generator(derived_seed(self.seed, indices[0])))
+        return images, torch.from_numpy(self.labels[rows].astype(np.float32))
+
+
+def _loader(
+    accelerator: Accelerator, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, batch_size: int, seed: int
+) -> DataLoader[tuple[Tensor, Tensor]]:
+    # A last batch of one image has no batch statistics: it is dropped, but never the only batch.
+    whole = len(rows) - (len(rows) % batch_size == 1 and len(rows) > 1)
+    dataset = _Batches(cache, labels, rows[:whole], seed)
+    # The generator keeps the loader from drawing a seed from the process's random numbers.
+    loader = DataLoader(dataset, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(seed))
+    return accelerator.prepare(loader)
+
+
+def _checkpoint(accelerator: Accelerator, folder: Path, epoch: int, history: pd.DataFrame) -> None:
+    if accelerator.is_main_process:
+        with atomic_path(folder / "history.csv") as temporary:
+            history.to_csv(temporary, index=False)
+        with atomic_path(folder / f"checkpoint-{epoch:04d}") as temporary:
+            accelerator.save_state(str(temporary))
+        for _, older in _checkpoints(folder)[:-1]:
+            shutil.rmtree(older)
+    accelerator.wait_for_everyone()
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in folder.glob("checkpoint-*")]
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def _resume(accelerator: Accelerator, folder: Path) -> tuple[int, pd.DataFrame]:
+    checkpoints = _checkpoints(folder)
+    if not checkpoints:
+        return 0, pd.DataFrame()
+    epoch, path = checkpoints[-1]
+    accelerator.load_state(str(path))
+    _log.info("continuing phase 1 after epoch %d", epoch)
+    return epoch, pd.read_csv(folder / "history.csv").query("epoch <= @epoch")

@@ -1,0 +1,402 @@
+"""The whole of GBAD as one object: classifier, anomaly detector and gate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+import gbad
+from gbad import training
+from gbad.data.bad_images import BadImages
+from gbad.data.images import MAX_PIXELS
+from gbad.data.source import ImageSource, source_from_array, source_from_paths, stream
+from gbad.errors import DataError, ImageError, PipelineFileError
+from gbad.files import read_json
+from gbad.persistence import save
+from gbad.phase1_classifier import ThreatClassifier, classifier_from_state, classifier_state, predict_batch
+from gbad.versions import library_versions
+
+FORMAT_VERSION = 1
+
+Images = Sequence[str | Path] | np.ndarray
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All intermediate values for n images and C classes.
+
+    Attributes
+    ----------
+    logits : float64 array (n, C)
+        Phase 1.
+    ungated : float64 array (n, C)
+        Probabilities of phase 1, in [0, 1].
+    losses : float64 array (n, 2)
+        Phase 2: reconstruction loss (Equation 3) and feature-matching loss (Equation 4), 0 or larger.
+    gate_score : float64 array (n,)
+        Phase 3: decision value of the support vector machine, above 0 for anomalous images.
+    anomalous : bool array (n,)
+        Phase 3: the decision.
+    log_gated : float64 array (n, C)
+        Logarithm of the gated probabilities: the ranking that average precision is computed from, without ties at zero.
+    gated : float64 array (n, C)
+        Gated probabilities, in [0, 1].
+    """
+
+    logits: np.ndarray
+    ungated: np.ndarray
+    losses: np.ndarray
+    gate_score: np.ndarray
+    anomalous: np.ndarray
+    log_gated: np.ndarray
+    gated: np.ndarray
+
+
+class GBADPipeline(BaseEstimator):
+    """GBAD (Dumagpi, Jung and Jeong, IEICE 2020): which threats an X-ray image shows.
+
+    Phase 1 is a multi-label classifier with a feature pyramid, trained on all positives and as many negatives. Phase 2
+    is a BiGAN on its features and predictions of threat-free images. Phase 3 is a support vector machine on the BiGAN's
+    two losses, which suppresses the predictions of images that look normal.
+
+    Parameters
+    ----------
+    backbone : str
+        ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, ``densenet121``, ``inception_v3`` or
+        ``efficientnet_lite0``.
+    size : int
+        Side in pixels to which images are warped.
+    pretrained : bool
+        Start from ImageNet weights if they can be had.
+    weights : path or None
+        Local file of backbone weights.
+    pooling : {"average", "max"}
+        Pooling of the FPN levels: the letter's, or maximum behind a ReLU.
+    fusion : {"hidden", "logits"}
+        What Σ averages.
+    fpn_width, head_width : int
+        Channels of the FPN, outputs of each of FC1 to FC4.
+    epochs, batch_size, weight_decay, ema_decay, negatives, precision, device
+        Of phase 1, see `gbad.phase1_classifier.train_classifier`.
+    optimiser, learning_rate, frozen_stages, frozen_norm : optional
+        Of phase 1; None takes what suits the backbone.
+    detector : estimator or None
+        Detector of phase 2; None is `BiGANDetector` with its defaults.
+    max_negatives : int
+        Largest number of threat-free images for phase 2 (the letter: 50,000).
+    gate : ThreatGate or None
+        Gate of phase 3; None is a `ThreatGate` with its defaults.
+    gate_fit : {"held-out", "paper"}
+        Fit the gate on the validation part, or on the training rows as the letter does.
+    suppression : {"hard", "soft"}
+        ``"hard"``: multiply by `epsilon` what is not anomalous (the letter). ``"soft"``: multiply by P(anomalous) to the
+        power `alpha`.
+    epsilon : float
+        Strength of the hard gate, in (0, 1].
+    alpha : float or None
+        Strength of the soft gate, 0 or larger; None takes what ranks the validation part best.
+    validation_fraction : float
+        Share of the training list that phases 1 and 2 leave to phase 3.
+    random_state : int
+        Equal seeds give equal pipelines on the same machine.
+
+    Attributes
+    ----------
+    classes_ : tuple of str
+        Names of the C classes.
+    thresholds_ : float64 array (C,)
+        Thresholds of `predict` on the gated probabilities.
+    detector_, gate_
+        Fitted phases 2 and 3.
+    strength_ : float
+        ε or α of the gate.
+    training_ : dict
+        Per phase: seconds, and what it was trained on.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: str = "resnet34",
+        size: int = 224,
+        pretrained: bool = True,
+        weights: str | None = None,
+        pooling: str = "average",
+        fusion: str = "hidden",
+        fpn_width: int = 256,
+        head_width: int = 256,
+        frozen_stages: int | None = None,
+        frozen_norm: bool | None = None,
+        epochs: int = 15,
+        batch_size: int = 32,
+        optimiser: str | None = None,
+        learning_rate: float | None = None,
+        weight_decay: float = 1e-4,
+        ema_decay: float = 0.999,
+        negatives: str = "fixed",
+        precision: str = "auto",
+        device: str = "auto",
+        detector: Any = None,
+        max_negatives: int = 50_000,
+        gate: Any = None,
+        gate_fit: str = "held-out",
+        suppression: str = "hard",
+        epsilon: float = 1e-3,
+        alpha: float | None = None,
+        validation_fraction: float = 0.2,
+        random_state: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.size = size
+        self.pretrained = pretrained
+        self.weights = weights
+        self.pooling = pooling
+        self.fusion = fusion
+        self.fpn_width = fpn_width
+        self.head_width = head_width
+        self.frozen_stages = frozen_stages
+        self.frozen_norm = frozen_norm
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimiser = optimiser
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.ema_decay = ema_decay
+        self.negatives = negatives
+        self.precision = precision
+        self.device = device
+        self.detector = detector
+        self.max_negatives = max_negatives
+        self.gate = gate
+        self.gate_fit = gate_fit
+        self.suppression = suppression
+        self.epsilon = epsilon
+        self.alpha = alpha
+        self.validation_fraction = validation_fraction
+        self.random_state = random_state
+
+    def fit(
+        self,
+        images: Images,
+        labels: np.ndarray,
+        *,
+        classes: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
+        run: str | Path | None = None,
+        max_bad: float = 0.01,
+        strict: bool = False,
+        show_progress: bool = False,
+    ) -> Self:
+        """Train all three phases.
+
+        Parameters
+        ----------
+        images : sequence of n paths, or uint8 array (n, H, W, 3)
+            The training list, RGB.
+        labels : array (n, C)
+            1 = threat present, 0 = absent.
+        classes : sequence of C str, optional
+            Class names.
+        names : sequence of n str, optional
+            Image names: neighbours in number fall on the same side of the validation split. Default: the paths' stems.
+        run : path, optional
+            Run folder; what it holds already is not done again. Default: a temporary folder.
+        max_bad : float
+            Share of unusable images above which training stops.
+        strict : bool
+            Stop at the first unusable image.
+        show_progress : bool
+            Show progress bars.
+
+        Raises
+        ------
+        DataError
+            If labels or images do not fit.
+        """
+        labels = np.asarray(labels)
+        if labels.ndim != 2 or len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
+            raise DataError(
+                f"labels must be 0 or 1, one row per image: (n, C) with n = {len(images)}, not {labels.shape}"
+            )
+        self.classes_ = tuple(classes) if classes is not None else tuple(f"class_{c}" for c in range(labels.shape[1]))
+        if len(self.classes_) != labels.shape[1]:
+            raise DataError(f"{len(self.classes_)} class names for {labels.shape[1]} columns of labels")
+        source = self._source(images)
+        paths = None if isinstance(images, np.ndarray) else [Path(path) for path in images]
+        if names is None:
+            # Names that do not end in a number have no neighbours: nothing is known about the order of an array.
+            names = [path.stem for path in paths] if paths else [f"row {row} of array" for row in range(len(labels))]
+        validation = training.validation_rows(
+            names, labels.astype(np.uint8), paths, self.validation_fraction, self.random_state
+        )
+        data = training.TrainingSet(source, labels.astype(np.uint8), self.classes_, validation)
+        bad = BadImages(len(source), max_bad, strict=strict)
+        with tempfile.TemporaryDirectory(prefix="gbad-") as temporary:
+            return self.fit_phases(data, Path(run or temporary), bad, show_progress=show_progress)
+
+    def fit_phases(
+        self, data: training.TrainingSet, run: Path, bad: BadImages, *, last: int = 3, show_progress: bool = False
+    ) -> Self:
+        """Run the phases up to `last` on a run folder, skip those that are done, and take what they left."""
+        params = self.get_params(deep=False)
+        training.fit_phase1(data, params, run, bad, show_progress=show_progress)
+        if last >= 2:
+            training.fit_phase2(data, params, run, bad, show_progress=show_progress)
+        if last >= 3:
+            training.fit_phase3(data, params, run)
+            self._take_phases(run, data.classes)
+        return self
+
+    def predict_proba(self, images: Images) -> np.ndarray:
+        """Gated probability of each class: float64 (n, C), in [0, 1].
+
+        Parameters
+        ----------
+        images : sequence of n paths, or uint8 array (n, H, W, 3)
+            RGB. Each image's values are the same whatever other images there are.
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be read; `stream` goes on instead.
+        """
+        return self.explain(images).gated
+
+    def predict(self, images: Images) -> np.ndarray:
+        """Which threats are present: uint8 (n, C), 1 where the gated probability reaches the class's threshold."""
+        return (self.predict_proba(images) >= self.thresholds_).astype(np.uint8)
+
+    def anomaly_score(self, images: Images) -> np.ndarray:
+        """How little an image looks threat-free: float64 (n,), the gate's decision value, above 0 = anomalous."""
+        return self.explain(images).gate_score
+
+    def explain(self, images: Images) -> Explanation:
+        """All intermediate values of each image; arguments and errors as in `predict_proba`."""
+        parts = []
+        for _, part, errors in self.stream(self._source(images)):
+            for error in errors.values():
+                raise error
+            parts.append(part)
+        if not parts:
+            raise DataError("no images were given")
+        return Explanation(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Explanation)))
+
+    def stream(
+        self, source: ImageSource, rows: np.ndarray | None = None, batch_size: int = 32
+    ) -> Iterator[tuple[np.ndarray, Explanation, dict[int, ImageError]]]:
+        """Score any number of images in bounded memory.
+
+        Parameters
+        ----------
+        source : ImageSource
+            Images at this pipeline's size, from `image_source`.
+        rows : int array, optional
+            Which of them, in which order. Default: all.
+
+        Yields
+        ------
+        rows : int array (b,)
+            Rows that could be read.
+        explanation : Explanation
+            Their values.
+        errors : dict of int to ImageError
+            The rows of the batch that could not be read.
+        """
+        self.check_fitted()
+        rows = np.arange(len(source)) if rows is None else rows
+        for done, images, errors in stream(source, rows, batch_size):
+            yield done, self._explain_batch(images), errors
+
+    def image_source(self, paths: Sequence[str | Path], *, max_pixels: int = MAX_PIXELS) -> ImageSource:
+        """Source of image files at this pipeline's size, for `stream`."""
+        return source_from_paths(paths, self.size, max_pixels=max_pixels)
+
+    def save(self, path: str | Path) -> None:
+        """Save as one file that `gbad.load` and ``joblib.load`` read: plain arrays, texts and numbers, no modules."""
+        save(self, path)
+
+    def check_fitted(self) -> None:
+        """Raise NotFittedError unless all three phases are there."""
+        if not hasattr(self, "gate_"):
+            raise NotFittedError("this GBADPipeline is not fitted yet: call fit, or load a saved one with gbad.load")
+
+    def _take_phases(self, run: Path, classes: Sequence[str]) -> None:
+        self.classes_ = tuple(classes)
+        self._set_classifier(classifier_state(training.load_classifier(run)))
+        self.detector_ = training.load_detector(run)
+        self._set_gate(training.load_gate(run))
+        self.training_ = {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)}
+
+    def _explain_batch(self, images: np.ndarray) -> Explanation:
+        if not len(images):
+            empty = np.empty((0, len(self.classes_)))
+            one = np.empty(0)
+            return Explanation(empty, empty, np.empty((0, 2)), one, one.astype(bool), empty, empty)
+        logits, features = predict_batch(self._model(), images)
+        losses = self.detector_.losses(training.detector_input(features, logits))
+        log_gated, score, anomalous = training.gate_predictions(
+            logits, losses, self.gate_, self.suppression, self.strength_
+        )
+        return Explanation(logits, training.sigmoid(logits), losses, score, anomalous, log_gated, np.exp(log_gated))
+
+    def _source(self, images: Images) -> ImageSource:
+        if isinstance(images, np.ndarray) and images.dtype == np.uint8:
+            return source_from_array(images, self.size)
+        return source_from_paths(list(images), self.size)
+
+    def _set_gate(self, state: dict[str, Any]) -> None:
+        self.gate_ = training.gate_from_state(state)
+        self.strength_, self.thresholds_ = state["strength"], state["thresholds"]
+
+    def _set_classifier(self, state: dict[str, Any]) -> None:
+        self._classifier = state
+        self._network: ThreatClassifier | None = None
+
+    def _model(self) -> ThreatClassifier:
+        if self._network is None:
+            device = (
+                torch.accelerator.current_accelerator()
+                if self.device == "auto" and torch.accelerator.is_available()
+                else None
+            )
+            self._network = classifier_from_state(self._classifier).to(device or "cpu")
+        return self._network
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Plain data: no module, no optimiser, nothing that depends on another library's version."""
+        params = self.get_params(deep=False) | {"detector": None, "gate": None}
+        state: dict[str, Any] = {"format_version": FORMAT_VERSION, "params": params}
+        if hasattr(self, "gate_"):
+            state |= {
+                "gbad_version": gbad.__version__,
+                "library_versions": library_versions(),
+                "classes": list(self.classes_),
+                "training": self.training_,
+                "classifier": self._classifier,
+                "detector": training.detector_state(self.detector_),
+                "gate": training.gate_state(self.gate_) | {"strength": self.strength_, "thresholds": self.thresholds_},
+            }
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        version = state.get("format_version") if isinstance(state, dict) else None
+        if version != FORMAT_VERSION:
+            raise PipelineFileError(
+                f"the file has format {version!r}, this version of gbad reads format {FORMAT_VERSION}. "
+                "Install the version of gbad that wrote it, or train again."
+            )
+        self.__init__(**state["params"])  # type: ignore[misc]
+        if "classifier" in state:
+            self.classes_ = tuple(state["classes"])
+            self.training_ = state["training"]
+            self._set_classifier(state["classifier"])
+            self.detector_ = training.detector_from_state(state["detector"])
+            self._set_gate(state["gate"])

@@ -1,0 +1,149 @@
+"""Choose telling images of an evaluation and turn them into small pictures for the report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+
+from gbad.data.images import read_image
+from gbad.errors import ImageError
+
+Heatmaps = Callable[[Path, int], np.ndarray | None]
+"""From an image and a class index to a map (h, w) of any size, higher = more of that class; None if there is none."""
+
+PICTURE_SIDE = 320
+
+
+def choose(
+    y_true: np.ndarray, ungated: np.ndarray, gated: np.ndarray, anomalous: np.ndarray, count: int
+) -> dict[str, np.ndarray]:
+    """Choose the rows to show.
+
+    A threat is judged by how many images without its class rank above it, its best class where it has several. That is
+    what average precision sees, whatever the scale of the probabilities.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n, C), bool
+        True = present.
+    ungated, gated : ndarray of shape (n, C)
+        Probabilities in [0, 1].
+    anomalous : ndarray of shape (n,), bool
+        The gate's decision.
+    count : int
+        Rows of each kind, at most.
+
+    Returns
+    -------
+    dict of str to ndarray of int
+        ``detected``: of the threats let through, the better half at most, best first, the classes in turn.
+        ``missed``: threats let through that are outranked most, none of them in ``detected``.
+        ``suppressed``: threats that the gate suppresses, those first that phase 1 had ranked best.
+        ``false_alarms``: threat-free images with the highest gated probabilities.
+    """
+    y_any = y_true.any(axis=1)
+    before, after = outranked(y_true, ungated), outranked(y_true, gated)
+    best_class = after.argmin(axis=1)
+    passed = np.flatnonzero(y_any & anomalous)
+    passed = passed[np.lexsort((-gated[passed, best_class[passed]], after[passed].min(axis=1)))]
+    detected = _in_turn(passed, best_class)[: min(count, -(-len(passed) // 2))]
+    missed = np.setdiff1d(passed, detected)
+    missed = missed[np.argsort(-after[missed].min(axis=1), kind="stable")]
+    suppressed = np.flatnonzero(y_any & ~anomalous)
+    threat_free = np.flatnonzero(~y_any)
+    return {
+        "detected": detected,
+        "missed": missed[after[missed].min(axis=1) > 0][:count],
+        "suppressed": suppressed[np.argsort(before[suppressed].min(axis=1), kind="stable")][:count],
+        "false_alarms": threat_free[np.argsort(-gated[threat_free].max(axis=1), kind="stable")][:count],
+    }
+
+
+def outranked(y_true: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Count, for each threat, the images without its class that score higher.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n, C), bool
+        True = present.
+    scores : ndarray of shape (n, C)
+        Higher = more likely present.
+
+    Returns
+    -------
+    ndarray of shape (n, C), int64
+        0 = nothing wrong ranks above it; n where the class is absent.
+
+    Examples
+    --------
+    >>> outranked(np.array([[True], [False], [True]]), np.array([[0.2], [0.5], [0.9]])).ravel().tolist()
+    [1, 3, 0]
+    """
+    counts = np.full(y_true.shape, len(y_true))
+    for c in range(y_true.shape[1]):
+        present = y_true[:, c]
+        without = np.sort(scores[~present, c])
+        counts[present, c] = len(without) - np.searchsorted(without, scores[present, c], side="right")
+    return counts
+
+
+def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> tuple[list[str], str]:
+    """Read one image for the report.
+
+    Parameters
+    ----------
+    path : Path
+        The image.
+    class_index : int
+        Class of the heat-map.
+    heatmaps : callable, optional
+        Gives the map that is laid over a second picture.
+
+    Returns
+    -------
+    sources : list of str
+        ``data:`` addresses of JPEG pictures of at most `PICTURE_SIDE` px a side; empty if the image cannot be read.
+    problem : str
+        Why it cannot be read, else empty.
+    """
+    try:
+        image = Image.fromarray(read_image(path))
+    except ImageError as error:
+        return [], f"{error.status}: {error.reason}"
+    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    sources = [_data_address(image)]
+    heatmap = heatmaps(path, class_index) if heatmaps else None
+    if heatmap is not None:
+        sources.append(_data_address(_overlaid(image, np.asarray(heatmap, dtype=float))))
+    return sources, ""
+
+
+def _in_turn(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Reorder sorted rows so that the best of each group come first, then the second best, and so on."""
+    turn = np.empty(len(rows), dtype=int)
+    for value in np.unique(group[rows]):
+        members = group[rows] == value
+        turn[members] = np.arange(members.sum())
+    return rows[np.argsort(turn, kind="stable")]
+
+
+def _overlaid(image: Image.Image, heatmap: np.ndarray) -> Image.Image:
+    """Lay a heat-map over a greyed image, the stronger the less transparent."""
+    heatmap = np.nan_to_num(heatmap - np.nanmin(heatmap))
+    strength = Image.fromarray((heatmap / max(heatmap.max(), 1e-12)).astype(np.float32))
+    alpha = np.asarray(strength.resize(image.size, Image.Resampling.BILINEAR))[..., None].clip(0, 1)
+    colour = matplotlib.colormaps["inferno"](alpha[..., 0])[..., :3] * 255
+    grey = np.asarray(image.convert("L").convert("RGB"), dtype=float)
+    return Image.fromarray((grey * (1 - 0.75 * alpha) + colour * 0.75 * alpha).astype(np.uint8))
+
+
+def _data_address(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

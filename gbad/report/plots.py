@@ -1,0 +1,377 @@
+"""Figures of an evaluation: each function returns a matplotlib `Figure`, without pyplot and its global state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+
+from gbad.files import atomic_path
+from gbad.metrics import confusion_counts
+from gbad.report.style import (
+    FALSE_ALARM,
+    GATED,
+    GRID,
+    INK,
+    MUTED,
+    SUPPRESSED,
+    TEXT_SIZE,
+    THREAT,
+    UNGATED,
+    legend_above,
+    new_axes,
+    save,
+    say_missing,
+)
+
+MAX_CURVE_POINTS = 2000
+MAX_SCATTER_POINTS = 4000
+
+
+def average_precision_figure(metrics: Mapping[str, Any], classes: Sequence[str]) -> Figure:
+    """Average precision of each class and its mean, ungated and gated, with intervals; a bar marks random scores.
+
+    Parameters
+    ----------
+    metrics : mapping
+        As from :func:`gbad.evaluation.evaluate`; intervals are drawn where it has them.
+    classes : sequence of C str
+        Names in column order.
+
+    Returns
+    -------
+    Figure
+    """
+    rows = [*classes, "mean (mAP)"]
+    figure = Figure(figsize=(5.8, 1.1 + 0.44 * len(rows)), layout="constrained")
+    axes = new_axes(figure, xlabel="average precision")
+    y = np.arange(len(rows))
+    styles = (("ungated", "CNN, ungated", UNGATED, "s", -0.15), ("gbad", "GBAD, gated", GATED, "o", 0.15))
+    for key, label, colour, marker, offset in styles:
+        values = [_number(metrics[key]["per_class_ap"][name]) for name in classes] + [_number(metrics[key]["map"])]
+        axes.plot(
+            values, y + offset, linestyle="none", marker=marker, color=colour, markersize=6, label=label, zorder=3
+        )
+        intervals = (metrics.get("intervals") or {}).get(key)
+        if intervals:
+            bounds = [intervals["per_class_ap"][name] for name in classes] + [intervals["map"]]
+            low, high = np.array([[_number(value) for value in pair] for pair in bounds]).T
+            axes.hlines(y + offset, low, high, color=colour, linewidth=2.2)
+    chance = [metrics["prevalence"][name] for name in classes]
+    axes.plot(chance, y[:-1], linestyle="none", marker="|", color=INK, markersize=14, label="random scores")
+    for row, name in enumerate(classes):
+        if np.isnan(_number(metrics["ungated"]["per_class_ap"][name])):
+            axes.text(0.02, row, "missing: no image of this class", va="center", color=MUTED, fontsize=TEXT_SIZE)
+    axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.5, -0.5))
+    axes.set_yticks(y, [row if len(row) < 25 else f"{row[:23]}…" for row in rows])
+    for text in axes.get_yticklabels():
+        text.set_parse_math(False)
+    axes.grid(visible=False, axis="y")
+    axes.axhline(len(classes) - 0.5, color=GRID, linewidth=1)
+    legend_above(axes, columns=3)
+    return figure
+
+
+def precision_recall_figure(
+    y_true: np.ndarray, ungated: np.ndarray, gated: np.ndarray, classes: Sequence[str], *, titles: bool = True
+) -> Figure:
+    """Precision against recall, one panel a class, ungated and gated.
+
+    Parameters
+    ----------
+    y_true : ndarray of shape (n, C)
+        1 = present, 0 = absent.
+    ungated, gated : ndarray of shape (n, C)
+        Finite scores, higher = more likely present.
+    classes : sequence of C str
+        Names in column order.
+    titles : bool
+        Write each class's name above its panel.
+
+    Returns
+    -------
+    Figure
+    """
+    columns = min(3, len(classes))
+    rows = -(-len(classes) // columns)
+    figure = Figure(figsize=(4.0 * columns, 3.3 * rows), layout="constrained")
+    for c, name in enumerate(classes):
+        axes = new_axes(figure, (rows, columns, c + 1))
+        scores = {"ungated": (ungated[:, c], UNGATED, "--"), "gated": (gated[:, c], GATED, "-")}
+        _draw_precision_recall(axes, y_true[:, c].astype(bool), scores, legend_columns=2)
+        if titles:
+            axes.set_title(name, loc="left", fontweight="bold", fontsize=TEXT_SIZE + 1, pad=20, parse_math=False)
+    return figure
+
+
+def any_threat_precision_recall_figure(y_any: np.ndarray, scores: Mapping[str, np.ndarray]) -> Figure:
+    """Precision against recall of "any threat".
+
+    Parameters
+    ----------
+    y_any : ndarray of shape (n,)
+        1 = at least one threat.
+    scores : mapping of str to ndarray of shape (n,)
+        Up to two finite scores by their labels, higher = more anomalous.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = Figure(figsize=(5.4, 4.1), layout="constrained")
+    axes = new_axes(figure)
+    styled = zip(scores.items(), (GATED, UNGATED), ("-", "--"), strict=False)
+    drawn = {label: (score, colour, line) for (label, score), colour, line in styled}
+    _draw_precision_recall(axes, y_any.astype(bool), drawn, legend_columns=1)
+    return figure
+
+
+def roc_figure(
+    y_any: np.ndarray, scores: Mapping[str, np.ndarray], decision: tuple[float, float] | None = None
+) -> Figure:
+    """ROC curves of "any threat".
+
+    Parameters
+    ----------
+    y_any : ndarray of shape (n,)
+        1 = at least one threat.
+    scores : mapping of str to ndarray of shape (n,)
+        Up to two finite scores by their labels, higher = more anomalous.
+    decision : (float, float), optional
+        False-alarm rate and recall of the gate's decision, drawn as a point.
+
+    Returns
+    -------
+    Figure
+    """
+    figure = Figure(figsize=(5.4, 4.1), layout="constrained")
+    axes = new_axes(figure, xlabel="false-alarm rate", ylabel="recall")
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    y_any = y_any.astype(bool)
+    if y_any.all() or not y_any.any():
+        say_missing(axes, "missing: needs images with and without threats")
+        return figure
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1)
+    for (label, score), colour, line in zip(scores.items(), (GATED, UNGATED), ("-", "--"), strict=False):
+        false_alarms, recall, _ = roc_curve(y_any, score)
+        label = f"{label}, AUC {roc_auc_score(y_any, score):.3f}"
+        axes.plot(*_thinned(false_alarms, recall), color=colour, linestyle=line, linewidth=1.8, label=label)
+    if decision is not None and np.isfinite(decision).all():
+        axes.plot(
+            *decision, marker="D", color=INK, markersize=6, linestyle="none", label="the gate's decision", zorder=4
+        )
+    axes.legend(loc="lower right", frameon=False, fontsize=TEXT_SIZE, labelcolor=INK)
+    return figure
+
+
+def loss_figure(y_any: np.ndarray, losses: np.ndarray, anomalous: np.ndarray) -> Figure:
+    """Reconstruction loss against feature-matching loss, by truth and by the gate's decision.
+
+    Parameters
+    ----------
+    y_any : ndarray of shape (n,)
+        1 = at least one threat.
+    losses : ndarray of shape (n, 2)
+        Reconstruction and feature-matching loss, 0 or larger. Rows that are not finite are left out.
+    anomalous : ndarray of shape (n,)
+        The gate's decision.
+
+    Returns
+    -------
+    Figure
+        Of each of the four groups at most `MAX_SCATTER_POINTS` evenly spaced rows are drawn; the legend has the
+        full numbers.
+    """
+    figure = Figure(figsize=(6.2, 4.4), layout="constrained")
+    axes = new_axes(figure, xlabel="reconstruction loss", ylabel="feature-matching loss")
+    kept = np.isfinite(losses).all(axis=1)
+    losses, y_any, anomalous = losses[kept], y_any[kept].astype(bool), anomalous[kept].astype(bool)
+    if not len(losses):
+        say_missing(axes, "missing: no finite losses")
+        return figure
+    losses = np.column_stack([_floor(losses[:, 0]), _floor(losses[:, 1])])
+    groups: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
+        ("threat-free, suppressed", ~y_any & ~anomalous, {"marker": ".", "color": MUTED, "alpha": 0.45, "s": 16}),
+        ("threat-free, let through (false alarm)", ~y_any & anomalous, {"marker": "o", "color": FALSE_ALARM, "s": 16}),
+        ("threat, let through", y_any & anomalous, {"marker": "^", "color": THREAT, "alpha": 0.85, "s": 26}),
+        ("threat, suppressed", y_any & ~anomalous, {"marker": "x", "color": SUPPRESSED, "s": 30, "linewidths": 1.4}),
+    )
+    for label, members, style in groups:
+        rows = _spread(np.flatnonzero(members), MAX_SCATTER_POINTS)
+        axes.scatter(*losses[rows].T, label=f"{label}: {members.sum():,}", rasterized=True, **style)
+    for values, scale, axis in (
+        (losses[:, 0], axes.set_xscale, axes.xaxis),
+        (losses[:, 1], axes.set_yscale, axes.yaxis),
+    ):
+        if values.max() > 5 * values.min():  # a log axis of less would have no tick left
+            scale("log")
+            few_decades = values.max() < 500 * values.min()
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few_decades else (1,)))
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
+    legend_above(axes, columns=2)
+    return figure
+
+
+def training_figure(history: pd.DataFrame) -> Figure | None:
+    """Training curves: losses on the left, validation figures on the right.
+
+    Parameters
+    ----------
+    history : DataFrame
+        One row an epoch. Columns with ``loss`` in their names go left, those with ``map``, ``ap``, ``auc``, ``recall``
+        or ``accuracy`` as a word right; ``epoch`` (else the row number) is the x axis. Other columns are ignored.
+
+    Returns
+    -------
+    Figure or None
+        None if there is nothing to draw.
+    """
+    numbers = history.apply(pd.to_numeric, errors="coerce").dropna(axis=1, how="all")
+    numbers.columns = numbers.columns.map(str)
+    words = {name: set(re.split(r"[^a-z]+", name.lower())) for name in numbers.columns}
+    losses = [name for name in numbers.columns if "loss" in words[name]]
+    scores = [name for name in numbers.columns if words[name] & {"map", "ap", "auc", "recall", "accuracy"}]
+    panels = [(label, names) for label, names in (("loss", losses), ("validation", scores)) if names]
+    if not panels:
+        return None
+    x = numbers["epoch"].to_numpy() if "epoch" in numbers else np.arange(1, len(numbers) + 1)
+    figure = Figure(figsize=(7.2 if len(panels) == 2 else 5.8, 3.0), layout="constrained")
+    for index, (label, names) in enumerate(panels, start=1):
+        axes = new_axes(figure, (1, len(panels), index), xlabel="epoch", ylabel=label)
+        for name, colour, marker in zip(names, (GATED, UNGATED, THREAT, FALSE_ALARM, MUTED), "osD^v", strict=False):
+            label = re.sub(r"\bmap\b", "mAP", name.replace("_", " ").strip())
+            axes.plot(x, numbers[name], color=colour, marker=marker, markersize=4, linewidth=1.8, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        legend_above(axes, columns=2)
+    return figure
+
+
+def figures(
+    *,
+    classes: Sequence[str],
+    y_true: npt.ArrayLike,
+    ungated: npt.ArrayLike,
+    gated: npt.ArrayLike,
+    losses: npt.ArrayLike,
+    gate_score: npt.ArrayLike,
+    anomalous: npt.ArrayLike,
+    metrics: Mapping[str, Any],
+    history: pd.DataFrame | None = None,
+) -> dict[str, Figure]:
+    """Draw an evaluation, except for the curves of each class (:func:`precision_recall_figure`).
+
+    Parameters
+    ----------
+    classes : sequence of C str
+        Names in column order.
+    y_true : array-like of shape (n, C)
+        1 = present, 0 = absent.
+    ungated, gated : array-like of shape (n, C)
+        Probabilities in [0, 1].
+    losses : array-like of shape (n, 2)
+        Reconstruction and feature-matching loss.
+    gate_score : array-like of shape (n,)
+        Higher = more anomalous.
+    anomalous : array-like of shape (n,)
+        The gate's decision.
+    metrics : mapping
+        As from :func:`gbad.evaluation.evaluate`.
+    history : DataFrame, optional
+        See :func:`training_figure`.
+
+    Returns
+    -------
+    dict of str to Figure
+        ``average_precision``, ``roc``, ``any_threat_precision_recall``, ``losses`` and, with a history, ``training``.
+    """
+    y_true, ungated, gated = np.asarray(y_true), np.asarray(ungated, dtype=float), np.asarray(gated, dtype=float)
+    anomalous, y_any = np.asarray(anomalous, dtype=bool), np.asarray(y_true.any(axis=1))
+    scores = {"gate score": np.asarray(gate_score, dtype=float), "classifier's maximum": ungated.max(axis=1)}
+    decision = (_number(metrics["gate"]["false_alarm_rate"]), _number(metrics["gate"]["recall"]))
+    drawn = {
+        "average_precision": average_precision_figure(metrics, classes),
+        "roc": roc_figure(y_any, scores, decision),
+        "any_threat_precision_recall": any_threat_precision_recall_figure(y_any, scores),
+        "losses": loss_figure(y_any, np.asarray(losses, dtype=float), anomalous),
+    }
+    training = None if history is None else training_figure(history)
+    return drawn if training is None else drawn | {"training": training}
+
+
+def save_plots(folder: str | Path, *, dpi: int = 150, **evaluation: Any) -> list[Path]:
+    """Write the figures of an evaluation as PNG files.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the files go; made if missing.
+    dpi : int
+        Pixels an inch.
+    **evaluation
+        The arguments of :func:`figures`.
+
+    Returns
+    -------
+    list of Path
+        The files, named by the figures.
+    """
+    y_true, ungated, gated = (np.asarray(evaluation[name]) for name in ("y_true", "ungated", "gated"))
+    curves = precision_recall_figure(y_true, ungated, gated, evaluation["classes"])
+    paths = []
+    for name, figure in {**figures(**evaluation), "precision_recall": curves}.items():
+        path = Path(folder) / f"{name}.png"
+        with atomic_path(path) as temporary:
+            save(figure, temporary, format="png", dpi=dpi, facecolor="white")
+        paths.append(path)
+    return paths
+
+
+def _draw_precision_recall(
+    axes: Axes, positive: np.ndarray, scores: Mapping[str, tuple[np.ndarray, str, str]], *, legend_columns: int
+) -> None:
+    axes.set_xlabel("recall", color=INK, fontsize=TEXT_SIZE)
+    axes.set_ylabel("precision", color=INK, fontsize=TEXT_SIZE)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
+    if not positive.any():
+        say_missing(axes, "missing: no positive image")
+        return
+    axes.axhline(positive.mean(), color=MUTED, linestyle=":", linewidth=1.2)
+    for label, (score, colour, line) in scores.items():
+        found, false_alarms = confusion_counts(positive, score)
+        gains = np.diff(found, prepend=0) > 0
+        found, false_alarms = found[gains], false_alarms[gains]
+        recall, precision = _thinned(found / found[-1], found / (found + false_alarms))
+        recall, precision = np.append(0, recall), np.append(precision[0], precision)
+        label = f"{label}, AP {100 * average_precision_score(positive, score):.1f} %"
+        axes.plot(recall, precision, color=colour, linestyle=line, linewidth=1.8, label=label, drawstyle="steps-pre")
+    legend_above(axes, legend_columns)
+
+
+def _spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Take `count` evenly spaced entries, all if there are fewer."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    kept = _spread(np.arange(len(x)), MAX_CURVE_POINTS)
+    return x[kept], y[kept]
+
+
+def _floor(values: np.ndarray) -> np.ndarray:
+    """Lift zeros to the smallest positive value, since a log axis has no zero."""
+    return np.maximum(values, np.min(values, where=values > 0, initial=values.max(initial=1e-12)))
+
+
+def _number(value: float | None) -> float:
+    """Undo JSON's null for NaN."""
+    return float("nan") if value is None else float(value)

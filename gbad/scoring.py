@@ -1,0 +1,221 @@
+"""Score lists, files and folders with a fitted pipeline; write the scores as they come."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gbad.data.bad_images import BadImages
+from gbad.data.images import IMAGE_SUFFIXES, locate
+from gbad.data.labels import read_sixray
+from gbad.errors import DataError, GbadError
+from gbad.evaluation import evaluate
+from gbad.files import write_json
+from gbad.pipeline import Explanation, GBADPipeline
+from gbad.progress import progress_bar
+from gbad.report import save_plots, write_report
+from gbad.versions import hardware, library_versions
+
+_log = logging.getLogger(__name__)
+
+
+def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequence[str]) -> pd.DataFrame:
+    """Scores of a batch as rows of ``scores.csv``; `rows` holds the leading columns."""
+    columns: dict[str, Any] = rows | {"status": "ok"}
+    columns |= {name: explanation.gated[:, c] for c, name in enumerate(classes)}
+    columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
+    columns |= {
+        "reconstruction_loss": explanation.losses[:, 0],
+        "feature_matching_loss": explanation.losses[:, 1],
+        "gate_score": explanation.gate_score,
+        "anomalous": explanation.anomalous.astype(int),
+    }
+    return pd.DataFrame(columns)
+
+
+def score_to_csv(
+    pipeline: GBADPipeline,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    bad: BadImages,
+    *,
+    names: Sequence[str] | None = None,
+    show_progress: bool = False,
+) -> Iterator[tuple[np.ndarray, Explanation]]:
+    """Score images in their order; write a row per image, batch by batch, and yield each batch.
+
+    Rows go to ``<out>.part``, which becomes `out` when all images are done: `out` is never half a file, and what a
+    killed run has scored is not lost.
+
+    Parameters
+    ----------
+    pipeline : GBADPipeline
+        Fitted.
+    paths : sequence of path
+        Images. One that cannot be used gets a row with its status and empty scores.
+    out : path-like
+        The CSV file.
+    bad : BadImages
+        Decides how many bad images are too many.
+    names : sequence of str, optional
+        Written as ``name`` instead of ``path``.
+    show_progress : bool
+        Show a progress bar.
+
+    Yields
+    ------
+    rows : int array (b,)
+    explanation : Explanation
+    """
+    label, values = ("path", [str(path) for path in paths]) if names is None else ("name", list(names))
+    source = pipeline.image_source(paths)
+    partial = Path(f"{out}.part")
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            with progress_bar("scoring", len(source), show=show_progress) as advance:
+                for rows, explanation, errors in pipeline.stream(source):
+                    table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_)
+                    table.index = pd.Index(rows)
+                    lines = pd.DataFrame(
+                        {label: [values[row] for row in errors], "status": [error.status for error in errors.values()]},
+                        index=list(errors),
+                    )
+                    table = pd.concat([table, lines]) if len(table) else lines.reindex(columns=table.columns)
+                    table.sort_index().to_csv(file, header=file.tell() == 0, index=False)
+                    file.flush()
+                    for error in errors.values():
+                        bad.add(error)
+                    yield rows, explanation
+                    advance(len(rows) + len(errors))
+        os.replace(partial, out)
+    except OSError as error:
+        raise GbadError(
+            f"{out}: scores cannot be written ({error.strerror or error}). What was scored so far is in {partial}."
+        ) from error
+
+
+def expand(paths: Sequence[str | Path]) -> list[Path]:
+    """Replace each folder by the image files below it, in the order of their names; keep files as given.
+
+    Raises
+    ------
+    DataError
+        If nothing is left.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        for folder, folders, files in os.walk(path):
+            folders.sort()
+            found += [
+                Path(folder, name) for name in sorted(files) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+            ]
+    if not found:
+        raise DataError(f"no image in {', '.join(map(str, paths))}; gbad reads {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return found
+
+
+def predict_paths(
+    pipeline: GBADPipeline, paths: Sequence[str | Path], out: str | Path, *, max_bad: float = 1.0, strict: bool = False,
+    show_progress: bool = False,
+) -> dict[str, int]:  # fmt: skip
+    """Score files and folders into a CSV, rows in the order of the input.
+
+    Returns
+    -------
+    dict
+        ``images``, ``anomalous`` and ``bad``: how many.
+    """
+    files = expand(paths)
+    bad = BadImages(len(files), max_bad, strict=strict)
+    anomalous = 0
+    for _, explanation in score_to_csv(pipeline, files, out, bad, show_progress=show_progress):
+        anomalous += int(explanation.anomalous.sum())
+    return {"images": len(files), "anomalous": anomalous, "bad": len(bad.errors)}
+
+
+def evaluate_list(
+    pipeline: GBADPipeline,
+    data: str | Path,
+    subset: int | str,
+    out: str | Path,
+    *,
+    history: pd.DataFrame | None = None,
+    max_bad: float = 0.01,
+    strict: bool = False,
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Evaluate on a test list in SIXray's layout; write metrics.json, scores.csv, report.html and plots to `out`.
+
+    Parameters
+    ----------
+    pipeline : GBADPipeline
+        Fitted.
+    data, subset
+        The test list ``data/ImageSet/<subset>/test.csv``. Its classes must be the pipeline's, in any order.
+    out : path-like
+        Folder for the results.
+    history : DataFrame, optional
+        Training curves for the report.
+    max_bad, strict
+        How many unusable images are too many, see `BadImages`. They are left out of the figures.
+    show_progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
+    begun = time.monotonic()
+    out = Path(out)
+    test = read_sixray(data, subset, "test")
+    if sorted(test.classes) != sorted(pipeline.classes_):
+        raise DataError(
+            f"{data}, subset {subset}: the list has the classes {', '.join(test.classes)}; the pipeline was trained on "
+            f"{', '.join(pipeline.classes_)}. Evaluate on a list with the same classes."
+        )
+    labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
+    paths = locate(data, test.names)
+    bad = BadImages(len(paths), max_bad, strict=strict, report=out / "bad_images.csv")
+    parts = list(score_to_csv(pipeline, paths, out / "scores.csv", bad, names=test.names, show_progress=show_progress))
+    rows = np.concatenate([rows for rows, _ in parts])
+    if not len(rows):
+        raise DataError(f"{data}, subset {subset}: none of the test images can be used")
+    score = {name: np.concatenate([getattr(part, name) for _, part in parts]) for name in Explanation.__annotations__}
+    figures = evaluate(
+        labels[rows], score["logits"], score["log_gated"], score["gate_score"], score["anomalous"], pipeline.classes_
+    )
+    seconds = {phase: round(done["seconds"], 1) for phase, done in pipeline.training_.items()}
+    metrics = {
+        "subset": str(subset), **figures, "n_bad": len(bad.errors), "seed": pipeline.random_state,
+        "versions": library_versions(), "hardware": hardware(),
+        "seconds": seconds | {"evaluation": round(time.monotonic() - begun, 1)},
+    }  # fmt: skip
+    write_json(out / "metrics.json", metrics)
+    if bad.errors:
+        bad.write(out / "bad_images.csv")
+        _log.warning("%d images were left out, see %s", len(bad.errors), out / "bad_images.csv")
+    arrays: dict[str, Any] = {name: score[name] for name in ("ungated", "gated", "losses", "gate_score", "anomalous")}
+    save_plots(
+        out / "plots", classes=pipeline.classes_, y_true=labels[rows], metrics=metrics, history=history, **arrays
+    )
+    write_report(
+        out / "report.html", title=f"GBAD on {Path(data).name}, subset {subset}", classes=pipeline.classes_,
+        y_true=labels[rows], paths=[paths[row] for row in rows], metrics=metrics, history=history,
+        info={"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "settings": pipeline.get_params(deep=False)}
+        | {key: metrics[key] for key in ("seed", "seconds", "versions", "hardware")},
+        **arrays,
+    )  # fmt: skip
+    return metrics

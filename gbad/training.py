@@ -1,0 +1,394 @@
+"""The three training phases of GBAD on one run folder: each loads what the one before left, and is done only once.
+
+A run folder holds::
+
+    run.json                 data, classes, settings, versions
+    split.csv                which training rows are kept for validation
+    bad_images.csv           images that were skipped
+    cache/                   decoded images (may be deleted)
+    phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>/, done.json
+    phase2/                  detector.joblib, losses.csv, features/, done.json
+    phase3/                  gate.joblib, done.json
+    pipeline.joblib          all three in one file
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.metrics import precision_recall_curve
+
+from gbad.data.bad_images import BadImages
+from gbad.data.cache import DecodedCache
+from gbad.data.source import ImageSource
+from gbad.data.split import split_validation
+from gbad.errors import DataError, RunError
+from gbad.files import atomic_path, write_json
+from gbad.persistence import load_plain, save_plain
+from gbad.phase1_classifier import (
+    BACKBONES,
+    FeatureFile,
+    ThreatClassifier,
+    build_classifier,
+    classifier_from_state,
+    classifier_state,
+    extract_features,
+    train_classifier,
+)
+from gbad.phase2_anomaly import BiGANDetector
+from gbad.phase3_gate import ThreatGate, choose_alpha, hard_gate, soft_gate
+from gbad.progress import progress_bar
+from gbad.randomness import derived_seed
+
+_log = logging.getLogger(__name__)
+
+GATE_FITS = ("held-out", "paper")
+SUPPRESSIONS = ("hard", "soft")
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """The training list.
+
+    Attributes
+    ----------
+    source : ImageSource
+        Its n images.
+    labels : uint8 array (n, C)
+        1 = threat present.
+    classes : tuple of str
+        Names of the C classes.
+    validation : bool array (n,)
+        Rows that phases 1 and 2 do not train on.
+    """
+
+    source: ImageSource
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    validation: np.ndarray
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Whether an image shows any threat, bool (n,)."""
+        return np.asarray(self.labels.any(1))
+
+
+def validation_rows(
+    names: Sequence[str], labels: np.ndarray, paths: Sequence[Path] | None, fraction: float, seed: int
+) -> np.ndarray:
+    """Rows of a training list to keep for validation, bool (n,): whole runs of 40 neighbours, or shorter ones.
+
+    Consecutive SIXray numbers often show the same bag. A list with fewer than 400 positives gets shorter runs, so that
+    both parts receive positives.
+    """
+    neighbours = int(np.clip(labels.any(1).sum() // 10, 1, 40))
+    return split_validation(names, labels, paths, fraction=fraction, neighbours=neighbours, seed=seed)
+
+
+def detector_input(features: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Rows that phase 2 looks at: features of FC1 to FC4 ⧺ predicted probabilities, float32 (n, D + C)."""
+    return np.concatenate([features, sigmoid(logits).astype(np.float32)], axis=1)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits in float64, without overflow."""
+    return np.exp(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64)))
+
+
+def gate_predictions(
+    logits: np.ndarray, losses: np.ndarray, gate: ThreatGate, suppression: str, strength: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Apply phase 3.
+
+    Parameters
+    ----------
+    logits : float64 array (n, C)
+        Of phase 1.
+    losses : float64 array (n, 2)
+        Of phase 2.
+    gate : ThreatGate
+        Fitted.
+    suppression : {"hard", "soft"}
+        The letter's rule, or multiplication by a power of P(anomalous).
+    strength : float
+        ε of the hard rule, α of the soft one.
+
+    Returns
+    -------
+    log_gated : float64 array (n, C)
+        Logarithms of the gated probabilities.
+    gate_score : float64 array (n,)
+    anomalous : bool array (n,)
+    """
+    score = gate.decision_function(losses)
+    anomalous = score > 0
+    if suppression == "hard":
+        return hard_gate(logits, anomalous, strength), score, anomalous
+    return soft_gate(logits, gate.predict_proba(losses)[:, 1], strength), score, anomalous
+
+
+def fit_phase1(
+    data: TrainingSet, params: Mapping[str, Any], run: Path, bad: BadImages, *, show_progress: bool = False
+) -> ThreatClassifier:
+    """Train the classifier on the balanced training part, or load it if this run has it already.
+
+    Parameters
+    ----------
+    data : TrainingSet
+    params : mapping
+        Parameters of `GBADPipeline`.
+    run : Path
+        The run folder.
+    bad : BadImages
+        Counts images that cannot be used.
+    show_progress : bool
+        Show progress bars.
+    """
+    folder = run / "phase1"
+    if (folder / "done.json").exists():
+        return load_classifier(run)
+    begun = time.monotonic()
+    facts = BACKBONES.get(params["backbone"])
+    if facts is not None and params["size"] < facts.min_size:
+        raise RunError(f"{params['backbone']} needs images of at least {facts.min_size} px, not {params['size']}")
+    seed = params["random_state"]
+    model, origin = build_classifier(
+        params["backbone"], len(data.classes), pretrained=params["pretrained"], weights=params["weights"],
+        frozen_stages=_or_default(params, "frozen_stages"), frozen_norm=_or_default(params, "frozen_norm"), seed=seed,
+        fpn_width=params["fpn_width"], head_width=params["head_width"], pooling=params["pooling"],
+        fusion=params["fusion"],
+    )  # fmt: skip
+    with closing(DecodedCache(data.source, run / "cache", bad)) as cache:
+        model, history = train_classifier(
+            model, cache, data.labels, np.flatnonzero(~data.validation), _monitored_rows(data, seed), data.classes,
+            folder,
+            epochs=params["epochs"], batch_size=params["batch_size"], optimiser=_or_default(params, "optimiser"),
+            learning_rate=_or_default(params, "learning_rate"), weight_decay=params["weight_decay"],
+            ema_decay=params["ema_decay"], negatives=params["negatives"], precision=params["precision"],
+            device=params["device"], seed=seed, show_progress=show_progress,
+        )  # fmt: skip
+    save_plain(classifier_state(model), folder / "classifier.joblib")
+    write_json(
+        folder / "done.json",
+        {"backbone_weights": origin, "seconds": _seconds(begun, history), "classifier": model.spec},
+    )
+    return model
+
+
+def load_classifier(run: Path) -> ThreatClassifier:
+    """Classifier that phase 1 left in a run folder."""
+    path = run / "phase1" / "classifier.joblib"
+    if not path.exists():
+        raise RunError(
+            f"{run} has no classifier yet. Run phase 1 first: python pipelines/phase1_train_classifier.py {run}"
+        )
+    return classifier_from_state(load_plain(path))
+
+
+def fit_phase2(
+    data: TrainingSet, params: Mapping[str, Any], run: Path, bad: BadImages, *, show_progress: bool = False
+) -> Any:
+    """Train the anomaly detector on threat-free training rows, or load it; leave the losses of all rows phase 3 needs.
+
+    The rows: up to ``max_negatives`` negatives of the training part (on which the detector is trained), its positives,
+    and the validation part (again up to ``max_negatives`` negatives).
+    """
+    folder = run / "phase2"
+    if (folder / "done.json").exists():
+        return load_detector(run)
+    begun = time.monotonic()
+    rows = _phase2_rows(data, params)
+    model = load_classifier(run)
+    features = extract_features(model, data.source, rows, folder / "features", bad, show_progress=show_progress)
+    x = detector_input(features.features, features.logits)
+    normal = threat_free_training_rows(features.rows, data)
+    if not normal.any():
+        raise DataError("phase 2 has no threat-free training image that can be used")
+    detector = make_detector(params)
+    with progress_bar(
+        "phase 2, BiGAN", detector.get_params().get("epochs", 1), "epochs", show=show_progress
+    ) as advance:
+        detector.fit(x[normal], checkpoint=folder / "checkpoint.pt", callback=lambda epoch, total, _: advance(1, total))
+    save_plain(detector_state(detector), folder / "detector.joblib")
+    losses = detector.losses(x)
+    with atomic_path(folder / "losses.csv") as temporary:
+        _losses_table(data, features, losses).to_csv(temporary, index=False)
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    write_json(folder / "done.json", {"seconds": time.monotonic() - begun, "threat_free_rows": int(normal.sum())})
+    return detector
+
+
+def threat_free_training_rows(rows: np.ndarray, data: TrainingSet) -> np.ndarray:
+    """Of `rows`, those that a detector may be trained on: in the training part, without a threat; bool (m,)."""
+    return np.asarray(~data.validation[rows] & ~data.positive[rows])
+
+
+def make_detector(params: Mapping[str, Any]) -> Any:
+    """Unfitted detector of the parameters; by default the BiGAN."""
+    if params["detector"] is not None:
+        return clone(params["detector"])
+    return BiGANDetector(random_state=derived_seed(params["random_state"], "phase 2"))
+
+
+def detector_state(detector: Any) -> dict[str, Any]:
+    """Plain description of a fitted detector."""
+    return {"params": detector.get_params(), "arrays": detector.get_arrays()}
+
+
+def detector_from_state(state: dict[str, Any]) -> Any:
+    """Rebuild a detector; the inverse of `detector_state`."""
+    return BiGANDetector.from_arrays(state["params"], state["arrays"])
+
+
+def load_detector(run: Path) -> Any:
+    """Detector that phase 2 left in a run folder."""
+    path = run / "phase2" / "detector.joblib"
+    if not path.exists():
+        raise RunError(f"{run} has no detector yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
+    return detector_from_state(load_plain(path))
+
+
+def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
+    """Fit the gate on the two losses, its strength, and the decision thresholds of the classes, unless that is done.
+
+    ``gate_fit="paper"`` fits the plain machine on the training rows, as the letter does; ``"held-out"`` a monotone one
+    on the validation part, whose losses are not flattered by training. The soft gate's strength, where the user leaves
+    it open, and the thresholds come from the validation part in both cases. A threshold is the one of the highest F1,
+    or 0.5 for a class without positives there.
+    """
+    folder = run / "phase3"
+    for name, known in (("gate_fit", GATE_FITS), ("suppression", SUPPRESSIONS)):
+        if params[name] not in known:
+            raise RunError(f"unknown {name} {params[name]!r}; choose one of {', '.join(known)}")
+    if (folder / "done.json").exists():
+        return
+    begun = time.monotonic()
+    path = run / "phase2" / "losses.csv"
+    if not path.exists():
+        raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
+    table = pd.read_csv(path, dtype={"name": str}, float_precision="round_trip")
+    rows, held_out = table["row"].to_numpy(), (table["part"] == "validation").to_numpy()
+    losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy()
+    logits, labels = table[[f"logit_{name}" for name in data.classes]].to_numpy(), data.labels[rows]
+    anomalous = data.positive[rows]
+    paper = params["gate_fit"] == "paper"
+    used = ~held_out if paper else held_out
+    if len(np.unique(anomalous[used])) < 2:
+        raise DataError(
+            f"the gate needs images with and without threats, but its {int(used.sum())} rows have only one kind. Use "
+            "more images, a larger --validation-fraction, or --gate-fit paper."
+        )
+    gate = ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
+    gate = clone(params["gate"]) if params["gate"] is not None else gate
+    gate.fit(losses[used], anomalous[used].astype(int))
+    strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
+    if strength is None:
+        strength = choose_alpha(logits[held_out], labels[held_out], gate.predict_proba(losses[held_out])[:, 1])
+    gated, _, _ = gate_predictions(logits[held_out], losses[held_out], gate, params["suppression"], strength)
+    thresholds = best_thresholds(labels[held_out], np.exp(gated))
+    save_plain(gate_state(gate) | {"strength": strength, "thresholds": thresholds}, folder / "gate.joblib")
+    write_json(
+        folder / "done.json",
+        {
+            "seconds": time.monotonic() - begun, "rows": int(used.sum()), "positives": int(anomalous[used].sum()),
+            "suppression": params["suppression"], "strength": strength,
+            "thresholds": dict(zip(data.classes, thresholds, strict=True)),
+        },
+    )  # fmt: skip
+
+
+def load_gate(run: Path) -> dict[str, Any]:
+    """What phase 3 left in a run folder: state of the gate, ``strength`` and ``thresholds``."""
+    path = run / "phase3" / "gate.joblib"
+    if not path.exists():
+        raise RunError(f"{run} has no gate yet. Run phase 3 first: python pipelines/phase3_fit_gate.py {run}")
+    return load_plain(path)
+
+
+def gate_state(gate: ThreatGate) -> dict[str, Any]:
+    """Plain description of a fitted gate."""
+    learnt = {name: value for name, value in vars(gate).items() if name.endswith("_")}
+    return {"params": gate.get_params(), "learnt": learnt}
+
+
+def gate_from_state(state: Mapping[str, Any]) -> ThreatGate:
+    """Rebuild a gate; the inverse of `gate_state`."""
+    gate = ThreatGate(**state["params"])
+    for name, value in state["learnt"].items():
+        setattr(gate, name, value)
+    return gate
+
+
+def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Threshold of the highest F1 for each class, float64 (C,); 0.5 for a class without positives.
+
+    Parameters
+    ----------
+    labels : uint8 array (n, C)
+    probabilities : float64 array (n, C)
+        In [0, 1].
+    """
+    thresholds = np.full(labels.shape[1], 0.5)
+    for column in np.flatnonzero(labels.any(0)):
+        precision, recall, values = precision_recall_curve(labels[:, column], probabilities[:, column])
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+        thresholds[column] = values[int(np.argmax(f1[:-1]))]
+    return thresholds
+
+
+def _or_default(params: Mapping[str, Any], name: str) -> Any:
+    """A parameter, or what suits the backbone where the user left it open."""
+    value = params[name]
+    return (
+        value
+        if value is not None or params["backbone"] not in BACKBONES
+        else getattr(BACKBONES[params["backbone"]], name)
+    )
+
+
+def _monitored_rows(data: TrainingSet, seed: int, negatives: int = 2000) -> np.ndarray:
+    """Validation rows whose AP is shown after each epoch: all positives, and not more negatives than is quick."""
+    rows = np.flatnonzero(data.validation)
+    without = rows[~data.positive[rows]]
+    if len(without) > negatives:
+        without = np.random.default_rng(derived_seed(seed, "monitor")).choice(without, negatives, replace=False)
+    return np.sort(np.concatenate([rows[data.positive[rows]], without]))
+
+
+def _phase2_rows(data: TrainingSet, params: Mapping[str, Any]) -> np.ndarray:
+    parts = []
+    for name, part in (("training", ~data.validation), ("validation", data.validation)):
+        without = np.flatnonzero(part & ~data.positive)
+        if len(without) > params["max_negatives"]:
+            draw = np.random.default_rng(derived_seed(params["random_state"], "phase 2 rows", name))
+            without = np.sort(draw.choice(without, params["max_negatives"], replace=False))
+        parts += [without, np.flatnonzero(part & data.positive)]
+    return np.concatenate(parts)
+
+
+def _losses_table(data: TrainingSet, features: FeatureFile, losses: np.ndarray) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "row": features.rows,
+            "name": [data.source.names[row] for row in features.rows],
+            "part": np.where(data.validation[features.rows], "validation", "training"),
+            "reconstruction_loss": losses[:, 0],
+            "feature_matching_loss": losses[:, 1],
+        }
+    )
+    logits = pd.DataFrame(np.asarray(features.logits), columns=[f"logit_{name}" for name in data.classes])
+    return pd.concat([table, logits], axis=1)
+
+
+def _seconds(begun: float, history: pd.DataFrame) -> float:
+    """Seconds that phase 1 took, those before an interruption included."""
+    return max(time.monotonic() - begun, float(history["seconds"].sum()) if len(history) else 0.0)

@@ -1,0 +1,36 @@
+"""What a result was made with: versions and hardware."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+
+import torch
+
+_LIBRARIES = ("torch", "torchvision", "scikit-learn", "numpy", "pandas", "joblib", "accelerate", "pillow")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of gbad, Python and the libraries that decide a result."""
+    return {"gbad": version("gbad"), "python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+
+
+def hardware() -> dict[str, str | int]:
+    """Processor, cores and accelerator of this machine."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    name = torch.cuda.get_device_name() if accelerator is not None and accelerator.type == "cuda" else str(accelerator)
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "accelerator": name if accelerator is not None else "none",
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gbad.errors import DataError, GbadError
+from gbad.phase1_classifier.sampling import epoch_rows
+
+POSITIVE = np.arange(100) < 10
+ROWS = np.arange(5, 100)  # 5 positives, 90 negatives
+
+
+def draw(negatives: str, epoch: int, seed: int = 0) -> np.ndarray:
+    return epoch_rows(POSITIVE, ROWS, negatives=negatives, seed=seed, epoch=epoch)
+
+
+def test_balanced_epochs_hold_all_positives_and_as_many_negatives() -> None:
+    for negatives in ("fixed", "fresh"):
+        rows = draw(negatives, 0)
+        assert sorted(rows[POSITIVE[rows]]) == [5, 6, 7, 8, 9]
+        assert len(np.unique(rows)) == 10
+
+
+def test_fixed_negatives_stay_and_fresh_ones_change() -> None:
+    assert set(draw("fixed", 0)) == set(draw("fixed", 1))
+    assert set(draw("fresh", 0)) != set(draw("fresh", 1))
+
+
+def test_order_changes_with_the_epoch_and_repeats_with_the_seed() -> None:
+    assert draw("fixed", 0).tolist() != draw("fixed", 1).tolist()
+    assert draw("fixed", 0).tolist() == draw("fixed", 0).tolist()
+    assert set(draw("fixed", 0)) != set(draw("fixed", 0, seed=1))
+
+
+def test_all_is_the_whole_list() -> None:
+    assert sorted(draw("all", 3)) == ROWS.tolist()
+
+
+def test_fewer_negatives_than_positives_are_all_used() -> None:
+    rows = epoch_rows(~POSITIVE, ROWS, negatives="fixed", seed=0, epoch=0)
+    assert sorted(rows) == ROWS.tolist()
+
+
+def test_one_sided_parts_and_unknown_choices_are_refused() -> None:
+    with pytest.raises(DataError, match="has 0 and 90"):
+        epoch_rows(POSITIVE, np.arange(10, 100), negatives="fixed", seed=0, epoch=0)
+    with pytest.raises(GbadError, match="'some'.*fixed, fresh, all"):
+        draw("some", 0)

