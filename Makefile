@@ -27,7 +27,8 @@ demo: $(VENV)/.installed
 
 test: lint types
 	@echo "== tests, doctests, notebooks"
-	$(BIN)/python -m pytest
+	# One process per core with one thread each: threads of several processes would wait for one another.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 lint: $(VENV)/.installed
 	@echo "== lint"

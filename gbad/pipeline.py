@@ -97,8 +97,8 @@ class GBADPipeline(BaseEstimator):
     gate_fit : {"held-out", "paper"}
         Fit the gate on the validation part, or on the training rows as the letter does.
     suppression : {"hard", "soft"}
-        ``"hard"``: multiply by `epsilon` what is not anomalous (the letter). ``"soft"``: multiply by P(anomalous) to the
-        power `alpha`.
+        ``"hard"``: multiply by `epsilon` what is not anomalous (the letter). ``"soft"``: multiply by P(anomalous) to
+        the power `alpha`.
     epsilon : float
         Strength of the hard gate, in (0, 1].
     alpha : float or None

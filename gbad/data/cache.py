@@ -105,8 +105,8 @@ class DecodedCache:
                 self._status_file.write(bytes([_READY]))
         except OSError as error:
             raise GbadError(
-                f"{self._folder}: decoded images cannot be written ({error.strerror or error}). Free some space and run "
-                "the same command again; it continues where it stopped."
+                f"{self._folder}: decoded images cannot be written ({error.strerror or error}). Free some space and "
+                "run the same command again; it continues where it stopped."
             ) from error
         self._status[rows] = _READY
 

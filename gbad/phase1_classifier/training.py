@@ -210,7 +210,8 @@ def train_classifier(
         if not math.isfinite(mean_loss):
             raise GbadError(
                 f"phase 1: the loss is {mean_loss} in epoch {epoch + 1}. Try a smaller --learning-rate "
-                f"(now {learning_rate}) or --precision no (now {accelerator.mixed_precision}). The run folder keeps the last finite epoch."
+                f"(now {learning_rate}) or --precision no (now {accelerator.mixed_precision}). "
+                "The run folder keeps the last finite epoch."
             )
         per_class = evaluate_rows(cast(ThreatClassifier, ema.module), cache, labels, validation_rows, classes)
         row = {
