@@ -65,7 +65,7 @@ def start_run(
         "subset": str(subset),
         "max_bad": max_bad,
         "strict": strict,
-        "settings": pipeline.get_params(deep=False),
+        "settings": _settings(pipeline),
     }
     head = folder / "run.json"
     if head.exists():
@@ -82,11 +82,24 @@ def start_run(
         raise RunError(f"{folder} holds results of an unknown run. Choose another --out folder.")
     else:
         write_json(head, content | {"versions": library_versions(), "hardware": hardware()})
-    return open_run(folder)
+    return open_run(folder, pipeline)
 
 
-def open_run(folder: str | Path) -> Run:
+def _settings(pipeline: GBADPipeline) -> dict[str, Any]:
+    """Parameters as JSON holds them: a detector or gate of the user's own as text."""
+    params = pipeline.get_params(deep=False)
+    return params | {name: None if params[name] is None else repr(params[name]) for name in ("detector", "gate")}
+
+
+def open_run(folder: str | Path, pipeline: GBADPipeline | None = None) -> Run:
     """Open a run folder that `start_run` made: read its list and its split.
+
+    Parameters
+    ----------
+    folder : path-like
+        The run folder.
+    pipeline : GBADPipeline, optional
+        With the settings of the run. Needed only if they hold a detector or a gate of the user's own.
 
     Raises
     ------
@@ -97,7 +110,13 @@ def open_run(folder: str | Path) -> Run:
     if not (folder / "run.json").exists():
         raise RunError(f"{folder} is no run folder. Make one with `gbad train DATA --out {folder}`.")
     content = read_json(folder / "run.json")
-    pipeline = GBADPipeline(**content["settings"])
+    if pipeline is None:
+        own = [name for name in ("detector", "gate") if content["settings"][name] is not None]
+        if own:
+            raise RunError(
+                f"{folder}: the run has its own {' and '.join(own)}; continue it from Python with start_run."
+            )
+        pipeline = GBADPipeline(**content["settings"])
     labels = read_sixray(content["data"], content["subset"], "train")
     paths = locate(content["data"], labels.names)
     split = folder / "split.csv"
