@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
@@ -248,6 +249,8 @@ class GBADPipeline(BaseEstimator):
         """Run the phases up to `last` on a run folder, skip those that are done, and take what they left."""
         params = self.get_params(deep=False)
         training.fit_phase1(data, params, run, bad, show_progress=show_progress)
+        if not PartialState().is_main_process:
+            return self  # phases 2 and 3 are quick and run in one process
         if last >= 2:
             training.fit_phase2(data, params, run, bad, show_progress=show_progress)
         if last >= 3:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from accelerate import PartialState
 
 from gbad.data.bad_images import BadImages
 from gbad.data.images import locate
@@ -60,7 +61,7 @@ def start_run(
         If the folder holds a run on other data or with other settings; the message names what differs.
     """
     folder = Path(folder)
-    content = {
+    content: dict[str, Any] = {
         "data": str(Path(data).resolve()),
         "subset": str(subset),
         "max_bad": max_bad,
@@ -146,6 +147,8 @@ def finish(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str,
         Per finished phase, what its ``done.json`` says.
     """
     run.pipeline.fit_phases(run.data, run.folder, run.bad, last=last, show_progress=show_progress)
+    if not PartialState().is_main_process:
+        return {}
     if run.bad.errors:
         run.bad.write(run.folder / "bad_images.csv")
         _log.warning("%d images were skipped, see %s", len(run.bad.errors), run.folder / "bad_images.csv")

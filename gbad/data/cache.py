@@ -63,8 +63,8 @@ class DecodedCache:
             self._status_file = (self._folder / "status.u8").open("r+b", buffering=0)
         except OSError as error:
             raise GbadError(f"{self._folder}: the image cache cannot be made ({error.strerror or error}).") from error
-        status = np.fromfile(self._folder / "status.u8", np.uint8)
         # Images that were bad last time are tried again: the user may have repaired them.
+        status = np.fromfile(self._folder / "status.u8", np.uint8)
         self._status = np.where(status == _READY, _READY, _EMPTY).astype(np.uint8)
         self._images = np.memmap(self._folder / "images.u8", np.uint8, "r", shape=(len(self.source), *self._shape))
 
@@ -83,6 +83,9 @@ class DecodedCache:
         rows = np.asarray(rows, dtype=np.int64)
         missing = np.unique(rows[self._status[rows] == _EMPTY])
         if len(missing):
+            ready = np.fromfile(self._folder / "status.u8", np.uint8) == _READY  # by another process of this run
+            self._status[ready] = _READY
+            missing = missing[~ready[missing]]
             with progress_bar(description, len(missing), show=show_progress) as advance:
                 for done, images, errors in stream(self.source, missing):
                     for error in errors.values():
