@@ -109,11 +109,18 @@ class ThreatClassifier(nn.Module):
         images : float Tensor (N, 3, H, W)
             RGB in [0, 255].
         """
-        levels = self.fpn(self.backbone((images - self.mean) / self.std))
+        return self.classify_levels(self.levels(images))
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Give the pyramid's levels L1 to L4 of images as in `forward`: (N, fpn_width, h, w) each."""
+        return list(self.fpn(self.backbone((images - self.mean) / self.std)).values())
+
+    def classify_levels(self, levels: list[Tensor]) -> Prediction:
+        """Classify from the pyramid's levels."""
         if self.pooling == "max":
-            pooled = [level.amax((2, 3)).relu() for level in levels.values()]  # maximum and ReLU commute
+            pooled = [level.amax((2, 3)).relu() for level in levels]  # maximum and ReLU commute
         else:
-            pooled = [level.mean((2, 3)) for level in levels.values()]
+            pooled = [level.mean((2, 3)) for level in levels]
         hidden = [head(level).relu() for head, level in zip(self.heads, pooled, strict=True)]  # 4 × (N, head_width)
         if self.fusion == "hidden":
             logits = self.classify[0](torch.stack(hidden).mean(0))

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from gbad.phase1_classifier import ThreatClassifier, class_heatmap
+from gbad.randomness import forked_rng
+
+
+def test_heatmap_is_brightest_where_the_only_evidence_is() -> None:
+    """A network whose pyramid is switched to one spot: the heat-map must point there."""
+    with forked_rng(0):
+        model = ThreatClassifier("resnet18", 2, fpn_width=4, head_width=4, pooling="max").eval()
+    torch.nn.init.constant_(model.classify[0].weight, 1.0)
+    for head in model.heads:
+        torch.nn.init.constant_(head.weight, 1.0)
+        torch.nn.init.zeros_(head.bias)
+    spot = [torch.full((1, 4, side, side), -1.0) for side in (16, 8, 4, 2)]
+    spot[0][0, :, 3, 12] = 5.0
+    model.levels = lambda images: spot  # type: ignore[method-assign]
+    heatmap = class_heatmap(model, np.zeros((64, 64, 3), np.uint8), 1)
+    assert heatmap.shape == (16, 16)
+    assert np.unravel_index(heatmap.argmax(), heatmap.shape) == (3, 12)
+    assert heatmap.max() == 1.0
+    assert (heatmap > 0).sum() == 1
+
+
+def test_heatmap_without_evidence_is_zero_and_leaves_no_gradients() -> None:
+    with forked_rng(0):
+        model = ThreatClassifier("resnet18", 2, fpn_width=4, head_width=4).eval().requires_grad_(False)
+    torch.nn.init.zeros_(model.classify[0].weight)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    assert not class_heatmap(model, image, 0).any()
+    assert all(parameter.grad is None for parameter in model.parameters())
