@@ -139,3 +139,16 @@ def test_unknown_class_and_tiny_size_give_errors_with_a_remedy() -> None:
         simulate_image(0, 0, labels=["Hammer"])
     with pytest.raises(DataError, match="size 8: .* at least 32"):
         simulate_image(0, 0, size=8)
+
+
+def test_a_lighter_load_leaves_less_in_the_bags_and_the_threats_where_they_were() -> None:
+    def absorbed(load: float) -> float:
+        return float(
+            np.mean([255 - simulate_image(6, index, [], size=96, load=load).image.mean() for index in range(12)])
+        )
+
+    assert absorbed(0.0) < absorbed(0.3) < absorbed(1.0)
+    usual, light = simulate_image(6, 1, ["Gun"], size=96), simulate_image(6, 1, ["Gun"], size=96, load=0.3)
+    assert light.classes == usual.classes
+    with pytest.raises(DataError, match="load -1"):
+        simulate_image(6, 1, load=-1)

@@ -6,7 +6,6 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -39,6 +38,7 @@ def simulate_dataset(
     seed: int = 0,
     workers: int | None = None,
     raw: bool = False,
+    load: float = 1.0,
     show_progress: bool = False,
     remove_threats: bool = False,
 ) -> None:
@@ -70,6 +70,8 @@ def simulate_dataset(
         Processes; all cores by default.
     raw : bool
         Also write the low and the high channel as 16-bit PNG.
+    load : float
+        Amount of harmless contents of the bags, relative to the usual one; below 1 threats are easier to find.
     show_progress : bool
         Show a progress bar.
     remove_threats : bool
@@ -93,22 +95,19 @@ def simulate_dataset(
         size=size,
         seed=seed,
         raw=raw,
+        load=load,
         remove_threats=remove_threats,
     )
     _check(settings)
     out = Path(out)
     _claim(out, settings)
-    missing = _missing(out, settings)
-    jobs = iter(lambda: list(islice(missing, _IMAGES_PER_JOB)), [])
+    missing = list(_missing(out, settings))
+    jobs = (missing[start : start + _IMAGES_PER_JOB] for start in range(0, len(missing), _IMAGES_PER_JOB))
+    run = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", pre_dispatch="3 * n_jobs")
     with progress_bar("simulating", len(settings), show=show_progress) as advance:
-        run = Parallel(
-            n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", pre_dispatch="3 * n_jobs"
-        )
-        done = 0
+        advance(len(settings) - len(missing))
         for count in run(delayed(_simulate_files)(out, settings, positions) for positions in jobs):
             advance(count)
-            done += count
-        advance(len(settings) - done)  # those that an earlier run left
     for part in settings.parts:
         _write_list(out / "ImageSet" / str(subset) / f"{part}.csv", settings, part)
 
@@ -119,6 +118,7 @@ def _check(settings: SimulationSettings) -> None:
         "test_positives": 0,
         "negatives_per_positive": 0,
         "size": 32,
+        "load": 0,
         "seed": 0,
         "subset": 1,
     }
@@ -181,7 +181,9 @@ def _simulate_files(out: Path, settings: SimulationSettings, positions: Iterable
         positive = name.startswith("P")
         labels = draw_labels(settings.seed, number) if positive else ()
         index = number if positive else NEGATIVES_START_AT + number
-        scan = simulate_image(settings.seed, index, labels, settings.size, remove_threats=settings.remove_threats)
+        scan = simulate_image(
+            settings.seed, index, labels, settings.size, load=settings.load, remove_threats=settings.remove_threats
+        )
         for kind, file in settings.files(position).items():
             _write(out / file, _encode(scan, kind, name))
         count += 1

@@ -72,7 +72,7 @@ def lay_bags(rng: Rng, size: int) -> tuple[list[PlacedBag], int, int]:
     return [PlacedBag(placed.bag, placed.view.then(camera)) for placed in bags], width, height
 
 
-def pack(rng: Rng, placed: PlacedBag, depth: np.ndarray, fields: dict[str, np.ndarray]) -> None:
+def pack(rng: Rng, placed: PlacedBag, depth: np.ndarray, fields: dict[str, np.ndarray], load: float = 1.0) -> None:
     """Add a bag and what is in it to the optical depth of a scene, in place.
 
     Parameters
@@ -85,24 +85,26 @@ def pack(rng: Rng, placed: PlacedBag, depth: np.ndarray, fields: dict[str, np.nd
         Changed.
     fields : dict of str to ndarray of shape (height, width)
         Noise fields for soft things.
+    load : float
+        Amount of contents, relative to the usual one; 0 is an empty bag.
     """
     bag = placed.bag
     render(bag.layers, placed.view, depth, fields)
-    if rng.random() < bag.soft:
+    if rng.random() < load * bag.soft:
         for _ in range(1 + int(rng.integers(2))):
             render(packed_clothes(rng, 0.95 * bag.width, 0.95 * bag.height), placed.view, depth, fields)
     fullness = rng.beta(1.2, 1.4)
     least, most = bag.fill
-    count = round((least + fullness * (most - least)) * bag.width * bag.height / 100.0)
+    count = round(load * (least + fullness * (most - least)) * bag.width * bag.height / 100.0)
     kinds = list(ITEMS)
     # A bag has a character: clothes for a journey, food, office, ...
     shares = np.array(list(ITEMS.values())) * rng.gamma(0.8, 1.0, len(ITEMS))
     chosen: list[Callable[[Rng], list[Layer]]] = [
         kinds[k] for k in rng.choice(len(kinds), count, p=shares / shares.sum())
     ]
-    chosen += [clothes] * int(rng.poisson(2.5 * fullness))
-    chosen += [any_decoy] * int(rng.poisson(1.4))
-    chosen += [small_metal] * int(rng.poisson(rng.gamma(2.0, 2.5)))
+    chosen += [clothes] * int(rng.poisson(load * 2.5 * fullness))
+    chosen += [any_decoy] * int(rng.poisson(load * 1.1))
+    chosen += [small_metal] * int(rng.poisson(load * rng.gamma(2.0, 2.5)))
     for make in chosen:
         tilt = 0.0 if make is clothes else min(abs(rng.normal(0, 0.3)), 1.2)
         straight = rng.random() < 0.4

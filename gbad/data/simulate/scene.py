@@ -57,6 +57,7 @@ def simulate_image(
     labels: Sequence[str] | None = None,
     size: int = 256,
     *,
+    load: float = 1.0,
     remove_threats: bool = False,
 ) -> Scan:
     """Simulate one scan; the same arguments give the same scan, whatever was simulated before.
@@ -70,6 +71,8 @@ def simulate_image(
         gives a threat-free image. None draws classes with SIXray's frequencies.
     size : int
         Longer side in pixels, at least 32.
+    load : float
+        Amount of harmless contents, relative to the usual one: below 1 the bags are easier to look through.
     remove_threats : bool
         Leave out the threats and keep everything else: bags, contents, colours, noise, and the labels. In a
         threat-free image the look-alikes that lie in the threats' place are left out instead, so that in a set made
@@ -92,6 +95,8 @@ def simulate_image(
     """
     if size < 32:
         raise DataError(f"size {size}: simulated images need at least 32 pixels on the longer side.")
+    if not 0 <= load <= 10:
+        raise DataError(f"load {load}: it must be between 0 (empty bags) and 10.")
     if seed < 0 or index < 0:
         raise DataError(f"seed {seed}, index {index}: both must be 0 or more.")
     wanted = draw_labels(seed, index) if labels is None else tuple(labels)
@@ -105,7 +110,7 @@ def simulate_image(
     depth = np.zeros((2, height, width), dtype=np.float32)
     fields = textures(scene, width, height)
     for placed in bags:
-        pack(scene, placed, depth, fields)
+        pack(scene, placed, depth, fields, load)
 
     boxes, masks, visible = [], [], []
     # A threat-free image holds look-alikes of classes drawn in the same way, in the same kind of place.
@@ -151,14 +156,14 @@ def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: np.ndarray
     best, best_share = None, 0.0
     for _ in range(4):
         placed = bags[int(rng.choice(len(bags), p=areas / areas.sum()))]
-        tilt = min(abs(rng.normal(0, 0.45)), 1.35)
+        tilt = min(abs(rng.normal(0, 0.38)), 1.35)
         axis = 0.0 if rng.random() < 0.55 else rng.uniform(0, np.pi)  # long things often lie on edge
         at = anywhere(rng, item, placed, rng.uniform(0, 2 * np.pi), tilt, axis)
         patch = _patch(item, at)
         share = _truth(*patch, depth)[1]
         if share > best_share:
             best, best_share = patch, share
-        if share > 0.45:
+        if share > 0.65:
             break
     if best is None:  # out of the image, or behind something opaque
         middle = np.array(depth.shape[:0:-1]) / 2

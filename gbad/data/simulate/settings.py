@@ -28,6 +28,8 @@ class SimulationSettings:
         Seed of the simulation.
     raw : bool
         Whether the two channels are written too.
+    load : float
+        Amount of harmless contents, relative to the usual one.
     remove_threats : bool
         Whether the threats are left out while the labels stay (control experiment).
     version : int
@@ -41,6 +43,7 @@ class SimulationSettings:
     size: int
     seed: int
     raw: bool = False
+    load: float = 1.0
     remove_threats: bool = False
     version: int = VERSION
 
