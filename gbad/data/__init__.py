@@ -4,7 +4,7 @@ from gbad.data.annotations import labels_from_coco, labels_from_folders, labels_
 from gbad.data.check import CheckReport, check_dataset
 from gbad.data.duplicates import find_duplicates
 from gbad.data.images import IMAGE_SUFFIXES, find_images, find_name_collisions, locate, read_image
-from gbad.data.labels import SIXRAY_CLASSES, LabelList, find_subsets, list_path, read_list, read_sixray
+from gbad.data.labels import SIXRAY_CLASSES, LabelList, find_subsets, list_path, read_list, read_sixray, write_list
 from gbad.data.split import group_neighbours, split_validation
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "read_sixray",
     "read_voc_boxes",
     "split_validation",
+    "write_list",
 ]

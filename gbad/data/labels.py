@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
+from gbad.files import atomic_path
 
 SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 """The five classes of SIXray that are evaluated, in the order of its lists."""
@@ -181,6 +183,22 @@ def read_list(path: str | Path) -> LabelList:
     table = np.array(values, dtype=np.int8).reshape(len(values), len(classes))
     _warn_of_zeros(path, table, rows)
     return LabelList(tuple(names), (table == 1).astype(np.uint8)[rows], classes)
+
+
+def write_list(labels: LabelList, path: str | Path) -> None:
+    """Write a label list in SIXray's form, which `read_list` reads: 1 = present, -1 = absent.
+
+    Parameters
+    ----------
+    labels : LabelList
+        Images and their classes.
+    path : path-like
+        The CSV file; missing folders are made.
+    """
+    table = pd.DataFrame(np.where(labels.labels, 1, -1), columns=list(labels.classes))
+    table.insert(0, "name", list(labels.names))
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def strip_suffix(name: str) -> str:

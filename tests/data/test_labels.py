@@ -16,6 +16,7 @@ from gbad.data.labels import (
     read_list,
     read_sixray,
     strip_suffix,
+    write_list,
 )
 from gbad.errors import DataError, GbadError
 
@@ -202,3 +203,11 @@ def test_real_lists() -> None:
     assert train.classes == SIXRAY_CLASSES
     assert train.counts() == {"Gun": 243, "Knife": 127, "Wrench": 128, "Pliers": 0, "Scissors": 0}
     assert (len(train), int((~train.positive).sum())) == (1028, 561)
+
+
+def test_a_written_list_reads_back(tmp_path: Path) -> None:
+    labels = LabelList(("a", "b, c"), np.array([[1, 0], [0, 0]], np.uint8), ("Gun", "Knife"))
+    write_list(labels, tmp_path / "ImageSet" / "10" / "train.csv")
+    again = read_sixray(tmp_path, 10, "train")
+    assert (again.names, again.classes) == (labels.names, labels.classes)
+    np.testing.assert_array_equal(again.labels, labels.labels)
