@@ -64,9 +64,7 @@ def main() -> None:
             if round_:  # the first round warms up
                 seconds[name].append(elapsed)
     plain = statistics.median(seconds["float32"])
-    print(
-        f"{arguments.size} px, batch {arguments.batch_size}, FPN width {arguments.fpn_width}, median of {arguments.rounds}"
-    )
+    print(f"{arguments.size} px, batch {arguments.batch_size}, FPN width {arguments.fpn_width}")
     for name, times in seconds.items():
         middle = statistics.median(times)
         print(f"{name:<45} {arguments.batch_size / middle:6.0f} images/s   {plain / middle:5.2f} x")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,9 +17,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from gbad.errors import GbadError, RunError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     help="Find rare threats in X-ray images of baggage with GAN-based anomaly detection (GBAD).",
@@ -40,13 +39,16 @@ MaxBad = Annotated[
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
-    subset: Subset = "10",
+    subset: Annotated[int, typer.Option(min=0, help="Name of the subset, and its negatives per positive.")] = 10,
     train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
     test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
     negatives_per_positive: Annotated[
         int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
     ] = None,
     size: Annotated[int, typer.Option(min=64, help="Longer side of the images in pixels.")] = 256,
+    load: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Harmless contents of the bags, relative to the usual amount.")
+    ] = 1.0,
     seed: Seed = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
     raw: Annotated[
@@ -57,13 +59,11 @@ def simulate(
     from gbad.data.simulate import simulate_dataset
 
     simulate_dataset(
-        out, subset=int(subset), train_positives=train_positives, test_positives=test_positives,
-        negatives_per_positive=negatives_per_positive, size=size, seed=seed, workers=workers, raw=raw,
+        out, subset=subset, train_positives=train_positives, test_positives=test_positives,
+        negatives_per_positive=negatives_per_positive, size=size, load=load, seed=seed, workers=workers, raw=raw,
         show_progress=True,
     )  # fmt: skip
-    _console.print(
-        f"Simulated data set in [bold]{out}[/]. Next: gbad train {out} --subset {subset} --out runs/simulated"
-    )
+    _say(f"Simulated data set in {out}.", "train", out, "--subset", subset, "--out", "runs/simulated")
 
 
 @app.command()
@@ -83,9 +83,27 @@ def check(
     render(report, _console)
     with atomic_path(out) as temporary:
         report.problems.to_csv(temporary, index=False)
-    _console.print(f"{len(report.problems):,} findings are listed in [bold]{out}[/].")
+    _say(f"{len(report.problems):,} findings are listed in {out}.")
     if not report.complete:
         raise typer.Exit(1)
+
+
+@app.command()
+def labels(
+    source: Annotated[Path, typer.Argument(help="Folder of Pascal VOC XML, COCO JSON file, or folder per class.")],
+    out: Annotated[Path, typer.Option(help="Label list to write, for example DATA/ImageSet/10/train.csv.")],
+) -> None:
+    """Write a label list in SIXray's form from Pascal VOC, COCO or folder-per-class annotations."""
+    from gbad.data.annotations import find_annotations, labels_from_coco, labels_from_folders, labels_from_voc
+    from gbad.data.labels import write_list
+
+    if source.suffix.lower() == ".json":
+        found = labels_from_coco(source)
+    else:
+        found = labels_from_voc(source) if find_annotations(source) else labels_from_folders(source)
+    write_list(found, out)
+    counts = ", ".join(f"{name} {count:,}" for name, count in found.counts().items())
+    _console.print(f"{len(found):,} images in [bold]{out}[/]: {counts}")
 
 
 @app.command()
@@ -135,11 +153,8 @@ def train(
     run = start_run(out, data, subset, pipeline, max_bad=max_bad, strict=strict)
     finish(run, last=stop_after, show_progress=True)
     if stop_after == 3:
-        pipeline_file = out / "pipeline.joblib"
-        _console.print(
-            f"Pipeline in [bold]{pipeline_file}[/]. "
-            f"Next: gbad evaluate {pipeline_file} {data} --subset {subset} --out {out}/evaluation"
-        )
+        saved = out / "pipeline.joblib"
+        _say(f"Pipeline in {saved}.", "evaluate", saved, data, "--subset", subset, "--out", out / "evaluation")
 
 
 @app.command()
@@ -168,7 +183,7 @@ def evaluate(
         show_progress=True,
     )
     _console.print(ap_table(metrics))
-    _console.print(f"Report in [bold]{out / 'report.html'}[/].")
+    _say(f"Report in {out / 'report.html'}.")
 
 
 @app.command()
@@ -186,9 +201,9 @@ def predict(
     from gbad.scoring import predict_paths
 
     counts = predict_paths(load(pipeline), paths, out, max_bad=max_bad, strict=strict, show_progress=True)
-    _console.print(
+    _say(
         f"{counts['images']:,} images, {counts['anomalous']:,} anomalous, {counts['bad']:,} that cannot be used. "
-        f"Scores in [bold]{out}[/]."
+        f"Scores in {out}."
     )
     if counts["bad"] == counts["images"]:
         raise GbadError(f"none of the {counts['images']:,} images can be used; the column status of {out} says why")
@@ -201,15 +216,21 @@ def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/dem
 
     metrics = run_demo(out, seed, _console.print)
     _console.print(ap_table(metrics))
-    _console.print(
-        f"Report in [bold]{out / 'report.html'}[/]. "
-        f"Next: gbad predict {out}/pipeline.joblib {out}/data/JPEGImage --out scores.csv"
-    )
+    images = out / "data" / "JPEGImage"
+    _say(f"Report in {out / 'report.html'}.", "predict", out / "pipeline.joblib", images, "--out", "scores.csv")
+
+
+def _say(text: str, *command: object) -> None:
+    """Print a text as it is, and the command to go on with so that it can be copied."""
+    following = f" Next: {shlex.join(['gbad', *map(str, command)])}" if command else ""
+    _console.print(text + following, markup=False, highlight=False, soft_wrap=True)
 
 
 def ap_table(metrics: dict[str, Any]) -> Table:
     """Per-class average precision of an evaluation, in percent, for the terminal."""
-    table = Table(title=f"Average precision (%), subset {metrics['subset']}, {metrics['n_images']:,} test images")
+    table = Table(
+        title=f"Average precision (%), subset {escape(metrics['subset'])}, {metrics['n_images']:,} test images"
+    )
     for column in ("class", "positives", "prevalence", "CNN ungated", "GBAD gated"):
         table.add_column(column, justify="left" if column == "class" else "right")
 
@@ -218,7 +239,7 @@ def ap_table(metrics: dict[str, Any]) -> Table:
 
     for name in metrics["classes"]:
         scores = [percent(metrics[method]["per_class_ap"][name]) for method in ("ungated", "gbad")]
-        table.add_row(name, f"{metrics['n_positive'][name]:,}", percent(metrics["prevalence"][name]), *scores)
+        table.add_row(escape(name), f"{metrics['n_positive'][name]:,}", percent(metrics["prevalence"][name]), *scores)
     table.add_section()
     present = [metrics["prevalence"][name] for name in metrics["classes"] if metrics["n_positive"][name]]
     mean = percent(sum(present) / len(present) if present else None)
@@ -259,11 +280,16 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
     )
     logging.getLogger("gbad").setLevel(logging.INFO)
     logging.captureWarnings(True)
+    warnings.formatwarning = lambda message, *_: str(message)  # not the line of code that it comes from
     try:
         application()
     except GbadError as error:
         _errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
+    except SystemExit as leaving:
+        if leaving.code == 130:  # what typer makes of Ctrl-C
+            _errors.print("Interrupted. Run the same command again: training goes on where it stopped.", soft_wrap=True)
+        raise
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from rich.markup import escape
+
 from gbad.data.simulate import simulate_dataset
 from gbad.persistence import load
 from gbad.pipeline import GBADPipeline
@@ -49,7 +51,7 @@ def run_demo(out: str | Path, seed: int = 0, say: Callable[[str], object] = lamb
     """
     out = Path(out)
     data = out / "data"
-    say(f"[bold]1/3[/] Simulating X-ray images of bags in SIXray's layout: {data}")
+    say(f"[bold]1/3[/] Simulating X-ray images of bags in SIXray's layout: {escape(str(data))}")
     simulate_dataset(
         data, subset=SUBSET, train_positives=TRAIN_POSITIVES, test_positives=TEST_POSITIVES, size=224, seed=seed,
         show_progress=True,

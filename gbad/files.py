@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from gbad.errors import GbadError
 
 
@@ -44,9 +46,10 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
             os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save and safetensors have errors of their own
+        reason = getattr(error, "strerror", None) or error
         raise GbadError(
-            f"{path}: cannot be written ({error.strerror or error}). Nothing that existed was changed; "
+            f"{path}: cannot be written ({reason}). Nothing that existed was changed; "
             "free some space or choose another folder, then run the same command again."
         ) from error
 

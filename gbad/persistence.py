@@ -1,4 +1,9 @@
-"""Save a pipeline as one joblib file, and load it without running anything that the file might ask for."""
+"""Save a pipeline as one joblib file, and load it without running anything that the file might ask for.
+
+Such a file is a pickle of numbers, texts and bytes: arrays are written as their bytes, so the only class that it names
+is `GBADPipeline`. NumPy's own pickles would need ``numpy.ndarray`` and ``numpy.dtype``, which can be made to read
+arbitrary memory.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import joblib
-from joblib.numpy_pickle import NumpyUnpickler
+import numpy as np
 
 from gbad.errors import GbadError, PipelineFileError
 from gbad.files import atomic_path
@@ -15,19 +20,12 @@ from gbad.files import atomic_path
 if TYPE_CHECKING:
     from gbad.pipeline import GBADPipeline
 
-# All that a pipeline file needs: its own class, and what joblib and NumPy write around arrays. Nothing here has a side
-# effect, so no combination of them can read, write or run anything.
-_ALLOWED = frozenset(
-    {
-        ("gbad.pipeline", "GBADPipeline"),
-        ("joblib.numpy_pickle", "NumpyArrayWrapper"),
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-    }
-)
+_ALLOWED = frozenset({("gbad.pipeline", "GBADPipeline")})
+_ARRAY_KEYS = {"dtype", "shape", "data"}
 
 
-class _StrictUnpickler(NumpyUnpickler):
+# The unpickler in Python: it keeps its memo in a dict, where the one in C lets five bytes ask for 64 GB.
+class _StrictUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise PipelineFileError(
@@ -36,10 +34,48 @@ class _StrictUnpickler(NumpyUnpickler):
         return super().find_class(module, name)
 
 
+def pack(value: Any) -> Any:
+    """Turn arrays into their bytes, NumPy's numbers into Python's and paths into text, in dicts, lists and tuples.
+
+    Raises
+    ------
+    GbadError
+        If there is anything else, since `load` would refuse it.
+    """
+    if isinstance(value, dict):
+        return {str(key): pack(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(pack(item) for item in value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return {"dtype": value.dtype.str, "shape": value.shape, "data": value.tobytes()}
+    if isinstance(value, np.generic):
+        return pack(value.item())
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise GbadError(f"{value!r} cannot be saved: use numbers, texts, lists and numeric arrays only")
+
+
+def unpack(value: Any) -> Any:
+    """Rebuild the arrays; the inverse of `pack`."""
+    if isinstance(value, dict) and value.keys() == _ARRAY_KEYS:
+        dtype = np.dtype(str(value["dtype"]))
+        if dtype.kind not in "biuf":
+            raise ValueError(f"an array of {dtype}")
+        return np.frombuffer(value["data"], dtype).reshape(value["shape"]).copy()
+    if isinstance(value, dict):
+        return {key: unpack(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(unpack(item) for item in value)
+    return value
+
+
 def save_plain(content: Any, path: str | Path) -> None:
-    """Write `content`, a pipeline or plain data and arrays, as one joblib file, whole or not at all."""
+    """Write numbers, texts and arrays, in dicts, lists and tuples, as one file, whole or not at all."""
+    packed = pack(content)
     with atomic_path(path) as temporary:
-        joblib.dump(content, temporary)
+        joblib.dump(packed, temporary)
 
 
 def load_plain(path: str | Path) -> Any:
@@ -48,29 +84,16 @@ def load_plain(path: str | Path) -> Any:
     Raises
     ------
     PipelineFileError
-        If the file is missing, damaged, or names any class or function that is not on the short list.
+        If the file is missing, damaged, or names any class or function but `GBADPipeline`.
     """
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            return _StrictUnpickler(str(path), file, ensure_native_byte_order=True).load()
-    except FileNotFoundError as error:
-        raise PipelineFileError(f"{path}: no such file. `gbad train` writes RUN/pipeline.joblib.") from error
-    except PipelineFileError as error:
-        raise PipelineFileError(f"{path}: {error}") from error
-    except GbadError:
-        raise
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-            UnicodeDecodeError, MemoryError, OverflowError) as error:  # fmt: skip
-        raise PipelineFileError(
-            f"{path}: damaged, or not a gbad file ({type(error).__name__}: {error}). Copy it again."
-        ) from error
+    return unpack(_read(path))
 
 
 def save(pipeline: GBADPipeline, path: str | Path) -> None:
     """Save a fitted pipeline as one file that `load` and `joblib.load` read."""
     pipeline.check_fitted()
-    save_plain(pipeline, path)
+    with atomic_path(path) as temporary:
+        joblib.dump(pipeline, temporary)
 
 
 def load(path: str | Path) -> GBADPipeline:
@@ -90,7 +113,26 @@ def load(path: str | Path) -> GBADPipeline:
     """
     from gbad.pipeline import GBADPipeline
 
-    pipeline = load_plain(path)
+    pipeline = _read(path)
     if not isinstance(pipeline, GBADPipeline):
         raise PipelineFileError(f"{path}: holds a {type(pipeline).__name__}, not a pipeline.")
+    if not hasattr(pipeline, "gate_"):
+        raise PipelineFileError(f"{path}: holds a pipeline that is not fitted. Train it, and save it again.")
     return pipeline
+
+
+def _read(path: str | Path) -> Any:
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            return _StrictUnpickler(file).load()
+    except FileNotFoundError as error:
+        raise PipelineFileError(f"{path}: no such file. `gbad train` writes RUN/pipeline.joblib.") from error
+    except OSError as error:
+        raise PipelineFileError(f"{path}: cannot be read ({error.strerror or error}). Check the path.") from error
+    except PipelineFileError as error:
+        raise PipelineFileError(f"{path}: {error}") from error
+    except Exception as error:  # damaged bytes make an unpickler raise almost anything
+        raise PipelineFileError(
+            f"{path}: damaged, or not a gbad file ({type(error).__name__}: {error}). Copy it again."
+        ) from error

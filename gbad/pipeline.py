@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,45 +21,17 @@ from gbad.data.bad_images import BadImages
 from gbad.data.images import MAX_PIXELS
 from gbad.data.source import ImageSource, source_from_array, source_from_paths, stream
 from gbad.errors import DataError, ImageError, PipelineFileError
+from gbad.explanation import Explanation
 from gbad.files import read_json
-from gbad.persistence import save
+from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import ThreatClassifier, classifier_from_state, classifier_state, predict_batch
+from gbad.run_folder import claim, digest
+from gbad.settings import check_kinds, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
 
 FORMAT_VERSION = 1
 
 Images = Sequence[str | Path] | np.ndarray
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """All intermediate values for n images and C classes.
-
-    Attributes
-    ----------
-    logits : float64 array (n, C)
-        Phase 1.
-    ungated : float64 array (n, C)
-        Probabilities of phase 1, in [0, 1].
-    losses : float64 array (n, 2)
-        Phase 2: reconstruction loss (Equation 3) and feature-matching loss (Equation 4), 0 or larger.
-    gate_score : float64 array (n,)
-        Phase 3: decision value of the support vector machine, above 0 for anomalous images.
-    anomalous : bool array (n,)
-        Phase 3: the decision.
-    log_gated : float64 array (n, C)
-        Logarithm of the gated probabilities: the ranking that average precision is computed from, without ties at zero.
-    gated : float64 array (n, C)
-        Gated probabilities, in [0, 1].
-    """
-
-    logits: np.ndarray
-    ungated: np.ndarray
-    losses: np.ndarray
-    gate_score: np.ndarray
-    anomalous: np.ndarray
-    log_gated: np.ndarray
-    gated: np.ndarray
 
 
 class GBADPipeline(BaseEstimator):
@@ -222,24 +195,30 @@ class GBADPipeline(BaseEstimator):
         DataError
             If labels or images do not fit.
         """
+        check_settings(self.get_params(deep=False))
         labels = np.asarray(labels)
         if labels.ndim != 2 or len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
             raise DataError(
                 f"labels must be 0 or 1, one row per image: (n, C) with n = {len(images)}, not {labels.shape}"
             )
-        self.classes_ = tuple(classes) if classes is not None else tuple(f"class_{c}" for c in range(labels.shape[1]))
-        if len(self.classes_) != labels.shape[1]:
-            raise DataError(f"{len(self.classes_)} class names for {labels.shape[1]} columns of labels")
+        labels = labels.astype(np.uint8)
+        classes = tuple(f"class_{c}" for c in range(labels.shape[1])) if classes is None else tuple(classes)
+        if len(classes) != labels.shape[1]:
+            raise DataError(f"{len(classes)} class names for {labels.shape[1]} columns of labels")
+        if names is not None and len(names) != len(images):
+            raise DataError(f"{len(names)} names for {len(images)} images")
         source = self._source(images)
-        paths = None if isinstance(images, np.ndarray) else [Path(path) for path in images]
+        paths = None if _are_pixels(images) else [Path(path) for path in images]
         if names is None:
             # Names that do not end in a number have no neighbours: nothing is known about the order of an array.
             names = [path.stem for path in paths] if paths else [f"row {row} of array" for row in range(len(labels))]
-        validation = training.validation_rows(
-            names, labels.astype(np.uint8), paths, self.validation_fraction, self.random_state
-        )
-        data = training.TrainingSet(source, labels.astype(np.uint8), self.classes_, validation)
+        validation = training.validation_rows(names, labels, paths, self.validation_fraction, self.random_state)
+        data = training.TrainingSet(source, labels, classes, validation)
         bad = BadImages(len(source), max_bad, strict=strict)
+        if run is not None:
+            content = source.names if paths else np.asarray(images)
+            about = {"images": digest(content), "labels": digest(names, labels, classes)}
+            claim(Path(run), about | {"settings": plain_settings(self.get_params(deep=False))})
         with tempfile.TemporaryDirectory(prefix="gbad-") as temporary:
             return self.fit_phases(data, Path(run or temporary), bad, show_progress=show_progress)
 
@@ -248,6 +227,12 @@ class GBADPipeline(BaseEstimator):
     ) -> Self:
         """Run the phases up to `last` on a run folder, skip those that are done, and take what they left."""
         params = self.get_params(deep=False)
+        check_kinds(data.positive[~data.validation], "training part")
+        if self.gate_fit == "held-out":
+            check_kinds(data.positive[data.validation], "validation part")
+        if PartialState().is_main_process:
+            for left in run.glob("phase?/.*"):  # what a killed run was writing
+                shutil.rmtree(left, ignore_errors=True)
         training.fit_phase1(data, params, run, bad, show_progress=show_progress)
         if not PartialState().is_main_process:
             return self  # phases 2 and 3 are quick and run in one process
@@ -351,8 +336,12 @@ class GBADPipeline(BaseEstimator):
         return Explanation(logits, training.sigmoid(logits), losses, score, anomalous, log_gated, np.exp(log_gated))
 
     def _source(self, images: Images) -> ImageSource:
-        if isinstance(images, np.ndarray) and images.dtype == np.uint8:
-            return source_from_array(images, self.size)
+        if isinstance(images, (str, Path)):
+            raise DataError(f"images must be a list of paths or an array, not one path: [{str(images)!r}]")
+        if _are_pixels(images):
+            return source_from_array(np.asarray(images), self.size)
+        if wrong := {type(item).__name__ for item in images if not isinstance(item, (str, Path))}:
+            raise DataError(f"images must be paths, or one uint8 array (n, H, W, 3); the list holds {', '.join(wrong)}")
         return source_from_paths(list(images), self.size)
 
     def _set_gate(self, state: dict[str, Any]) -> None:
@@ -375,7 +364,7 @@ class GBADPipeline(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain data: no module, no optimiser, nothing that depends on another library's version."""
-        params = self.get_params(deep=False) | {"detector": None, "gate": None}
+        params = plain_settings(self.get_params(deep=False))
         state: dict[str, Any] = {"format_version": FORMAT_VERSION, "params": params}
         if hasattr(self, "gate_"):
             state |= {
@@ -387,7 +376,7 @@ class GBADPipeline(BaseEstimator):
                 "detector": training.detector_state(self.detector_),
                 "gate": training.gate_state(self.gate_) | {"strength": self.strength_, "thresholds": self.thresholds_},
             }
-        return state
+        return pack(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("format_version") if isinstance(state, dict) else None
@@ -396,10 +385,15 @@ class GBADPipeline(BaseEstimator):
                 f"the file has format {version!r}, this version of gbad reads format {FORMAT_VERSION}. "
                 "Install the version of gbad that wrote it, or train again."
             )
-        self.__init__(**state["params"])  # type: ignore[misc]
+        state = unpack(state)
+        self.__init__(**params_from(state["params"]))  # type: ignore[misc]
         if "classifier" in state:
             self.classes_ = tuple(state["classes"])
             self.training_ = state["training"]
             self._set_classifier(state["classifier"])
             self.detector_ = training.detector_from_state(state["detector"])
             self._set_gate(state["gate"])
+
+
+def _are_pixels(images: Images) -> bool:
+    return isinstance(images, np.ndarray) and images.dtype.kind not in "UO"

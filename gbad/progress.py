@@ -54,7 +54,7 @@ def progress_bar(description: str, total: int, unit: str = "images", *, show: bo
     ...         advance(1)
     """
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(unit),

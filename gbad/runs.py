@@ -13,13 +13,14 @@ from accelerate import PartialState
 
 from gbad.data.bad_images import BadImages
 from gbad.data.images import locate
-from gbad.data.labels import list_path, read_sixray
+from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import RunError
-from gbad.files import atomic_path, read_json, write_json
+from gbad.files import atomic_path, read_json
 from gbad.pipeline import GBADPipeline
+from gbad.run_folder import claim
+from gbad.settings import check_labels, check_settings, params_from, plain_settings
 from gbad.training import TrainingSet, validation_rows
-from gbad.versions import hardware, library_versions
 
 _log = logging.getLogger(__name__)
 
@@ -61,46 +62,17 @@ def start_run(
         If the folder holds a run on other data or with other settings; the message names what differs.
     """
     folder = Path(folder)
-    content: dict[str, Any] = {
-        "data": str(Path(data).resolve()),
-        "subset": str(subset),
-        "max_bad": max_bad,
-        "strict": strict,
-        "settings": _settings(pipeline),
-    }
-    head = folder / "run.json"
-    if head.exists():
-        known = read_json(head)
-        different = [key for key in ("data", "subset") if known[key] != content[key]]
-        different += [key for key, value in content["settings"].items() if known["settings"].get(key) != value]
-        if different:
-            raise RunError(
-                f"{folder} holds a run with another {', '.join(different)}. Choose another --out folder, or "
-                "delete this one."
-            )
-        _log.info("continuing the run in %s", folder)
-    elif any((folder / name).exists() for name in ("phase1", "pipeline.joblib", "cache")):
-        raise RunError(f"{folder} holds results of an unknown run. Choose another --out folder.")
-    else:
-        write_json(head, content | {"versions": library_versions(), "hardware": hardware()})
-    return open_run(folder, pipeline)
-
-
-def _settings(pipeline: GBADPipeline) -> dict[str, Any]:
-    """Parameters as JSON holds them: a detector or gate of the user's own as text."""
     params = pipeline.get_params(deep=False)
-    return params | {name: None if params[name] is None else repr(params[name]) for name in ("detector", "gate")}
+    check_settings(params)
+    labels = read_sixray(data, subset, "train")
+    check_labels(labels.labels, labels.classes)
+    content = {"data": str(Path(data).resolve()), "subset": str(subset), "settings": plain_settings(params)}
+    claim(folder, content, {"max_bad": max_bad, "strict": strict})
+    return _open(folder, read_json(folder / "run.json"), labels)
 
 
-def open_run(folder: str | Path, pipeline: GBADPipeline | None = None) -> Run:
+def open_run(folder: str | Path) -> Run:
     """Open a run folder that `start_run` made: read its list and its split.
-
-    Parameters
-    ----------
-    folder : path-like
-        The run folder.
-    pipeline : GBADPipeline, optional
-        With the settings of the run. Needed only if they hold a detector or a gate of the user's own.
 
     Raises
     ------
@@ -111,25 +83,26 @@ def open_run(folder: str | Path, pipeline: GBADPipeline | None = None) -> Run:
     if not (folder / "run.json").exists():
         raise RunError(f"{folder} is no run folder. Make one with `gbad train DATA --out {folder}`.")
     content = read_json(folder / "run.json")
-    if pipeline is None:
-        own = [name for name in ("detector", "gate") if content["settings"][name] is not None]
-        if own:
-            raise RunError(
-                f"{folder}: the run has its own {' and '.join(own)}; continue it from Python with start_run."
-            )
-        pipeline = GBADPipeline(**content["settings"])
-    labels = read_sixray(content["data"], content["subset"], "train")
+    if "data" not in content:
+        raise RunError(f"{folder} belongs to GBADPipeline.fit. Continue it there, or choose another run folder.")
+    return _open(folder, content, read_sixray(content["data"], content["subset"], "train"))
+
+
+def _open(folder: Path, content: dict[str, Any], labels: LabelList) -> Run:
+    pipeline = GBADPipeline(**params_from(content["settings"]))
     paths = locate(content["data"], labels.names)
     split = folder / "split.csv"
     if not split.exists():
         validation = validation_rows(
             labels.names, labels.labels, paths, pipeline.validation_fraction, pipeline.random_state
         )
+        table = pd.DataFrame({"name": labels.names, "part": np.where(validation, "validation", "train")})
+        table[list(labels.classes)] = labels.labels
         with atomic_path(split) as temporary:
-            part = np.where(validation, "validation", "train")
-            pd.DataFrame({"name": labels.names, "part": part}).to_csv(temporary, index=False)
+            table.to_csv(temporary, index=False)
     table = pd.read_csv(split, dtype=str, keep_default_na=False)
-    if tuple(table["name"]) != labels.names:
+    known = labels.names, labels.classes, labels.labels.astype(str).tolist()
+    if (tuple(table["name"]), tuple(table.columns[2:]), table.iloc[:, 2:].to_numpy().tolist()) != known:
         path = list_path(content["data"], content["subset"], "train")
         raise RunError(f"{path} has changed since the run in {folder} began. Restore it, or start in another folder.")
     source = source_from_paths(paths, pipeline.size)

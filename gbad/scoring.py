@@ -36,7 +36,7 @@ def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequenc
         "reconstruction_loss": explanation.losses[:, 0],
         "feature_matching_loss": explanation.losses[:, 1],
         "gate_score": explanation.gate_score,
-        "anomalous": explanation.anomalous.astype(int),
+        "anomalous": pd.array(explanation.anomalous.astype(int), dtype="Int64"),  # stays whole beside empty rows
     }
     return pd.DataFrame(columns)
 
@@ -116,7 +116,7 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        for folder, folders, files in os.walk(path):
+        for folder, folders, files in os.walk(path, onerror=_refuse):
             folders.sort()
             found += [
                 Path(folder, name) for name in sorted(files) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
@@ -124,6 +124,10 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
     if not found:
         raise DataError(f"no image in {', '.join(map(str, paths))}; gbad reads {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed ({error.strerror}). Check the folder's permissions.")
 
 
 def predict_paths(
@@ -139,10 +143,11 @@ def predict_paths(
     """
     files = expand(paths)
     bad = BadImages(len(files), max_bad, strict=strict)
-    anomalous = 0
-    for _, explanation in score_to_csv(pipeline, files, out, bad, show_progress=show_progress):
+    anomalous = scored = 0
+    for rows, explanation in score_to_csv(pipeline, files, out, bad, show_progress=show_progress):
+        scored += len(rows)
         anomalous += int(explanation.anomalous.sum())
-    return {"images": len(files), "anomalous": anomalous, "bad": len(bad.errors)}
+    return {"images": len(files), "anomalous": anomalous, "bad": len(files) - scored}
 
 
 def evaluate_list(
@@ -207,6 +212,8 @@ def evaluate_list(
     if bad.errors:
         bad.write(out / "bad_images.csv")
         _log.warning("%d images were left out, see %s", len(bad.errors), out / "bad_images.csv")
+    else:
+        (out / "bad_images.csv").unlink(missing_ok=True)  # of an evaluation before this one
     arrays: dict[str, Any] = {name: score[name] for name in ("ungated", "gated", "losses", "gate_score", "anomalous")}
     save_plots(
         out / "plots", classes=pipeline.classes_, y_true=labels[rows], metrics=metrics, history=history, **arrays

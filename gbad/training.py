@@ -48,11 +48,9 @@ from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase3_gate import ThreatGate, choose_alpha, hard_gate, soft_gate
 from gbad.progress import progress_bar
 from gbad.randomness import derived_seed
+from gbad.settings import check_kinds, check_labels
 
 _log = logging.getLogger(__name__)
-
-GATE_FITS = ("held-out", "paper")
-SUPPRESSIONS = ("hard", "soft")
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,9 @@ class TrainingSet:
     labels: np.ndarray
     classes: tuple[str, ...]
     validation: np.ndarray
+
+    def __post_init__(self) -> None:
+        check_labels(self.labels, self.classes)
 
     @property
     def positive(self) -> np.ndarray:
@@ -157,9 +158,6 @@ def fit_phase1(
     if (folder / "done.json").exists():
         return load_classifier(run)
     begun = time.monotonic()
-    facts = BACKBONES.get(params["backbone"])
-    if facts is not None and params["size"] < facts.min_size:
-        raise RunError(f"{params['backbone']} needs images of at least {facts.min_size} px, not {params['size']}")
     seed = params["random_state"]
     model, origin = build_classifier(
         params["backbone"], len(data.classes), pretrained=params["pretrained"], weights=params["weights"],
@@ -189,7 +187,8 @@ def load_classifier(run: Path) -> ThreatClassifier:
     path = run / "phase1" / "classifier.joblib"
     if not path.exists():
         raise RunError(
-            f"{run} has no classifier yet. Run phase 1 first: python pipelines/phase1_train_classifier.py {run}"
+            f"{run} has no classifier yet. "
+            f"Run phase 1 first: python pipelines/phase1_train_classifier.py DATA --out {run}"
         )
     return classifier_from_state(load_plain(path))
 
@@ -266,27 +265,22 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     or 0.5 for a class without positives there.
     """
     folder = run / "phase3"
-    for name, known in (("gate_fit", GATE_FITS), ("suppression", SUPPRESSIONS)):
-        if params[name] not in known:
-            raise RunError(f"unknown {name} {params[name]!r}; choose one of {', '.join(known)}")
     if (folder / "done.json").exists():
         return
     begun = time.monotonic()
     path = run / "phase2" / "losses.csv"
     if not path.exists():
         raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
-    table = pd.read_csv(path, dtype={"name": str}, float_precision="round_trip")
-    rows, held_out = table["row"].to_numpy(), (table["part"] == "validation").to_numpy()
-    losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy()
-    logits, labels = table[[f"logit_{name}" for name in data.classes]].to_numpy(), data.labels[rows]
+    # As text first: not every version of pandas reads back the very number that was written.
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    rows, held_out = table["row"].to_numpy(np.int64), (table["part"] == "validation").to_numpy()
+    losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy(np.float64)
+    logits = table[[f"logit_{name}" for name in data.classes]].to_numpy(np.float64)
+    labels = data.labels[rows]
     anomalous = data.positive[rows]
     paper = params["gate_fit"] == "paper"
     used = ~held_out if paper else held_out
-    if len(np.unique(anomalous[used])) < 2:
-        raise DataError(
-            f"the gate needs images with and without threats, but its {int(used.sum())} rows have only one kind. Use "
-            "more images, a larger --validation-fraction, or --gate-fit paper."
-        )
+    check_kinds(anomalous[used], "part of the training list that the gate is fitted on")
     gate = ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
     gate = clone(params["gate"]) if params["gate"] is not None else gate
     gate.fit(losses[used], anomalous[used].astype(int))
@@ -348,11 +342,7 @@ def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
 def _or_default(params: Mapping[str, Any], name: str) -> Any:
     """A parameter, or what suits the backbone where the user left it open."""
     value = params[name]
-    return (
-        value
-        if value is not None or params["backbone"] not in BACKBONES
-        else getattr(BACKBONES[params["backbone"]], name)
-    )
+    return getattr(BACKBONES[params["backbone"]], name) if value is None else value
 
 
 def _monitored_rows(data: TrainingSet, seed: int, negatives: int = 2000) -> np.ndarray:

@@ -44,7 +44,8 @@ class BadImages:
         TooManyBadImagesError
             If more than ``limit * total`` images are bad by now.
         """
-        self.errors[str(error.path)] = error
+        # A copy: the traceback of the original would keep the file's bytes in memory.
+        self.errors[str(error.path)] = ImageError(error.path, error.status, error.reason)
         if self.strict:
             raise error
         if len(self.errors) > self.limit * self.total:

@@ -87,7 +87,7 @@ def stream(
     errors : dict of int to ImageError
         The rows of this batch that could not be read; b is smaller by their number.
     """
-    ahead = 2 * workers
+    ahead = max(2, -(-4 * workers // batch_size))  # batches: enough to keep all threads busy, however many there are
     pending: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
     chunks = iter([np.asarray(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)])
     pool = ThreadPoolExecutor(workers)

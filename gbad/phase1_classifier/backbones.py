@@ -95,7 +95,6 @@ BACKBONES = {
         optimiser="adamw",
         learning_rate=1e-3,
         frozen_stages=1,
-        frozen_norm=True,
     ),
 }
 

@@ -74,6 +74,7 @@ class EfficientNetLite0(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> maps = EfficientNetLite0()(torch.zeros(1, 3, 64, 64))
     >>> [tuple(m.shape) for m in maps.values()]
     [(1, 24, 16, 16), (1, 40, 8, 8), (1, 112, 4, 4), (1, 320, 2, 2)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -95,15 +96,18 @@ def extract_features(
     sizes = {name: (folder / name).stat().st_size if (folder / name).exists() else 0 for name in widths}
     written = min(size // widths[name] for name, size in sizes.items())
     seen = 0
+    if written:
+        last = np.fromfile(folder / "rows.i64", np.int64, written)[-1]
+        # Back to the start of its batch: a row's last digits may depend on the shape of its batch.
+        seen = int(np.flatnonzero(rows == last)[0]) // batch_size * batch_size
+        written = int(np.isin(np.fromfile(folder / "rows.i64", np.int64, written), rows[:seen]).sum())
     try:
-        files = {name: (folder / name).open("r+b" if sizes[name] else "wb") for name in widths}
-        for name, file in files.items():
-            file.truncate(written * widths[name])
-            file.seek(0, 2)
-        if written:
-            last = np.fromfile(folder / "rows.i64", np.int64, written)[-1]
-            seen = int(np.flatnonzero(rows == last)[0]) + 1
-        with progress_bar("extracting features", len(rows), show=show_progress) as advance:
+        with ExitStack() as stack:
+            files = {name: stack.enter_context((folder / name).open("r+b" if sizes[name] else "wb")) for name in widths}
+            for name, file in files.items():
+                file.truncate(written * widths[name])
+                file.seek(0, 2)
+            advance = stack.enter_context(progress_bar("extracting features", len(rows), show=show_progress))
             advance(seen)
             for done, logits, features, errors in predict_stream(model, source, rows[seen:], batch_size):
                 for error in errors.values():
@@ -113,8 +117,6 @@ def extract_features(
                     files[name].flush()
                 written += len(done)
                 advance(len(done) + len(errors))
-        for file in files.values():
-            file.close()
     except OSError as error:
         raise GbadError(
             f"{folder}: features cannot be written ({error.strerror or error}). Free some space and run the same "

@@ -174,12 +174,12 @@ def train_classifier(
     accelerator = _accelerator(model.spec["backbone_name"], precision, device)
     show_progress = show_progress and accelerator.is_main_process
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # Fused: one pass over each weight; the plain AdamW takes a fifth of a step of a small network on a CPU.
+    optimizer: torch.optim.Optimizer
     if optimiser == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(
-            parameters, learning_rate, momentum=0.9, weight_decay=weight_decay
-        )
+        optimizer = torch.optim.SGD(parameters, learning_rate, momentum=0.9, weight_decay=weight_decay, fused=True)
     else:
-        optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay)
+        optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     model = model.to(memory_format=torch.channels_last)
     ema = AveragedModel(model, multi_avg_fn=_ema_update(ema_decay), use_buffers=True).to(accelerator.device)
     trained, optimizer = accelerator.prepare(model, optimizer)

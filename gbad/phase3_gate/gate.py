@@ -19,6 +19,10 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
+_LEARNT = (
+    *("classes_", "mean_", "std_", "lower_", "upper_", "support_vectors_", "dual_coef_", "intercept_", "gamma_"),
+    *("grid_", "slope_", "bias_", "n_features_in_"),
+)
 _CALIBRATION_ROWS = 5000
 _CALIBRATION_FOLDS = 5
 _CHUNK_VALUES = 2**22  # bounds the memory of a block of kernel values: 32 MB
@@ -187,6 +191,20 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         scores = self.decision_function(X)
         logit = self.slope_ * scores + self.bias_
         return np.column_stack([expit(-logit), expit(logit)])
+
+    def get_arrays(self) -> dict[str, np.ndarray]:
+        """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
+        check_is_fitted(self)
+        return {name: np.asarray(getattr(self, name)) for name in _LEARNT if getattr(self, name) is not None}
+
+    @classmethod
+    def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        """Rebuild a fitted gate from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
+        gate = cls(**params)
+        gate.grid_ = None
+        for name, value in arrays.items():
+            setattr(gate, name, np.asarray(value) if np.ndim(value) else np.asarray(value).item())
+        return gate
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
