@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-
 from rich.markup import escape
 
 from gbad.data.simulate import simulate_dataset
