@@ -345,7 +345,7 @@ def _or_default(params: Mapping[str, Any], name: str) -> Any:
     return getattr(BACKBONES[params["backbone"]], name) if value is None else value
 
 
-def _monitored_rows(data: TrainingSet, seed: int, negatives: int = 2000) -> np.ndarray:
+def _monitored_rows(data: TrainingSet, seed: int, negatives: int = 500) -> np.ndarray:
     """Validation rows whose AP is shown after each epoch: all positives, and not more negatives than is quick."""
     rows = np.flatnonzero(data.validation)
     without = rows[~data.positive[rows]]
