@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 import sys
 import warnings
@@ -128,7 +127,7 @@ def train(
     precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
     max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,
     gate_fit: Annotated[str, typer.Option(help="held-out, or paper (training rows, as in the letter).")] = "held-out",
-    suppression: Annotated[str, typer.Option(help="hard (the letter) or soft.")] = "hard",
+    suppression: Annotated[str, typer.Option(help="soft, or hard as in the letter.")] = "soft",
     epsilon: Annotated[float, typer.Option(min=0.0, max=1.0, help="Factor of the hard gate.")] = 1e-3,
     alpha: Annotated[
         float | None, typer.Option(min=0.0, help="Exponent of the soft gate. Default: chosen on the validation part.")
@@ -270,9 +269,6 @@ def phase_script(phase: int) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # Read by OpenMP when PyTorch is imported: on a busy machine threads that spin while they wait for one another slow
-    # training down several times over; sleeping ones cost next to nothing on an idle one.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _run(app)
 
 

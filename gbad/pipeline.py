@@ -122,7 +122,7 @@ class GBADPipeline(BaseEstimator):
         max_negatives: int = 50_000,
         gate: Any = None,
         gate_fit: str = "held-out",
-        suppression: str = "hard",
+        suppression: str = "soft",
         epsilon: float = 1e-3,
         alpha: float | None = None,
         validation_fraction: float = 0.2,

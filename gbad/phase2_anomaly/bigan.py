@@ -50,7 +50,8 @@ class BiGANDetector(AnomalyDetector, BaseEstimator):
     negative_slope : float
         Slope of LeakyReLU below zero.
     spectral_norm : bool
-        Bound the discriminator's layers by their spectral norm.
+        Bound the discriminator's layers by their spectral norm: without it the discriminator of long rows wins in long
+        training, and both losses get worse.
     reconstruction_weight : float
         Weight of Eq. (3), taken per feature, beside the adversarial loss; the letter prints none.
     reconstruction_gradient : {"G", "GE"}
@@ -62,11 +63,12 @@ class BiGANDetector(AnomalyDetector, BaseEstimator):
     epochs : int
         Passes over the training rows.
     min_steps : int
-        Few rows make short epochs: passes are added until training has this many steps.
+        Few rows make short epochs: passes are added until training has this many steps, a step being one batch.
     ema_decay : float
         Decay per step of the averaged weights, in [0, 1).
     clip : float
-        Largest standardised value, in standard deviations; larger ones are cut.
+        Largest standardised value, in standard deviations; larger ones are cut, so a column that hardly varies in
+        training cannot drown all others.
     feature_matching_weight : float
         Share w of Eq. (4) in the score, in [0, 1]; EGBAD uses 0.1.
     contamination : float
@@ -112,10 +114,10 @@ class BiGANDetector(AnomalyDetector, BaseEstimator):
         discriminator_sizes: tuple[int, int, int] = (512, 128, 256),
         dropout: float = 0.2,
         negative_slope: float = 0.1,
-        spectral_norm: bool = False,
+        spectral_norm: bool = True,
         reconstruction_weight: float = 10.0,
         reconstruction_gradient: str = "G",
-        learning_rate: float = 1e-4,
+        learning_rate: float = 3e-4,
         beta1: float = 0.5,
         beta2: float = 0.999,
         batch_size: int = 256,
@@ -215,7 +217,7 @@ class BiGANDetector(AnomalyDetector, BaseEstimator):
         ValueError
             If `X` holds NaN or infinity, or has another number of columns than in ``fit``.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "offset_")  # the last thing that fit learns
         return self._losses(validate_data(self, X, dtype=(np.float64, np.float32), reset=False))
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -236,7 +238,7 @@ class BiGANDetector(AnomalyDetector, BaseEstimator):
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
-        check_is_fitted(self)
+        check_is_fitted(self, "offset_")  # the last thing that fit learns
         names = ("mean_", "scale_", "loss_scale_", "offset_", "n_epochs_", "n_steps_")
         arrays = {name: np.asarray(getattr(self, name)) for name in names}
         arrays |= {f"history_.{name}": values for name, values in self.history_.items()}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
 import numbers
 from typing import Any, Self
 
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
-from scipy.optimize import isotonic_regression
 from scipy.spatial.distance import cdist
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
+
+from gbad.phase3_gate.calibration import platt_sigmoid
+from gbad.phase3_gate.monotone import monotone_regression
 
 _LEARNT = (
     *("classes_", "mean_", "std_", "lower_", "upper_", "support_vectors_", "dual_coef_", "intercept_", "gamma_"),
@@ -144,7 +144,8 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
                 f"monotone=True takes up to {max(_GRID_POINTS)} inputs, got {X.shape[1]}: set it to False."
             )
         self.mean_ = X.mean(axis=0)
-        self.std_ = _nonzero(X.std(axis=0))
+        std = X.std(axis=0)
+        self.std_ = np.where(std > 0, std, 1.0)
         X = (X - self.mean_) / self.std_
         self.lower_, self.upper_ = X.min(axis=0), X.max(axis=0)
         random = check_random_state(self.random_state)
@@ -163,7 +164,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         ValueError
             If `X` holds NaN, infinity or (with `log`) negative values, or has another number of inputs than in ``fit``.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "slope_")
         X = self._logarithm(validate_data(self, X, dtype=np.float64, reset=False))
         return self._decide((X - self.mean_) / self.std_)
 
@@ -194,7 +195,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
-        check_is_fitted(self)
+        check_is_fitted(self, "slope_")
         return {name: np.asarray(getattr(self, name)) for name in _LEARNT if getattr(self, name) is not None}
 
     @classmethod
@@ -293,69 +294,6 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         self.slope_, self.bias_ = platt_sigmoid(scores, anomalous)
 
 
-def monotone_regression(values: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
-    """Make a function on a grid non-decreasing along every axis, changing it least where weights are large.
-
-    Isotonic regression along one axis keeps the order along the others as long as all lines have the same weights, so
-    one pass for each axis is enough; the mean over all orders of the axes treats them alike.
-
-    Parameters
-    ----------
-    values : ndarray of shape (g_1, ..., g_k)
-        The function at the grid's nodes.
-    weights : list of k ndarrays, of shapes (g_1,), ..., (g_k,)
-        Weight of each node along its axis, above 0.
-
-    Returns
-    -------
-    ndarray of shape (g_1, ..., g_k), float64
-        The monotone function.
-
-    Examples
-    --------
-    >>> monotone_regression(np.array([0.0, 3.0, 1.0, 4.0]), [np.ones(4)])
-    array([0., 2., 2., 4.])
-    """
-    orders = list(itertools.permutations(range(values.ndim)))
-    total = np.zeros(values.shape)
-    for order in orders:
-        result = values
-        for axis in order:
-            result = np.apply_along_axis(
-                lambda line, w: isotonic_regression(line, weights=w).x, axis, result, weights[axis]
-            )
-        total += result
-    return total / len(orders)
-
-
-def platt_sigmoid(scores: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
-    """Fit ``P(anomalous) = sigmoid(slope * score + bias)`` with equal weight for both classes (Platt, 1999).
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n,)
-        Decision values of rows that the machine was not fitted on.
-    anomalous : ndarray of shape (n,), int
-        1 = anomalous, 0 = not; both occur.
-
-    Returns
-    -------
-    slope : float
-        0 or larger; 0 (with bias 0) if the scores rank the classes no better than chance.
-    bias : float
-        In logits.
-    """
-    counts = np.bincount(anomalous)
-    target = np.where(anomalous == 1, (counts[1] + 1.0) / (counts[1] + 2.0), 1.0 / (counts[0] + 2.0))
-    # A soft target t is the same as the row twice: as anomalous with weight t, and as normal with weight 1 - t.
-    weights = np.concatenate([target, 1.0 - target]) * np.tile(len(scores) / (2.0 * counts[anomalous]), 2)
-    doubled = np.tile(scores, 2)[:, None]
-    labels = np.repeat([1, 0], len(scores))
-    model = LogisticRegression(C=1e6, tol=1e-8, max_iter=1000).fit(doubled, labels, sample_weight=weights)
-    slope, bias = float(model.coef_[0, 0]), float(model.intercept_[0])
-    return (slope, bias) if slope > 0 else (0.0, 0.0)
-
-
 def _draw(anomalous: np.ndarray, max_rows: int | None, random: np.random.RandomState) -> np.ndarray:
     """Row indices, in order: at most `max_rows`, half of them of each class unless one has fewer."""
     if max_rows is None or len(anomalous) <= max_rows:
@@ -367,7 +305,3 @@ def _draw(anomalous: np.ndarray, max_rows: int | None, random: np.random.RandomS
         random.choice(abnormal, max_rows - n_normal, replace=False),
     ]
     return np.sort(np.concatenate(drawn))
-
-
-def _nonzero(std: np.ndarray) -> np.ndarray:
-    return np.where(std > 0, std, 1.0)

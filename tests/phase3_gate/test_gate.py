@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -14,7 +13,6 @@ from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gbad.phase3_gate import ThreatGate
-from gbad.phase3_gate.gate import monotone_regression, platt_sigmoid
 
 THREE = "a monotone gate takes up to three inputs, this check passes more"
 EXPECTED_FAILURES = {
@@ -155,34 +153,6 @@ def test_probabilities_are_calibrated_for_balanced_classes(gate: ThreatGate) -> 
         rows = (p[:, 1] >= low) & (p[:, 1] < low + 0.2)
         if rows.sum() > 200:
             assert np.average(y[rows], weights=weights[rows]) == pytest.approx(p[rows, 1].mean(), abs=0.12)
-
-
-def test_platt_sigmoid_recovers_a_known_sigmoid_whatever_the_share_of_anomalies() -> None:
-    random = np.random.default_rng(0)
-    scores = random.normal(size=200_000)
-    anomalous = (random.random(200_000) < expit(2.0 * scores - 0.5)).astype(int)
-    balance = np.log((1 - anomalous.mean()) / anomalous.mean())  # what equal weight for both classes adds to the bias
-    slope, bias = platt_sigmoid(scores, anomalous)
-    assert slope == pytest.approx(2.0, abs=0.05)
-    assert bias == pytest.approx(-0.5 + balance, abs=0.05)
-
-
-def test_platt_sigmoid_of_separated_classes_stays_finite_and_of_a_useless_machine_says_half() -> None:
-    slope, bias = platt_sigmoid(np.array([-1.0, -1.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
-    assert expit(slope + bias) == pytest.approx(3 / 4, abs=1e-3)  # Platt's target (2 + 1) / (2 + 2)
-    assert platt_sigmoid(np.array([1.0, 2.0, -1.0, -2.0]), np.array([0, 0, 1, 1])) == (0.0, 0.0)
-
-
-def test_monotone_regression_pools_violators_by_weight_and_leaves_monotone_functions_alone() -> None:
-    flat = monotone_regression(np.array([[0.0, 1.0], [6.0, 2.0]]), [np.array([1.0, 1.0]), np.array([1.0, 3.0])])
-    np.testing.assert_allclose(flat, [[0.0, 1.0], [3.0, 3.0]])
-    monotone = np.add.outer(np.arange(4.0), np.arange(3.0))
-    np.testing.assert_array_equal(monotone_regression(monotone, [np.ones(4), np.ones(3)]), monotone)
-    noise = np.random.default_rng(0).normal(size=(9, 8, 7))
-    random = np.random.default_rng(1)
-    smooth = monotone_regression(noise, [random.random(9) + 0.01, random.random(8) + 0.01, random.random(7) + 0.01])
-    for axis in range(3):
-        assert np.diff(smooth, axis=axis).min() > -1e-12
 
 
 def test_max_rows_keeps_both_classes_and_equal_seeds_give_equal_gates() -> None:
