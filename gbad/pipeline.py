@@ -328,7 +328,7 @@ class GBADPipeline(BaseEstimator):
             empty = np.empty((0, len(self.classes_)))
             one = np.empty(0)
             return Explanation(empty, empty, np.empty((0, 2)), one, one.astype(bool), empty, empty)
-        logits, features = predict_batch(self._model(), images)
+        logits, features = predict_batch(self.network(), images)
         losses = self.detector_.losses(training.detector_input(features, logits))
         log_gated, score, anomalous = training.gate_predictions(
             logits, losses, self.gate_, self.suppression, self.strength_
@@ -352,7 +352,8 @@ class GBADPipeline(BaseEstimator):
         self._classifier = state
         self._network: ThreatClassifier | None = None
 
-    def _model(self) -> ThreatClassifier:
+    def network(self) -> ThreatClassifier:
+        """Classifier of phase 1 in evaluation mode, on the device that scores are computed on."""
         if self._network is None:
             device = (
                 torch.accelerator.current_accelerator()

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 
 from gbad.data.bad_images import BadImages
-from gbad.data.images import IMAGE_SUFFIXES, locate
+from gbad.data.images import IMAGE_SUFFIXES, locate, read_image
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError, GbadError
 from gbad.evaluation import evaluate
 from gbad.files import write_json
+from gbad.phase1_classifier import class_heatmap
 from gbad.pipeline import Explanation, GBADPipeline
 from gbad.progress import progress_bar
 from gbad.report import save_plots, write_report
@@ -223,6 +224,7 @@ def evaluate_list(
         y_true=labels[rows], paths=[paths[row] for row in rows], metrics=metrics, history=history,
         info={"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "settings": pipeline.get_params(deep=False)}
         | {key: metrics[key] for key in ("seed", "seconds", "versions", "hardware")},
+        heatmaps=lambda path, column: class_heatmap(pipeline.network(), read_image(path, pipeline.size), column),
         **arrays,
     )  # fmt: skip
     return metrics
