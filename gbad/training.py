@@ -310,16 +310,12 @@ def load_gate(run: Path) -> dict[str, Any]:
 
 def gate_state(gate: ThreatGate) -> dict[str, Any]:
     """Plain description of a fitted gate."""
-    learnt = {name: value for name, value in vars(gate).items() if name.endswith("_")}
-    return {"params": gate.get_params(), "learnt": learnt}
+    return {"params": gate.get_params(), "arrays": gate.get_arrays()}
 
 
 def gate_from_state(state: Mapping[str, Any]) -> ThreatGate:
     """Rebuild a gate; the inverse of `gate_state`."""
-    gate = ThreatGate(**state["params"])
-    for name, value in state["learnt"].items():
-        setattr(gate, name, value)
-    return gate
+    return ThreatGate.from_arrays(state["params"], state["arrays"])
 
 
 def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
