@@ -230,12 +230,13 @@ class GBADPipeline(BaseEstimator):
         check_kinds(data.positive[~data.validation], "training part")
         if self.gate_fit == "held-out":
             check_kinds(data.positive[data.validation], "validation part")
-        if PartialState().is_main_process:
+        state = PartialState(cpu=self.device == "cpu" or not torch.accelerator.is_available())  # before accelerate asks
+        if state.is_main_process:
             for left in run.glob("phase?/.*"):  # what a killed run was writing
                 shutil.rmtree(left, ignore_errors=True)
         training.fit_phase1(data, params, run, bad, show_progress=show_progress)
-        if not PartialState().is_main_process:
-            return self  # phases 2 and 3 are quick and run in one process
+        if not state.is_main_process:
+            return self  # phases 2 and 3 run in one process
         if last >= 2:
             training.fit_phase2(data, params, run, bad, show_progress=show_progress)
         if last >= 3:

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from accelerate import PartialState
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_curve
 
@@ -174,11 +175,12 @@ def fit_phase1(
             ema_decay=params["ema_decay"], negatives=params["negatives"], precision=params["precision"],
             device=params["device"], seed=seed, show_progress=show_progress,
         )  # fmt: skip
-    save_plain(classifier_state(model), folder / "classifier.joblib")
-    write_json(
-        folder / "done.json",
-        {"backbone_weights": origin, "seconds": _seconds(begun, history), "classifier": model.spec},
-    )
+    if PartialState().is_main_process:  # others hold the same weights, but statistics of their own share of the batches
+        save_plain(classifier_state(model), folder / "classifier.joblib")
+        write_json(
+            folder / "done.json",
+            {"backbone_weights": origin, "seconds": _seconds(begun, history), "classifier": model.spec},
+        )
     return model
 
 
