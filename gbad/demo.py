@@ -54,7 +54,7 @@ def run_demo(out: str | Path, seed: int = 0, say: Callable[[str], object] = lamb
     say("[bold]2/3[/] Training: phase 1 classifier, phase 2 BiGAN, phase 3 gate")
     run = start_run(out, data, SUBSET, demo_pipeline(seed))
     finish(run, show_progress=True)
-    say("[bold]3/3[/] Evaluating on the test list, which no choice has seen")
+    say("[bold]3/3[/] Evaluating on the test list")
     history = pd.read_csv(out / "phase1" / "history.csv")
     # The saved file is what is evaluated: the figures hold for what a user loads.
     return evaluate_list(load(out / "pipeline.joblib"), data, SUBSET, out, history=history, show_progress=True)

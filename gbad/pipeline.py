@@ -230,7 +230,7 @@ class GBADPipeline(BaseEstimator):
         check_kinds(data.positive[~data.validation], "training part")
         if self.gate_fit == "held-out":
             check_kinds(data.positive[data.validation], "validation part")
-        state = PartialState(cpu=self.device == "cpu" or not torch.accelerator.is_available())  # before accelerate asks
+        state = PartialState(cpu=self.device == "cpu" or not torch.accelerator.is_available())
         if state.is_main_process:
             for left in run.glob("phase?/.*"):  # what a killed run was writing
                 shutil.rmtree(left, ignore_errors=True)
