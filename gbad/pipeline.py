@@ -356,11 +356,8 @@ class GBADPipeline(BaseEstimator):
     def network(self) -> ThreatClassifier:
         """Classifier of phase 1 in evaluation mode, on the device that scores are computed on."""
         if self._network is None:
-            device = (
-                torch.accelerator.current_accelerator()
-                if self.device == "auto" and torch.accelerator.is_available()
-                else None
-            )
+            accelerated = self.device == "auto" and torch.accelerator.is_available()
+            device = torch.accelerator.current_accelerator() if accelerated else None
             self._network = classifier_from_state(self._classifier).to(device or "cpu")
         return self._network
 

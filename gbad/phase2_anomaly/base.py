@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 from sklearn.base import OutlierMixin
 
 
-class AnomalyDetector(OutlierMixin):
+class AnomalyDetector(OutlierMixin, ABC):
     """Mixin that derives every decision from ``score_samples`` and the learnt threshold ``offset_``.
 
     A detector brings ``fit`` and ``score_samples(X) -> (n,) float64``, in which low means abnormal
@@ -17,9 +18,9 @@ class AnomalyDetector(OutlierMixin):
 
     offset_: float
 
+    @abstractmethod
     def score_samples(self, X: Any) -> np.ndarray:
         """Score each row of `X`: (n,) float64, the lower, the more abnormal."""
-        raise NotImplementedError
 
     def anomaly_score(self, X: Any) -> np.ndarray:
         """Score each row of `X`: (n,) float64, the higher, the more abnormal: ``-score_samples(X)``."""
