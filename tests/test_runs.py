@@ -272,3 +272,15 @@ def test_bad_images_stop_the_run_are_listed_and_may_be_tolerated_afterwards(
     assert len(losses) == 70
     assert names[0] not in set(losses["name"])
     assert os.path.exists(folder / "pipeline.joblib")
+
+
+def test_several_processes_share_phase_1(run_python: Any, dataset: Path, tmp_path: Path) -> None:
+    """Two processes, as `torchrun` starts them, train together and leave one whole run."""
+    outcome = run_python(
+        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m", "gbad.cli", "train", dataset,
+        "--subset", 10, "--out", tmp_path / "run", "--backbone", "resnet18", "--no-pretrained", "--size", 64,
+        "--epochs", 1, "--fpn-width", 8,
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert gbad.load(tmp_path / "run" / "pipeline.joblib").training_["phase1"]
+    assert len(pd.read_csv(tmp_path / "run" / "phase1" / "history.csv")) == 1
