@@ -88,10 +88,9 @@ def wheel(rng: Rng, x: float, y: float, r: float, outwards: float) -> list[Layer
     narrow = rng.uniform(0.35, 1.0)
     tyres = [ellipse(x + s * r * 0.55 * (1.2 - narrow), y + outwards * 0.4, r * narrow, r, n=16) for s in (-1, 1)]
     bracket = [
-        Part(taper((x, y - outwards * 2.2 * r), (x, y + outwards * 0.4), rng.uniform(1.6, 3.2), 0.9), 0.7),
-        Part(rectangle(x - r * 0.9, y + outwards * 0.2, x + r * 0.9, y + outwards * 0.8), 1.0),
-        Part(rectangle(x - 0.35, y - outwards * 1.6 * r, x + 0.35, y + outwards * r), 0.9),
-        *[Part(ellipse(x + s * r * 0.8, y - outwards * 1.5 * r, 0.4, n=8), 1.0) for s in (-1, 1)],
+        Part(taper((x, y - outwards * 1.4 * r), (x, y + outwards * 0.4), rng.uniform(1.0, 1.8), 0.7), 0.5),
+        Part(rectangle(x - r * 0.5, y + outwards * 0.25, x + r * 0.5, y + outwards * 0.6), 0.8),
+        *[Part(ellipse(x + s * r * 0.7, y - outwards * 1.2 * r, 0.4, n=8), 1.0) for s in (-1, 1)],
     ]
     return [
         *[Layer("rubber", 1.3, dome(tyre, 3)) for tyre in tyres],
@@ -100,5 +99,5 @@ def wheel(rng: Rng, x: float, y: float, r: float, outwards: float) -> list[Layer
             1.2,
             [Part(rounded(x - r, y - 2 * r if outwards > 0 else y, x + r, y if outwards > 0 else y + 2 * r, 1.0))],
         ),
-        Layer("steel", rng.uniform(0.3, 0.8), bracket),
+        Layer("steel", rng.uniform(0.12, 0.4), bracket),
     ]

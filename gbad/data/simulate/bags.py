@@ -275,10 +275,10 @@ def carrier_bag(rng: Rng) -> Bag:
 
 
 BAGS: dict[Callable[[Rng], Bag], float] = {
-    trolley: 0.44,
-    backpack: 0.17,
-    holdall: 0.15,
-    tray: 0.09,
+    trolley: 0.50,
+    backpack: 0.18,
+    holdall: 0.12,
+    tray: 0.05,
     carton: 0.08,
     carrier_bag: 0.07,
 }

@@ -27,17 +27,20 @@ Rng = np.random.Generator
 
 DECOYS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
     "Gun": (hair_dryer, power_drill, bracket, padlock, steel_flask, sockets, torch),
-    "Knife": (spatula, metal_bars, cutlery, screwdriver, folded_umbrella),
+    "Knife": (spatula, cutlery, screwdriver, folded_umbrella, torch),
     "Wrench": (metal_bars, screwdriver, torch, bracket, sockets, folded_umbrella),
     "Pliers": (tongs, screwdriver, key_ring, torch, folded_umbrella, metal_bars),
     "Scissors": (spectacles, tongs, cutlery, key_ring, screwdriver),
 }
 """Look-alikes for each class of threat."""
 
+METAL_THINGS = (steel_flask, padlock, key_ring, torch, sockets, power_drill, hair_dryer, spectacles, bracket)
+"""Things with about as much metal in them as a threat, but another shape."""
+
 
 def decoy(rng: Rng, label: str) -> list[Layer]:
-    """Draw a harmless thing that could be taken for `label`."""
-    choices = DECOYS[label]
+    """Draw a harmless metal thing, half of the time one that could be taken for `label`."""
+    choices = DECOYS[label] if rng.random() < 0.5 else METAL_THINGS
     return centred(choices[int(rng.integers(len(choices)))](rng))
 
 

@@ -28,7 +28,7 @@ def kitchen_knife(rng: Rng) -> list[Layer]:
         ]
     )
     blade = Layer(
-        str(rng.choice(["stainless", "steel"])), rng.uniform(0.16, 0.36), _blade(outline, rng.uniform(0.4, 1.0))
+        str(rng.choice(["stainless", "steel"])), rng.uniform(0.30, 0.60), _blade(outline, rng.uniform(0.4, 1.0))
     )
     handle = _handle(rng, rng.uniform(9, 13), rng.uniform(1.9, 2.8))
     lift = np.array([0.0, 0.9])
@@ -50,7 +50,7 @@ def cleaver(rng: Rng) -> list[Layer]:
     if rng.random() < 0.4:
         parts.append(Part(ellipse(length - 1.5, 1.5, 0.6, n=10), 0.0))
     handle = _handle(rng, rng.uniform(10, 13), rng.uniform(2.2, 3.0))
-    return [Layer("stainless", rng.uniform(0.18, 0.35), parts), *handle]
+    return [Layer("stainless", rng.uniform(0.30, 0.55), parts), *handle]
 
 
 def dagger(rng: Rng) -> list[Layer]:
@@ -67,7 +67,7 @@ def dagger(rng: Rng) -> list[Layer]:
     fittings = [Part(rounded(-0.7, -guard / 2, 0.2, guard / 2, 0.3), 1.0)]
     handle = _handle(rng, rng.uniform(9, 12), width * rng.uniform(0.8, 1.0))
     fittings.append(Part(rounded(-12.2, -half * 0.8, -11.0, half * 0.8, 0.4), 0.9))
-    return [Layer("steel", rng.uniform(0.3, 0.5), blade), *handle, Layer("steel", rng.uniform(0.5, 0.9), fittings)]
+    return [Layer("steel", rng.uniform(0.4, 0.7), blade), *handle, Layer("steel", rng.uniform(0.5, 0.9), fittings)]
 
 
 def folding_knife(rng: Rng) -> list[Layer]:
@@ -93,7 +93,7 @@ def folding_knife(rng: Rng) -> list[Layer]:
     layers = [
         Layer(
             "stainless",
-            rng.uniform(0.22, 0.4),
+            rng.uniform(0.35, 0.6),
             [Part(turned(p.points, -opening), p.value) for p in _blade(outline, 0.7)],
         ),
         Layer(str(rng.choice(["stainless", "steel"])), rng.uniform(0.2, 0.5), [Part(handle, 0.7), *holes, *pins]),
@@ -163,9 +163,9 @@ def _blade(outline: np.ndarray, edge: float, value: float = 1.0) -> list[Part]:
     """Draw a blade whose spine is at its smallest y, ground thinner towards the edge."""
     top = outline[:, 1].min()
     return [
-        Part(outline, 0.45 * value),
+        Part(outline, 0.6 * value),
         *(
             Part(np.stack([outline[:, 0], top + (outline[:, 1] - top) * s], axis=1), v * value)
-            for s, v in ((1 - 0.3 * edge, 0.72), (1 - 0.75 * edge, 1.0))
+            for s, v in ((1 - 0.3 * edge, 0.8), (1 - 0.75 * edge, 1.0))
         ),
     ]

@@ -95,16 +95,16 @@ def pack(rng: Rng, placed: PlacedBag, depth: np.ndarray, fields: dict[str, np.nd
             render(packed_clothes(rng, 0.95 * bag.width, 0.95 * bag.height), placed.view, depth, fields)
     fullness = rng.beta(1.2, 1.4)
     least, most = bag.fill
-    count = round(load * (least + fullness * (most - least)) * bag.width * bag.height / 100.0)
+    count = round(0.6 * load * (least + fullness * (most - least)) * bag.width * bag.height / 100.0)
     kinds = list(ITEMS)
     # A bag has a character: clothes for a journey, food, office, ...
     shares = np.array(list(ITEMS.values())) * rng.gamma(0.8, 1.0, len(ITEMS))
     chosen: list[Callable[[Rng], list[Layer]]] = [
         kinds[k] for k in rng.choice(len(kinds), count, p=shares / shares.sum())
     ]
-    chosen += [clothes] * int(rng.poisson(load * 2.5 * fullness))
-    chosen += [any_decoy] * int(rng.poisson(load * 1.1))
-    chosen += [small_metal] * int(rng.poisson(load * rng.gamma(2.0, 2.5)))
+    chosen += [clothes] * int(rng.poisson(load * 1.8 * fullness))
+    chosen += [any_decoy] * int(rng.poisson(load * 0.5))
+    chosen += [small_metal] * int(rng.poisson(load * rng.gamma(2.0, 2.0)))
     for make in chosen:
         tilt = 0.0 if make is clothes else min(abs(rng.normal(0, 0.3)), 1.2)
         straight = rng.random() < 0.4

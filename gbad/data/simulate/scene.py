@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -129,6 +129,7 @@ def simulate_image(
             visible.append(share)
 
     look = LOOKS[int(noise.choice(len(LOOKS), p=LOOK_SHARES))]
+    look = replace(look, steepness=look.steepness * float(np.exp(noise.normal(0, 0.15))))  # brightness and contrast
     photons = 10 ** noise.uniform(3.7, 4.7)
     raw = detect(depth, noise, photons=photons, blur=noise.uniform(0.04, 0.16), scatter=noise.uniform(0.001, 0.004))
     picture = Image.fromarray(pseudo_colour(raw, look, shift=noise.normal(0, 0.5)))
@@ -154,16 +155,16 @@ def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: np.ndarray
     """
     areas = np.array([placed.bag.width * placed.bag.height for placed in bags])
     best, best_share = None, 0.0
-    for _ in range(4):
+    for _ in range(6):
         placed = bags[int(rng.choice(len(bags), p=areas / areas.sum()))]
-        tilt = min(abs(rng.normal(0, 0.38)), 1.35)
-        axis = 0.0 if rng.random() < 0.55 else rng.uniform(0, np.pi)  # long things often lie on edge
+        tilt = min(abs(rng.normal(0, 0.28)), 1.1)
+        axis = 0.0 if rng.random() < 0.4 else rng.uniform(0, np.pi)  # long things often lie on edge
         at = anywhere(rng, item, placed, rng.uniform(0, 2 * np.pi), tilt, axis)
         patch = _patch(item, at)
         share = _truth(*patch, depth)[1]
         if share > best_share:
             best, best_share = patch, share
-        if share > 0.65:
+        if share > 0.75:
             break
     if best is None:  # out of the image, or behind something opaque
         middle = np.array(depth.shape[:0:-1]) / 2

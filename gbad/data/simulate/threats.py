@@ -1,8 +1,9 @@
-"""The five kinds of threat, each with several families of shape."""
+"""The five kinds of threat, each with several families of shape and a fixed stock of specimens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -23,15 +24,29 @@ THREATS: dict[str, dict[Callable[[Rng], list[Layer]], float]] = {
 """Families of shape of each class of SIXray, and how often."""
 
 
+SPECIMENS = 30
+"""Objects of each class. SIXray's scans show a limited stock of real objects again and again, in training and test."""
+
+
 def threat(rng: Rng, label: str) -> list[Layer]:
-    """Draw one threat of random build, lying flat, its middle at the origin, its long side along x.
+    """Take one threat from the stock, lying flat, its middle at the origin, its long side along x.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Decides family, size, proportions and materials.
+        Decides which specimen.
     label : str
         A class of `THREATS`.
     """
+    return specimen(label, int(rng.integers(SPECIMENS)))
+
+
+@cache
+def specimen(label: str, number: int) -> list[Layer]:
+    """Build specimen `number` of a class: family, size, proportions and materials depend on these two alone."""
+    rng = np.random.default_rng([list(THREATS).index(label), number])
     families = THREATS[label]
-    return centred(list(families)[int(rng.choice(len(families), p=list(families.values())))](rng))
+    # Families fill the stock in proportion to their shares, so that a small stock is no lottery.
+    ends = np.cumsum(list(families.values()))
+    family = int(np.searchsorted(ends, (number + 0.5) / SPECIMENS * ends[-1]))
+    return centred(list(families)[family](rng))
