@@ -67,6 +67,31 @@ def simulate(
 
 
 @app.command()
+def project(
+    data: Data,
+    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    threats: Annotated[Path | None, typer.Option(help="Cut-outs. Default: DATA/threats, else boxes.")] = None,
+    subset: Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")] = 10,
+    train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
+    test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
+    negatives_per_positive: Annotated[
+        int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=64, help="Longer side of the images in pixels.")] = 384,
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+) -> None:
+    """Project real threats into real threat-free bags (threat image projection), in SIXray's layout."""
+    from gbad.data.project import project_dataset
+
+    project_dataset(
+        data, out, subset=subset, threats=threats, train_positives=train_positives, test_positives=test_positives,
+        negatives_per_positive=negatives_per_positive, size=size, seed=seed, workers=workers, show_progress=True,
+    )  # fmt: skip
+    _say(f"Projected data set in {out}.", "train", out, "--subset", subset, "--out", "runs/projected")
+
+
+@app.command()
 def check(
     data: Data,
     subset: Subset = "10",

@@ -41,6 +41,7 @@ def rewrite(data: Path, change: Callable[[str], str], part: str = "train") -> Pa
     [
         ("simulate", ["--subset", "--train-positives", "--test-positives", "--size", "--seed",
                       "--negatives-per-positive"]),
+        ("project", ["--threats", "--subset", "--train-positives", "--test-positives", "--size", "--seed"]),
         ("check", ["--subset", "--mislabelled"]),
         ("train", ["--subset", "--out", "--backbone", "--size", "--epochs", "--seed", "--pretrained",
                    "--no-pretrained"]),

@@ -1,0 +1,176 @@
+"""Find and read cut-outs: how much darker a real threat makes what lies behind it."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from gbad.data.annotations import Box, find_annotations, read_voc_boxes
+from gbad.data.images import decode_image, locate, read_file, read_image
+from gbad.errors import DataError, ImageError
+
+_NAME = re.compile(r"(?P<image>.+)_(?P<label>[^_]+)_\d+")
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """Where a cut-out comes from; `read_cutout` gives its pixels.
+
+    Parameters
+    ----------
+    path : Path
+        RGBA PNG, or the image that holds the threat.
+    label : str
+        Class of the threat.
+    image : str
+        Name of the image that it was cut from: decides the side.
+    box : tuple of float or None
+        Box in the image; None for an RGBA PNG.
+    mask : Path or None
+        Mask of the image (value = 1 + class number); None where there is none.
+    number : int
+        Class number of the label.
+    """
+
+    path: Path
+    label: str
+    image: str
+    box: Box | None = None
+    mask: Path | None = None
+    number: int = 0
+
+
+def find_cutouts(data: Path, names: Sequence[str], classes: Sequence[str], threats: Path | None) -> list[Cutout]:
+    """Find the cut-outs that come from some images.
+
+    The folder `threats` (else ``data/threats`` if there is one) holds ``<image>_<Class>_<nn>.png``. Without it, boxes
+    of ``data/Annotation`` are cut out, by ``data/Mask`` where it has the image.
+
+    Parameters
+    ----------
+    data : Path
+        Data set in SIXray's layout.
+    names : sequence of str
+        Images of either list; cut-outs of others are skipped with one warning.
+    classes : sequence of str
+        Classes of the lists.
+    threats : Path or None
+        Folder of cut-outs.
+
+    Returns
+    -------
+    list of Cutout
+        Sorted by file.
+
+    Raises
+    ------
+    DataError
+        If there is none, or a name or class is not as it should be.
+    """
+    known = set(names)
+    folder = threats if threats is not None else data / "threats"
+    if threats is None and not folder.is_dir():
+        found = _from_boxes(data, known, classes)
+        where = data / "Annotation"
+    else:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder. Give the folder of the cut-outs.")
+        found, where = [], folder
+        for path in sorted(folder.glob("*.png")):
+            match = _NAME.fullmatch(path.stem)
+            if match is None:
+                raise DataError(f"{path}: the name is not <image>_<Class>_<number>.png. Rename the file.")
+            if match["label"] not in classes:
+                raise DataError(
+                    f"{path}: the class {match['label']!r} is not in the lists ({', '.join(classes)}). Rename the file."
+                )
+            found.append(Cutout(path, match["label"], match["image"]))
+    kept = [cutout for cutout in found if cutout.image in known]
+    if len(kept) < len(found):
+        warnings.warn(
+            f"{where}: {len(found) - len(kept):,} cut-outs are of images on neither list and are skipped.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if not kept:
+        raise DataError(f"{where}: no cut-out of an image on the lists. Give a folder of cut-outs, or annotations.")
+    return kept
+
+
+def _from_boxes(data: Path, known: set[str], classes: Sequence[str]) -> list[Cutout]:
+    annotations = {name: path for name, path in find_annotations(data / "Annotation").items() if name in known}
+    found = []
+    for (name, annotation), path in zip(annotations.items(), locate(data, annotations), strict=True):
+        mask = data / "Mask" / f"{name}.png"
+        for label, box in read_voc_boxes(annotation):
+            if label not in classes:
+                raise DataError(f"{annotation}: the class {label!r} is not in the lists ({', '.join(classes)}).")
+            found.append(Cutout(path, label, name, box, mask if mask.is_file() else None, classes.index(label)))
+    return found
+
+
+def read_cutout(cutout: Cutout) -> np.ndarray:
+    """Read the darkness, 1 - transmittance, of a cut-out.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        255 lets nothing pass, 0 is nothing; trimmed to what is not 0.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be used, has no alpha, or shows nothing.
+    """
+    if cutout.box is None:
+        colour, alpha = _read_rgba(cutout.path)
+        darkness = (1 - colour / 255.0) * alpha[..., None]
+    else:
+        darkness = _from_image(cutout, cutout.box)
+    patch = (255 * darkness + 0.5).astype(np.uint8)
+    rows, columns = np.flatnonzero(patch.any(axis=(1, 2))), np.flatnonzero(patch.any(axis=(0, 2)))
+    if not len(rows):
+        raise ImageError(cutout.path, "unsupported", f"nothing is seen of the {cutout.label}. Delete this cut-out.")
+    return patch[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _read_rgba(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    decode_image(path, read_file(path))  # gives the errors on damaged files and hostile sizes
+    with Image.open(path) as image:
+        if image.mode != "RGBA":
+            reason = f"colour mode {image.mode}, without alpha. Save the cut-out as RGBA, its mask as alpha."
+            raise ImageError(path, "unsupported", reason)
+        values = np.asarray(image)
+    if not values[..., 3].any():
+        raise ImageError(path, "unsupported", "every pixel is transparent. Cut the threat out again, or delete it.")
+    return values[..., :3].astype(float), values[..., 3] / 255.0
+
+
+def _from_image(cutout: Cutout, box: Box) -> np.ndarray:
+    image = read_image(cutout.path)
+    height, width = image.shape[:2]
+    x0, y0 = max(0, int(box[0])), max(0, int(box[1]))
+    x1, y1 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
+    if x1 - x0 < 3 or y1 - y0 < 3:
+        raise ImageError(cutout.path, "unsupported", f"the box {box} holds less than 3 × 3 pixels. Correct the box.")
+    crop = image[y0:y1, x0:x1].astype(float)
+    ring = np.concatenate([crop[0], crop[-1], crop[:, 0], crop[:, -1]])
+    behind = np.maximum(np.percentile(ring, 75, axis=0), 1.0)
+    darkness = 1 - np.clip(crop / behind, 0, 1)
+    if cutout.mask is not None:
+        mask = read_image(cutout.mask)[..., 0]
+        if mask.shape != (height, width):
+            raise ImageError(cutout.mask, "unsupported", f"{mask.shape}, but the image is {(height, width)} pixels.")
+        return np.asarray(darkness * (mask[y0:y1, x0:x1] == 1 + cutout.number)[..., None])
+    # Without a mask, what is darker than most of the border is the threat; it fades towards the border of the box.
+    dark = np.clip((darkness.max(axis=2) - 0.1) / 0.2, 0, 1)
+    soft = np.asarray(Image.fromarray((255 * dark).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1))) / 255.0
+    rows, columns = (np.minimum(np.arange(n), np.arange(n)[::-1]) / max(1.0, 0.08 * n) for n in soft.shape)
+    fade = np.clip(np.minimum(rows[:, None], columns[None]), 0, 1)
+    return np.asarray(darkness * (soft * fade)[..., None])

@@ -1,0 +1,135 @@
+"""Multiply a patch into a bag: the transmittances of what lies along a ray multiply."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+_NOTICEABLE = 12  # levels of 255, in the channel that changes most
+_ON_BAG = 0.95
+_VISIBLE = 0.6
+_TRIES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """One patch in a picture.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (height, width), bool
+        Pixels that the patch changes, by itself, by at least one level.
+    box : (float, float, float, float)
+        xmin, ymin, xmax, ymax; the pixel (0, 0) covers [0, 1) x [0, 1).
+    visible : float
+        Share of the mask where the picture changes noticeably, in [0, 1].
+    """
+
+    mask: np.ndarray
+    box: tuple[float, float, float, float]
+    visible: float
+
+
+def multiply(image: np.ndarray, darkness: np.ndarray) -> np.ndarray:
+    """Give ``image * (1 - darkness)``; both uint8 of equal shape, darkness 255 = opaque.
+
+    Examples
+    --------
+    >>> multiply(np.uint8([200]), np.uint8([51])).tolist()
+    [160]
+    """
+    product = image.astype(np.uint16) * (255 - darkness.astype(np.uint16))
+    return ((product + 127) // 255).astype(np.uint8)
+
+
+def pose_patch(patch: np.ndarray, rng: np.random.Generator, scale: float) -> np.ndarray:
+    """Flip, foreshorten, scale and turn a darkness patch at random; what comes in is 0.
+
+    Parameters
+    ----------
+    patch : ndarray of shape (h, w, 3), uint8
+    rng : numpy.random.Generator
+    scale : float
+        Pixels of the result for one of the patch.
+
+    Returns
+    -------
+    ndarray of shape (h', w', 3), uint8
+    """
+    if rng.random() < 0.5:
+        patch = patch[:, ::-1]
+    factors = scale * np.array([1.0, rng.uniform(0.8, 1.0)])[rng.permutation(2)]
+    height, width = patch.shape[:2]
+    size = (max(2, round(width * factors[1])), max(2, round(height * factors[0])))
+    image = Image.fromarray(np.ascontiguousarray(patch)).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    image = image.rotate(rng.uniform(0, 360), Image.Resampling.BICUBIC, expand=True)
+    return np.asarray(image)
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """Whether a pixel differs from the background, which is the brighter half of the border; bool (height, width)."""
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(int)
+    bright = border[border.sum(axis=1) >= np.median(border.sum(axis=1))]
+    background = np.median(bright, axis=0)
+    return np.asarray(np.abs(image - background).max(axis=2) > 14)
+
+
+def project(
+    image: np.ndarray, patch: np.ndarray, rng: np.random.Generator, on: np.ndarray | None = None
+) -> tuple[np.ndarray, Placed]:
+    """Multiply a patch into a bag, where it lies on the bag and can be seen.
+
+    Of several random places the first is taken where 95 % of the patch lies on the bag and 60 % of it changes the
+    picture noticeably; else the best one.
+
+    Parameters
+    ----------
+    image : ndarray of shape (height, width, 3), uint8
+    patch : ndarray of shape (h, w, 3), uint8
+        Darkness; shrunk if larger than the image.
+    rng : numpy.random.Generator
+    on : ndarray of shape (height, width), bool, optional
+        Where the bag is; `foreground` of the image by default.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+        A new picture.
+    Placed
+        The truth about the patch.
+    """
+    height, width = image.shape[:2]
+    on = foreground(image) if on is None else on
+    shrink = min(1.0, 0.9 * height / patch.shape[0], 0.9 * width / patch.shape[1])
+    if shrink < 1:
+        size = (max(1, int(patch.shape[1] * shrink)), max(1, int(patch.shape[0] * shrink)))
+        patch = np.asarray(Image.fromarray(patch).resize(size, Image.Resampling.BILINEAR))
+    h, w = patch.shape[:2]
+    silhouette = patch.max(axis=2) > 0
+    area = max(1, int(silhouette.sum()))
+    centres = np.argwhere(on)
+    best, best_score = (0, 0), -1.0
+    for _ in range(_TRIES):
+        at = centres[int(rng.integers(len(centres)))] if len(centres) else np.array([height // 2, width // 2])
+        y, x = int(np.clip(at[0] - h // 2, 0, height - h)), int(np.clip(at[1] - w // 2, 0, width - w))
+        window = image[y : y + h, x : x + w]
+        inside = (on[y : y + h, x : x + w] & silhouette).sum() / area
+        change = (window.astype(int) - multiply(window, patch)).max(axis=2)
+        visible = (silhouette & (change >= _NOTICEABLE)).sum() / area
+        score = min(1.0, inside / _ON_BAG) + min(1.0, visible / _VISIBLE)
+        if score > best_score:
+            best, best_score, best_visible = (y, x), score, float(visible)
+        if score >= 2:
+            break
+    y, x = best
+    result = image.copy()
+    result[y : y + h, x : x + w] = multiply(image[y : y + h, x : x + w], patch)
+    mask = (result != image).any(axis=2)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows):
+        box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+    else:  # behind something opaque
+        box = (float(x), float(y), float(x + w), float(y + h))
+    return result, Placed(mask, box, best_visible)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gbad.data.annotations import read_voc_boxes
+from gbad.data.labels import read_list
+from gbad.data.project import dataset, project_dataset
+from gbad.data.project.cutouts import Cutout, find_cutouts, read_cutout
+from gbad.data.project.projection import multiply, project
+from gbad.errors import DataError, ImageError, RunError
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
+SMALL: dict[str, Any] = {"train_positives": 4, "test_positives": 3, "negatives_per_positive": 2, "size": 64}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Three bags and two cut-outs a side."""
+    data, rng = tmp_path / "source", np.random.default_rng(0)
+    for folder in ("JPEGImage", "ImageSet/10", "threats"):
+        (data / folder).mkdir(parents=True)
+    for part, first in (("train", 0), ("test", 10)):
+        rows = ["name,Gun,Knife,Pliers"]
+        for k in range(first, first + 5):
+            image = np.full((80, 96, 3), 255, np.uint8)
+            image[10:70, 10:86] = rng.integers(150, 220, (60, 76, 3))
+            kind = "PN"[k - first >= 2]
+            Image.fromarray(image).save(data / f"JPEGImage/{kind}{k}.png")
+            rows.append(f"{kind}{k}," + ("-1,-1,-1" if kind == "N" else "1,1,-1"))
+        for k, label in ((first, "Gun"), (first + 1, "Knife")):
+            rgba = np.zeros((12, 20, 4), np.uint8)
+            rgba[2:10, 2:18] = (20 + k, 60, 120, 255)
+            Image.fromarray(rgba).save(data / f"threats/P{k}_{label}_00.png")
+        (data / f"ImageSet/10/{part}.csv").write_text("\n".join(rows) + "\n")
+    return data
+
+
+def test_transmittances_multiply() -> None:
+    image = np.full((1, 1, 3), [200, 100, 255], np.uint8)
+    darkness = np.full((1, 1, 3), [51, 255, 0], np.uint8)
+    assert multiply(image, darkness).ravel().tolist() == [160, 0, 255]
+
+
+def test_truth_is_what_changed() -> None:
+    image = np.full((40, 50, 3), 255, np.uint8)
+    image[5:35, 5:45] = 180
+    result, placed = project(image, np.full((6, 9, 3), 128, np.uint8), np.random.default_rng(0))
+    changed = (result != image).any(axis=2)
+    assert (placed.mask == changed).all()
+    xmin, ymin, xmax, ymax = map(int, placed.box)
+    assert (xmax - xmin, ymax - ymin) == (9, 6)
+    assert changed[ymin:ymax, xmin:xmax].all()
+    assert changed.sum() == 54
+    assert placed.visible == 1
+
+
+def test_workers_and_a_stopped_run_make_no_difference(source: Path, tmp_path: Path) -> None:
+    project_dataset(source, tmp_path / "one", **SMALL, workers=1)
+    project_dataset(source, tmp_path / "two", **SMALL, workers=2)
+    before = contents(tmp_path / "one")
+    assert contents(tmp_path / "two") == before
+    for file in ("JPEGImage/P00002.jpg", "Mask/P00003.png", "ImageSet/10/test.csv"):
+        (tmp_path / "two" / file).unlink()
+    project_dataset(source, tmp_path / "two", **SMALL, workers=1)
+    assert contents(tmp_path / "two") == before
+    with pytest.raises(RunError, match="seed: there 0, asked for 1"):
+        project_dataset(source, tmp_path / "two", **SMALL, seed=1, workers=1)
+    train = read_list(tmp_path / "one/ImageSet/10/train.csv")
+    assert train.classes == ("Gun", "Knife", "Pliers")
+    for name, row in zip(train.names[:4], train.labels[:4], strict=True):
+        boxes = read_voc_boxes(tmp_path / f"one/Annotation/{name}.xml")
+        assert {label for label, _ in boxes} == {c for c, v in zip(train.classes, row, strict=True) if v}
+        values = set(np.unique(np.asarray(Image.open(tmp_path / f"one/Mask/{name}.png"))).tolist())
+        assert values <= {0} | {1 + k for k in np.flatnonzero(row)}
+
+
+def test_sides_never_meet(source: Path) -> None:
+    (source / "JPEGImage/N2.png").write_bytes((source / "JPEGImage/N12.png").read_bytes())
+    sides, _ = dataset._sides(source, 10, None)
+    assert [p.stem for p in sides["train"].bags] == ["N3", "N4"]
+    for part, names in (("train", {"P0", "P1"}), ("test", {"P10", "P11"})):
+        assert {c.image for items in sides[part].cutouts.values() for c in items} == names
+
+
+def test_without_threats_labels_stay_and_masks_are_empty(source: Path, tmp_path: Path) -> None:
+    project_dataset(source, tmp_path / "with", **SMALL, workers=1)
+    project_dataset(source, tmp_path / "without", **SMALL, workers=1, remove_threats=True)
+    train = "ImageSet/10/train.csv"
+    assert (tmp_path / "with" / train).read_bytes() == (tmp_path / "without" / train).read_bytes()
+    assert not np.asarray(Image.open(tmp_path / "without/Mask/P00001.png")).any()
+
+
+def test_boxes_serve_where_there_are_no_cutouts(source: Path, tmp_path: Path) -> None:
+    (source / "threats").rename(tmp_path / "elsewhere")
+    (source / "Annotation").mkdir()
+    for name in ("P0", "P1", "P10", "P11"):
+        image = np.array(Image.open(source / f"JPEGImage/{name}.png"))
+        image[30:40, 30:50] = 30
+        Image.fromarray(image).save(source / f"JPEGImage/{name}.png")
+        (source / f"Annotation/{name}.xml").write_text(
+            "<annotation><object><name>Gun</name><bndbox><xmin>26</xmin><ymin>26</ymin><xmax>54</xmax>"
+            "<ymax>44</ymax></bndbox></object></annotation>"
+        )
+    project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+    assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).max() == 1
+
+
+def test_masks_cut_out_what_they_cover(source: Path) -> None:
+    mask = np.zeros((80, 96), np.uint8)
+    mask[20:30, 40:60] = 2
+    (source / "Mask").mkdir()
+    Image.fromarray(mask).save(source / "Mask/P0.png")
+    image = np.array(Image.open(source / "JPEGImage/P0.png"))
+    image[18:32, 38:62] = 40
+    Image.fromarray(image).save(source / "JPEGImage/P0.png")
+    cutout = Cutout(source / "JPEGImage/P0.png", "Knife", "P0", (36.0, 16.0, 64.0, 34.0), source / "Mask/P0.png", 1)
+    patch = read_cutout(cutout)
+    assert patch.shape == (10, 20, 3)  # neither the box nor all that is dark: the mask
+    assert patch.min() > 100
+    with pytest.raises(ImageError, match="nothing is seen of the Gun"):
+        read_cutout(replace(cutout, label="Gun", number=0))
+
+
+def test_cutouts_of_unknown_images_are_skipped_with_one_warning(source: Path) -> None:
+    for k in range(2):
+        (source / f"threats/Q{k}_Gun_00.png").write_bytes((source / "threats/P0_Gun_00.png").read_bytes())
+    with pytest.warns(UserWarning, match="4 cut-outs are of images on neither list"):
+        found = find_cutouts(source, ["P0", "P1"], ("Gun", "Knife", "Pliers"), None)
+    assert {cutout.image for cutout in found} == {"P0", "P1"}
+
+
+def test_errors_name_the_file(source: Path, tmp_path: Path) -> None:
+    path = source / "threats/P0_Gun_00.png"
+    Image.new("RGBA", (5, 5)).save(path)
+    with pytest.raises(ImageError, match=r"P0_Gun_00.*transparent"):
+        project_dataset(source, tmp_path / "a", **SMALL, workers=1)
+    Image.new("RGB", (5, 5)).save(path)
+    with pytest.raises(ImageError, match=r"P0_Gun_00.*without alpha"):
+        project_dataset(source, tmp_path / "b", **SMALL, workers=1)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(ImageError, match="P0_Gun_00"):
+        project_dataset(source, tmp_path / "e", **SMALL, workers=1)
+    path.rename(source / "threats/P0_Spoon_00.png")
+    with pytest.raises(DataError, match="'Spoon' is not in the lists"):
+        project_dataset(source, tmp_path / "c", **SMALL, workers=1)
+    with pytest.raises(DataError, match="size is 8"):
+        project_dataset(source, tmp_path / "d", **{**SMALL, "size": 8})
+
+
+def test_the_command(source: Path, tmp_path: Path, run_python: Any) -> None:
+    outcome = run_python(
+        "-m", "gbad.cli", "project", source, tmp_path / "out", "--train-positives", 2, "--test-positives", 1,
+        "--negatives-per-positive", 1, "--size", 64, "--workers", 1,
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert "gbad train" in outcome.out
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the SIXray images in {REAL}")
+def test_real_cutouts_can_be_seen(tmp_path: Path) -> None:
+    project_dataset(REAL, tmp_path / "out", **{**SMALL, "size": 128}, workers=1)
+    assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).any()
