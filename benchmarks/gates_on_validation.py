@@ -16,8 +16,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from gbad.metrics import average_precision_per_class, mean_average_precision
-from gbad.phase3_gate import ThreatGate
-from gbad.phase3_gate.suppression import choose_alpha
+from gbad.phase3_gate import ThreatGate, choose_alpha, held_out_probability
 from gbad.runs import open_run
 from gbad.training import gate_predictions
 
@@ -39,7 +38,8 @@ def compare(folder: Path) -> dict[str, float]:
     gated |= {name: np.empty_like(logits) for name in ("hard, held-out", "soft, held-out")}
     for fit, apply in StratifiedKFold(5, shuffle=True, random_state=0).split(losses, threat):
         gate = ThreatGate(monotone=True, clip=True, max_rows=10_000).fit(losses[fit], threat[fit])
-        alpha = choose_alpha(logits[fit], labels[fit], gate.predict_proba(losses[fit])[:, 1])
+        p_anomalous = held_out_probability(gate, losses[fit], threat[fit])
+        alpha = 0.0 if p_anomalous is None else choose_alpha(logits[fit], labels[fit], p_anomalous)
         for name, kind, strength in (("hard, held-out", "hard", EPSILON), ("soft, held-out", "soft", alpha)):
             gated[name][apply] = gate_predictions(logits[apply], losses[apply], gate, kind, strength)[0]
     return {

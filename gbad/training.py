@@ -46,7 +46,7 @@ from gbad.phase1_classifier import (
     train_classifier,
 )
 from gbad.phase2_anomaly import BiGANDetector
-from gbad.phase3_gate import ThreatGate, choose_alpha, hard_gate, soft_gate
+from gbad.phase3_gate import ThreatGate, choose_alpha, hard_gate, held_out_probability, soft_gate
 from gbad.progress import progress_bar
 from gbad.randomness import derived_seed
 from gbad.settings import check_kinds, check_labels
@@ -288,7 +288,14 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     gate.fit(losses[used], anomalous[used].astype(int))
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
     if strength is None:
-        strength = choose_alpha(logits[held_out], labels[held_out], gate.predict_proba(losses[held_out])[:, 1])
+        if paper:  # the gate has not seen the validation part
+            p_anomalous = gate.predict_proba(losses[held_out])[:, 1]
+        else:
+            p_anomalous = held_out_probability(gate, losses[held_out], anomalous[held_out].astype(int))
+        if p_anomalous is None:
+            strength = 0.0
+        else:
+            strength = choose_alpha(logits[held_out], labels[held_out], p_anomalous)
     gated, _, _ = gate_predictions(logits[held_out], losses[held_out], gate, params["suppression"], strength)
     thresholds = best_thresholds(labels[held_out], np.exp(gated))
     save_plain(gate_state(gate) | {"strength": strength, "thresholds": thresholds}, folder / "gate.joblib")

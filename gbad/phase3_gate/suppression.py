@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gbad.bootstrap import bootstrap_average_precision
 from gbad.errors import DataError
 from gbad.metrics import average_precision
 
 DEFAULT_ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
+_RESAMPLES = 200
 
 
 def log_sigmoid(logits: ArrayLike) -> np.ndarray:
@@ -118,7 +120,10 @@ def soft_gate(logits: ArrayLike, p_anomalous: ArrayLike, alpha: float = 1.0) -> 
 def choose_alpha(
     logits: ArrayLike, labels: ArrayLike, p_anomalous: ArrayLike, alphas: Sequence[float] = DEFAULT_ALPHAS
 ) -> float:
-    """Find the strength of the soft gate that ranks best: largest mean average precision, on held-out rows.
+    """Find the strength of the soft gate on held-out rows: the smallest that ranks as well as the best does.
+
+    As well means that its mean average precision is lower by no more than one standard error of the difference (paired
+    bootstrap over the images). With 0 among the candidates, a gate whose gain may be chance is left out.
 
     Parameters
     ----------
@@ -127,14 +132,14 @@ def choose_alpha(
     labels : array-like of shape (n, C)
         1 = threat present, 0 = absent.
     p_anomalous : array-like of shape (n,)
-        The gate's probability, in [0, 1].
+        The gate's probability for these rows, in [0, 1]; see `gbad.phase3_gate.held_out_probability`.
     alphas : sequence of float
-        Candidates, 0 or larger; with 0 among them the result ranks at least as well as no gate, on these rows.
+        Candidates, 0 or larger.
 
     Returns
     -------
     float
-        The best candidate; the smallest of several that are equally good.
+        One of the candidates.
 
     Raises
     ------
@@ -147,12 +152,13 @@ def choose_alpha(
     present = np.flatnonzero(labels.any(axis=0))
     if len(present) == 0:
         raise DataError("No row holds a threat, so the gate's strength cannot be chosen: pass rows with threats.")
-
-    def mean_average_precision(alpha: float) -> float:
-        scores = soft_gate(logits, p_anomalous, alpha)
-        return float(np.mean([average_precision(labels[:, c], scores[:, c]) for c in present]))
-
-    return max(sorted(alphas), key=mean_average_precision)
+    alphas, labels = sorted(alphas), labels[:, present]
+    scores = [soft_gate(logits, p_anomalous, alpha)[:, present] for alpha in alphas]
+    mean_ap = [np.mean([average_precision(labels[:, c], s[:, c]) for c in range(len(present))]) for s in scores]
+    draws = np.nanmean(bootstrap_average_precision(labels, scores, resamples=_RESAMPLES), axis=2)
+    best = int(np.argmax(mean_ap))
+    errors = (draws[:, [best]] - draws).std(axis=0)
+    return next(a for a, value, error in zip(alphas, mean_ap, errors, strict=True) if mean_ap[best] - value <= error)
 
 
 def _checked(logits: ArrayLike, of_rows: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
