@@ -7,10 +7,30 @@ from collections.abc import Callable
 import numpy as np
 
 from gbad.data.simulate.electronics import cable, charger, device, laptop, phone
-from gbad.data.simulate.geometry import Layer, Part, blob, dome, ellipse, rectangle, rod, rounded, smooth
-from gbad.data.simulate.household import belt, key_ring
+from gbad.data.simulate.geometry import Layer, Part, blob, dome, ellipse, rectangle, rounded, smooth, turned
+from gbad.data.simulate.household import (
+    belt,
+    can,
+    ceramic_ware,
+    folded_umbrella,
+    key_ring,
+    metal_sheet,
+    pens,
+    spray_can,
+    tubes,
+)
 
 Rng = np.random.Generator
+
+
+def folds(rng: Rng, count: int, rx: float, ry: float, reach: float) -> list[Part]:
+    """Draw thin curved lines about `reach` cm long that start within 2rx x 2ry cm."""
+    start = rng.uniform(-1.0, 1.0, (count, 1, 2)) * [rx, ry]
+    bend, stop = rng.normal(0, reach / 2, (2, count, 1, 2))
+    t = np.linspace(0.0, 1.0, 8)[:, None]
+    lines = start + 2 * t * (1 - t) * bend + t**2 * stop
+    looks = rng.uniform((0.3, 0.15), (1.0, 0.5), (count, 2)).tolist()
+    return [Part(line, value, width) for line, (value, width) in zip(lines, looks, strict=True)]
 
 
 def clothes(rng: Rng) -> list[Layer]:
@@ -25,10 +45,7 @@ def clothes(rng: Rng) -> list[Layer]:
         Part(outline * rng.uniform(0.5, 0.75)),
     ]
     layers = [Layer(material, thickness, parts, str(rng.choice(["cloth", "cloth2"])))]
-    seams = []
-    for _ in range(int(rng.integers(2, 7))):
-        p = rng.uniform(-0.9, 0.9, (4, 2)) * [rx, ry]
-        seams.append(Part(smooth(p, n=4), rng.uniform(0.3, 1), rng.uniform(0.2, 0.6)))
+    seams = folds(rng, int(rng.integers(2, 7)), 0.8 * rx, 0.8 * ry, max(rx, ry))
     layers.append(Layer(material, rng.uniform(0.4, 1.4), seams))
     if rng.random() < 0.25:
         buttons = [Part(ellipse(x, rng.uniform(-0.3, 0.3), 0.5, n=8)) for x in np.arange(-0.8 * rx, 0.8 * rx, 4.0)]
@@ -37,12 +54,17 @@ def clothes(rng: Rng) -> list[Layer]:
 
 
 def packed_clothes(rng: Rng, width: float, height: float) -> list[Layer]:
-    """Draw folded and rolled clothes that cover most of a bag of the given inner size (cm)."""
+    """Draw folded and rolled clothes, or goods in rows, that cover most of a bag of the given inner size (cm)."""
+    if rng.random() < 0.22:
+        return packed_goods(rng, width, height)
     columns, rows = int(rng.integers(1, 5)), int(rng.integers(1, 6))
     rolled = rng.random() < 0.35
+    limit = np.array([width, height]) / 2
     layers = []
     for material, texture in (("cotton", "cloth"), ("polyester", "cloth2")):
         parts = []
+        if rng.random() < 0.6:  # a sheet below the rest
+            parts.append(Part(blob(rng, 1.05 * limit[0], 1.05 * limit[1], 12, 0.08), rng.uniform(0.15, 0.4)))
         for k in range(columns * rows):
             if rng.random() < 0.12:
                 continue
@@ -55,24 +77,73 @@ def packed_clothes(rng: Rng, width: float, height: float) -> list[Layer]:
                 parts += [Part(p.points + [x, y], p.value) for p in dome(rounded(-a, -b, a, b, min(a, b)), 3, value)]
             else:
                 outline = blob(rng, a * 1.1, b * 1.1, 8, 0.12) if rng.random() < 0.5 else rounded(-a, -b, a, b, 1.5)
-                parts += [Part(outline + [x, y], value * 0.8), Part(outline * 0.9 + [x, y], value)]
-        limit = np.array([width, height]) / 2
-        parts = [Part(np.clip(p.points, -limit, limit), p.value) for p in parts]
+                outline = turned(outline, rng.normal(0, 0.07))
+                parts += [Part(outline + [x, y], value * 0.7), Part(outline * 0.93 + [x, y], value)]
+                fold = outline[rng.integers(len(outline))] * [[0.95], [-0.8]] + rng.normal(0, 1.0, (2, 2)) + [x, y]
+                parts.append(Part(fold, min(1.0, value * rng.uniform(0.6, 1.4)), rng.uniform(0.3, 1.2)))
         if parts:
-            layers.append(Layer(material, rng.uniform(3.0, 12.0), parts, texture))
-    creases = [
-        Part(
-            smooth(rng.uniform(-0.5, 0.5, 2) * [width, height] + np.cumsum(rng.normal(0, 3.0, (4, 2)), axis=0), n=3),
-            rng.uniform(0.3, 1),
-            rng.uniform(0.15, 0.4),
-        )
-        for _ in range(int(rng.integers(6, 18)))
-    ]
+            points = _within(np.concatenate([p.points for p in parts]), limit)
+            pieces = np.split(points, np.cumsum([len(p.points) for p in parts])[:-1])
+            parts = [Part(piece, p.value, p.width) for piece, p in zip(pieces, parts, strict=True)]
+            layers.append(Layer(material, rng.uniform(2.5, 9.0), parts, texture))
+    creases = folds(rng, int(rng.integers(6, 18)), width / 2, height / 2, 9.0)
     return [*layers, Layer("cotton", rng.uniform(0.6, 2.0), creases)]
 
 
+def _within(points: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Press what reaches beyond a rectangle back into it, without making its edge straight."""
+    over = np.maximum(np.abs(points) / limit - 0.85, 0.0)
+    return np.sign(points) * limit * (np.minimum(np.abs(points) / limit, 0.85) + 0.15 * np.tanh(over / 0.15))
+
+
+def packed_goods(rng: Rng, width: float, height: float) -> list[Layer]:
+    """Draw goods of a few kinds, each in rows of equal pieces: packets, round food, flat things on edge."""
+    layers = []
+    y, bottom = -0.45 * height, 0.45 * height
+    while y < bottom - 3:
+        deep = rng.uniform(5, 16)
+        end = min(y + deep, bottom)
+        if rng.random() < 0.85:
+            shown = rng.uniform(0.55, 1.0) * width
+            row = packets(rng, shown / 2, (end - y) / 2)
+            at = np.array([rng.uniform(-0.5, 0.5) * (width - shown), (y + end) / 2])
+            layers += [
+                Layer(la.material, la.thickness, [Part(p.points + at, p.value) for p in la.parts], la.texture)
+                for la in row
+            ]
+        y = end + rng.uniform(0, 1.5)
+    return layers or packets(rng, width / 2, height / 2)
+
+
+def packets(rng: Rng, rx: float = 0.0, ry: float = 0.0) -> list[Layer]:
+    """Draw equal pieces side by side, within 2rx x 2ry cm: packets, cakes, or slices seen on edge."""
+    rx, ry = rx or rng.uniform(6, 12), ry or rng.uniform(4, 9)
+    a = rng.uniform(0.5, 1.0) if rng.random() < 0.4 else rng.uniform(1.5, 4.5)
+    b = min(ry, rng.uniform(2.5, 6.0) if a < 1.2 else a * rng.uniform(0.7, 1.5))
+    shape = rounded(-a, -b, a, b, 0.8) if rng.random() < 0.5 else ellipse(0, 0, a, b, n=12)
+    slant = rng.normal(0, 0.12)
+    nested = [(turned(shape * share, slant), value) for share, value in ((1.0, 0.5), (0.82, 0.9))]
+    xs = np.arange(-rx + a, rx - 0.9 * a, 2 * a * rng.uniform(0.95, 1.15))[:20]
+    ys = np.arange(-ry + b, ry - 0.9 * b, 2.05 * b)[:3]
+    spots = np.stack(np.meshgrid(xs, ys), axis=2).reshape(-1, 2)
+    spots = (spots + rng.normal(0, 0.1 * a, spots.shape))[rng.random(len(spots)) > 0.06]
+    values = rng.uniform(0.65, 1.0, len(spots)).tolist()
+    parts = [
+        Part(points + spot, share * value)
+        for spot, value in zip(spots, values, strict=True)
+        for points, share in nested
+    ]
+    if not parts:
+        parts = dome(rounded(-rx, -ry, rx, ry, 1.0), 3)
+    material = str(rng.choice(["food", "wood", "toiletry", "cotton"], p=[0.65, 0.15, 0.1, 0.1]))
+    return [
+        Layer(material, rng.uniform(1.5, 5.5), parts, str(rng.choice(["soft", "grain3"]))),
+        Layer("polyethylene", 0.15, [Part(rounded(-rx, -ry, rx, ry, 0.5))]),
+    ]
+
+
 def shoe(rng: Rng) -> list[Layer]:
-    """Draw a shoe from above, with its sole, eyelets and sometimes a steel shank."""
+    """Draw a shoe or a pair from above, with sole, eyelets and sometimes a steel shank."""
     length, width = rng.uniform(23, 30), rng.uniform(8, 10.5)
     h = width / 2
     sole = smooth(
@@ -94,8 +165,12 @@ def shoe(rng: Rng) -> list[Layer]:
         n=3,
     )
     heel = sole[sole[:, 0] < -length * 0.2]
+    tread = [
+        Part(np.array([[x, -h * 0.5], [x, h * 0.5]]), 0.65, 0.4)
+        for x in np.arange(-length * 0.4, length * 0.4, rng.uniform(1.5, 4.0))
+    ]
     layers = [
-        Layer("rubber", rng.uniform(1.2, 3.0), [Part(sole, 0.75), Part(sole * 0.93, 0.55), Part(heel, 1.0)]),
+        Layer("rubber", rng.uniform(1.2, 3.0), [Part(sole, 0.75), Part(sole * 0.93, 0.5), Part(heel, 0.85), *tread]),
         Layer(
             "leather",
             rng.uniform(0.8, 2.0),
@@ -106,100 +181,68 @@ def shoe(rng: Rng) -> list[Layer]:
     if rng.random() < 0.5:
         eyelets = [Part(ellipse(x, s * h * 0.3, 0.35, n=8)) for x in np.linspace(0, length * 0.2, 4) for s in (-1, 1)]
         layers.append(Layer("brass", 0.2, eyelets))
-    if rng.random() < 0.3:
-        layers.append(Layer("steel", 0.2, [Part(rounded(-length * 0.25, -0.8, length * 0.12, 0.8, 0.5))]))
-    return layers
+    if rng.random() < 0.2:
+        layers.append(Layer("steel", 0.12, [Part(rounded(-length * 0.25, -0.8, length * 0.12, 0.8, 0.5))]))
+    if rng.random() < 0.4:
+        return layers
+    apart, along = rng.uniform(0.45, 0.6) * width, rng.normal(0, 2.5)
+    pair = [
+        [Part(p.points * [1, s] + [s * along / 2, s * apart], p.value, p.width) for s in (-1, 1) for p in la.parts]
+        for la in layers
+    ]
+    return [Layer(la.material, la.thickness, parts, la.texture) for la, parts in zip(layers, pair, strict=True)]
 
 
 def bottle(rng: Rng) -> list[Layer]:
     """Draw a plastic or glass bottle with a drink."""
-    length, radius = rng.uniform(14, 30), rng.uniform(2.4, 4.6)
-    body = length * rng.uniform(0.60, 0.75) - length / 2
-    neck = rng.uniform(1.0, 1.6)
-    outline = np.array(
-        [
-            [-length / 2, -radius],
-            [body, -radius],
-            [length * 0.38, -neck],
-            [length / 2, -neck],
-            [length / 2, neck],
-            [length * 0.38, neck],
-            [body, radius],
-            [-length / 2, radius],
-        ]
+    length, radius = rng.uniform(15, 30), rng.uniform(2.6, 4.6)
+    body = length * rng.uniform(0.55, 0.75) - length / 2
+    neck, waist = rng.uniform(1.0, 1.6), rng.uniform(0.82, 1.02)
+    side = smooth(
+        np.array(
+            [
+                [-length / 2, radius * 0.75],
+                [-length * 0.48, radius],
+                [-length * 0.2, radius * waist],
+                [body, radius],
+                [(body + length * 0.4) / 2, (radius + neck) * 0.55],
+                [length * 0.4, neck],
+                [length / 2, neck],
+            ]
+        ),
+        n=3,
     )
+    outline = np.concatenate([side, side[::-1] * [1, -1]])
     fill = body if rng.random() < 0.7 else rng.uniform(-0.2, 1.0) * body
-    drink = str(rng.choice(["water", "food", "toiletry"], p=[0.75, 0.1, 0.15]))
-    shares = np.sin(0.5 * np.pi * (1 - np.arange(6) / 5))
+    drink = str(rng.choice(["water", "food", "toiletry"], p=[0.8, 0.1, 0.1]))
+    shares = np.sin(0.5 * np.pi * (1 - np.arange(7) / 6))
     liquid = [
         Part(outline * [0.98, share], float(np.sqrt(max(0.02, 1 - ((share + nxt) / 2) ** 2))))
         for share, nxt in zip(shares[:-1], shares[1:], strict=True)
     ]
     liquid = [Part(np.minimum(p.points, [fill + (length / 2 - body) * (fill >= body), 99.0]), p.value) for p in liquid]
-    layers = [Layer(drink, 2 * radius, liquid)]
-    if rng.random() < 0.25:
+    layers = [Layer(drink, 1.8 * radius, liquid)]
+    if rng.random() < 0.2:
         layers.append(Layer("glass", rng.uniform(0.6, 1.0), [Part(outline), Part(outline * [0.97, 0.86], 0.65)]))
     else:
         layers.append(Layer("polyester", 0.5, [Part(outline), Part(outline * [0.98, 0.93], 0.5)]))
-    layers.append(
-        Layer(
-            str(rng.choice(["polyethylene", "aluminium"])),
-            0.5,
-            [Part(rectangle(length / 2 - 1.6, -neck * 1.15, length / 2, neck * 1.15))],
-        )
-    )
+    cap = rectangle(length / 2 - 1.6, -neck * 1.15, length / 2, neck * 1.15)
+    layers.append(Layer(str(rng.choice(["polyethylene", "aluminium"], p=[0.85, 0.15])), 0.6, [Part(cap)]))
     return layers
-
-
-def can(rng: Rng) -> list[Layer]:
-    """Draw a can of drink or food, lying or upright."""
-    radius, length = rng.uniform(2.6, 3.8), rng.uniform(7, 13)
-    metal, wall = ("aluminium", 0.10) if rng.random() < 0.6 else ("steel", 0.09)
-    if rng.random() < 0.4:
-        return [
-            Layer("food", length * 0.85, [Part(ellipse(0, 0, radius, n=20))]),
-            Layer(metal, wall * 5, [Part(ellipse(0, 0, radius, n=20)), Part(ellipse(0, 0, radius * 0.92, n=20), 0.4)]),
-        ]
-    return [
-        Layer("food", 2 * radius, rod(-length / 2, length / 2, 0, radius, 5)),
-        Layer(
-            metal,
-            wall * 3,
-            [
-                Part(rectangle(-length / 2, -radius, length / 2, radius)),
-                Part(rectangle(-length / 2 + 0.3, -radius * 0.92, length / 2 - 0.3, radius * 0.92), 0.55),
-            ],
-        ),
-    ]
-
-
-def spray_can(rng: Rng) -> list[Layer]:
-    """Draw a deodorant or hair spray."""
-    length, radius = rng.uniform(12, 22), rng.uniform(1.8, 3.0)
-    metal = str(rng.choice(["aluminium", "steel"]))
-    return [
-        Layer(
-            metal,
-            0.25,
-            [
-                Part(rounded(-length / 2, -radius, length * 0.4, radius, 1.0)),
-                Part(rounded(-length / 2 + 0.3, -radius * 0.86, length * 0.38, radius * 0.86, 0.9), 0.5),
-            ],
-        ),
-        Layer("toiletry", 2 * radius, rod(-length / 2 + 0.3, length * rng.uniform(-0.1, 0.3), 0, radius * 0.93, 4)),
-        Layer("polyethylene", 0.8, [Part(rectangle(length * 0.4, -0.6 * radius, length / 2, 0.6 * radius))]),
-    ]
 
 
 def fruit(rng: Rng) -> list[Layer]:
-    """Draw a few round pieces of food."""
-    layers = []
-    for _ in range(int(rng.integers(1, 6))):
-        r = rng.uniform(2.2, 4.8)
-        x, y = rng.normal(0, 5, 2).tolist()
-        outline = ellipse(x, y, r, r * rng.uniform(0.7, 1), n=18)
-        layers.append(Layer("food", 1.8 * r, dome(outline, 4)))
-    return layers
+    """Draw a few round pieces of food of one kind, next to and on top of each other."""
+    r, spread = rng.uniform(2.0, 4.5), rng.uniform(3, 7)
+    heaps = []
+    for _ in range(2):
+        parts = []
+        for _ in range(int(rng.integers(1, 6))):
+            x, y = rng.normal(0, spread, 2).tolist()
+            outline = ellipse(x, y, r * rng.uniform(0.85, 1.15), r, n=16)
+            parts += dome(outline, 4, rng.uniform(0.8, 1.0))
+        heaps.append(Layer("food", 1.7 * r, parts, "soft"))
+    return heaps
 
 
 def food_bag(rng: Rng) -> list[Layer]:
@@ -218,7 +261,7 @@ def book(rng: Rng) -> list[Layer]:
     """Draw a book, a stack of paper or a notebook."""
     w, h = rng.uniform(5, 11), rng.uniform(7, 15)
     layers = [
-        Layer("paper", rng.uniform(0.6, 4.0), [Part(rectangle(-w, -h, w, h))]),
+        Layer("paper", rng.uniform(0.6, 3.5), [Part(rectangle(-w, -h, w, h))], "soft" if rng.random() < 0.5 else ""),
         Layer("cardboard", 0.8, [Part(rounded(-w - 0.3, -h - 0.3, w + 0.3, h + 0.3, 0.2))]),
     ]
     if rng.random() < 0.25:  # spiral binding
@@ -249,78 +292,26 @@ def box(rng: Rng) -> list[Layer]:
     return layers
 
 
-def tubes(rng: Rng) -> list[Layer]:
-    """Draw toiletries: tubes, jars and small flasks."""
-    layers = []
-    for _ in range(int(rng.integers(2, 5))):
-        x, y = rng.normal(0, 3.5, 2)
-        length, r = rng.uniform(6, 15), rng.uniform(1.0, 2.4)
-        layers.append(
-            Layer("toiletry", 2 * r, [Part(p.points + [x, y], p.value) for p in rod(-length / 2, length / 2, 0, r, 3)])
-        )
-        if rng.random() < 0.4:
-            layers.append(
-                Layer(
-                    "glass",
-                    0.5,
-                    [
-                        Part(rounded(x - length / 2, y - r, x + length / 2, y + r, 0.5)),
-                        Part(rounded(x - length / 2 + 0.3, y - r * 0.8, x + length / 2 - 0.3, y + r * 0.8, 0.4), 0.5),
-                    ],
-                )
-            )
-    return layers
-
-
-def pens(rng: Rng) -> list[Layer]:
-    """Draw a few pens or pencils."""
-    layers = []
-    for _ in range(int(rng.integers(1, 5))):
-        y, length = rng.uniform(-2, 2), rng.uniform(12, 15)
-        tilt = rng.normal(0, 1.0)
-        line = np.array([[-length / 2, y - tilt], [length / 2, y + tilt]])
-        layers.append(Layer("abs", 0.6, [Part(line, 1.0, 0.9)]))
-        clip = np.array([line[0] * 0.95 + line[1] * 0.05, line[0] * 0.65 + line[1] * 0.35])
-        layers.append(
-            Layer("stainless", 0.12, [Part(clip, 1.0, 0.4), Part(np.array([line[1] * 0.97, line[1]]), 1.0, 0.5)])
-        )
-    return layers
-
-
-def ceramic_ware(rng: Rng) -> list[Layer]:
-    """Draw a cup, bowl or plate."""
-    r = rng.uniform(3.5, 9)
-    squeeze = rng.uniform(0.5, 1.0)
-    rings = [
-        Part(ellipse(0, 0, r * s, r * s * squeeze, n=24), v)
-        for s, v in ((1.0, 0.9), (0.92, 0.45), (0.6, 0.35), (0.45, 0.55))
-    ]
-    return [
-        Layer(
-            str(rng.choice(["ceramic", "glass", "stainless"], p=[0.5, 0.3, 0.2])),
-            rng.uniform(0.2, 0.5) if r > 7 else rng.uniform(0.5, 1.0),
-            rings,
-        )
-    ]
-
-
 ITEMS: dict[Callable[[Rng], list[Layer]], float] = {
-    clothes: 3.0,
+    clothes: 3.5,
     shoe: 1.3,
-    bottle: 1.6,
-    can: 0.7,
-    spray_can: 0.7,
+    bottle: 2.0,
+    can: 0.6,
+    spray_can: 0.6,
     fruit: 1.0,
-    food_bag: 1.3,
-    book: 1.2,
-    box: 1.2,
+    food_bag: 1.0,
+    packets: 1.0,
+    book: 1.5,
+    metal_sheet: 0.25,
+    folded_umbrella: 0.7,
+    box: 1.0,
     tubes: 1.0,
     pens: 0.7,
     cable: 1.2,
     charger: 1.0,
     belt: 0.6,
     key_ring: 0.4,
-    laptop: 0.5,
+    laptop: 0.6,
     phone: 0.9,
     device: 0.8,
     ceramic_ware: 0.6,

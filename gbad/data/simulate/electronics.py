@@ -46,7 +46,7 @@ def charger(rng: Rng) -> list[Layer]:
     return [
         Layer("abs", 1.0, [Part(rounded(-w, -h, w, h, 0.6))]),
         Layer("fr4", 0.3, [Part(rounded(-w * 0.85, -h * 0.8, w * 0.85, h * 0.8, 0.1))]),
-        Layer("copper", rng.uniform(0.15, 0.6), parts),
+        Layer("copper", rng.uniform(0.08, 0.3), parts),
         *cable(rng),
     ]
 
@@ -139,7 +139,7 @@ def device(rng: Rng) -> list[Layer]:
         layers.append(
             Layer(
                 "cell",
-                rng.uniform(0.8, 1.6),
+                rng.uniform(0.5, 0.9),
                 [p for y in (-0.5, 0.5) for p in _shift(rod(-w * 0.8, -w * 0.1, 0, 0.7, 2), 0, y * h)],
             )
         )

@@ -60,7 +60,7 @@ def pistol(rng: Rng) -> list[Layer]:
     steel += [
         Part(ellipse(px, py, 0.28, n=8), 1.0) for px, py in ((back + depth, 0.7), (0.6 * length, 0.7), (1.2, 0.5))
     ]
-    layers = [Layer("steel", rng.uniform(0.9, 1.9), steel)]
+    layers = [Layer("steel", rng.uniform(0.75, 1.5), steel)]
     scales = str(rng.choice(["abs", "wood", "nylon"]))
     layers.append(Layer(scales, rng.uniform(1.2, 2.4), [Part(grip_outline), Part(inner, 0.7)]))
     return layers
@@ -112,6 +112,6 @@ def revolver(rng: Rng) -> list[Layer]:
     steel += [Part(ellipse(px, py, 0.3, n=8), 1.0) for px, py in ((1.2, 0.4), (end + 0.6, 1.0), (0.2, 0.5 * grip))]
     handle = str(rng.choice(["wood", "rubber", "abs", "stainless"], p=[0.4, 0.25, 0.2, 0.15]))
     return [
-        Layer("steel", rng.uniform(0.9, 1.9), steel),
+        Layer("steel", rng.uniform(0.75, 1.5), steel),
         Layer(handle, 0.4 if handle == "stainless" else rng.uniform(1.6, 2.8), [Part(grip_outline)]),
     ]

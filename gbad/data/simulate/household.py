@@ -1,4 +1,4 @@
-"""Household things with metal in them."""
+"""Household things: kitchen, bathroom, desk, keys, umbrellas."""
 
 from __future__ import annotations
 
@@ -42,26 +42,32 @@ def cutlery(rng: Rng) -> list[Layer]:
 
 
 def folded_umbrella(rng: Rng) -> list[Layer]:
-    """Draw shaft, springs and ribs of a folded umbrella."""
-    length = rng.uniform(18, 30)
-    ribs = [
-        Part(
-            np.array(
-                [
-                    [-length / 2 + rng.uniform(0, 3), rng.uniform(-1.6, 1.6)],
-                    [length / 2 - rng.uniform(0, 4), rng.uniform(-1.6, 1.6)],
-                ]
-            ),
-            0.6,
-            0.28,
-        )
-        for _ in range(8)
-    ]
+    """Draw a folded umbrella: a bundle of thin ribs that fan out a little, shaft and handle; its cloth hardly shows."""
+    length, spread = rng.uniform(18, 32), rng.uniform(1.2, 2.6)
+    ribs = []
+    for y in np.linspace(-spread, spread, int(rng.integers(8, 17))):
+        start, stop = -length / 2 + rng.uniform(0, 3), length / 2 - rng.uniform(0, 4)
+        line = np.array([[start, y * rng.uniform(0.3, 1.1)], [(start + stop) / 2, 0.8 * y], [stop, y]])
+        line[:, 1] += rng.normal(0, 0.25, 3)
+        ribs.append(Part(line, rng.uniform(0.5, 0.9), rng.uniform(0.2, 0.32)))
+    shaft = Part(taper((-length / 2, 0), (length / 2, 0), 0.8, 0.7))
     return [
-        Layer("steel", rng.uniform(0.25, 0.5), [Part(taper((-length / 2, 0), (length / 2, 0), 1.0, 1.0)), *ribs]),
-        Layer("polyester", 3.5, [Part(rounded(-length / 2, -2.4, length * 0.4, 2.4, 1.0), 0.8)], "cloth"),
-        Layer("abs", 2.0, rod(length / 2 - 2, length / 2 + 5, 0, 1.6, 3)),
+        Layer("steel", rng.uniform(0.2, 0.4), [shaft, *ribs]),
+        Layer("polyester", 1.2, [Part(rounded(-length / 2, -spread - 0.8, length * 0.45, spread + 0.8, 1.0))], "cloth"),
+        Layer("abs", 1.8, rod(length / 2 - 2, length / 2 + rng.uniform(2, 6), 0, 1.4, 3)),
     ]
+
+
+def metal_sheet(rng: Rng) -> list[Layer]:
+    """Draw a thin sheet of metal: a tin, a ring binder's plate, a tablet's cover, sometimes with a row of slots."""
+    w, h = rng.uniform(6, 11), rng.uniform(8, 15)
+    material, thickness = ("steel", 0.05) if rng.random() < 0.6 else ("aluminium", 0.3)
+    outline = rounded(-w, -h, w, h, rng.uniform(0.1, 1.0))
+    parts = [Part(outline), Part(outline * 0.97, rng.uniform(0.7, 0.95))]
+    if rng.random() < 0.4:
+        slots = np.arange(-0.85 * w, 0.8 * w, 1.3)
+        parts += [Part(np.array([[x, -h * 0.93], [x + 0.8, -h * 0.93]]), 0.1, 0.3) for x in slots]
+    return [Layer(material, thickness * rng.uniform(1, 3), parts, "soft")]
 
 
 def hair_dryer(rng: Rng) -> list[Layer]:
@@ -227,4 +233,97 @@ def small_metal(rng: Rng) -> list[Layer]:
             rng.uniform(0.15, 0.35),
             [Part(rounded(-w, -h, w, h, 0.5)), Part(rounded(-w + 0.35, -h + 0.35, w - 0.35, h - 0.35, 0.4), 0.0)],
         )
+    ]
+
+
+def tubes(rng: Rng) -> list[Layer]:
+    """Draw toiletries: tubes, jars and small flasks."""
+    layers = []
+    for _ in range(int(rng.integers(2, 5))):
+        x, y = rng.normal(0, 3.5, 2)
+        length, r = rng.uniform(6, 15), rng.uniform(1.0, 2.4)
+        layers.append(
+            Layer("toiletry", 2 * r, [Part(p.points + [x, y], p.value) for p in rod(-length / 2, length / 2, 0, r, 3)])
+        )
+        if rng.random() < 0.4:
+            layers.append(
+                Layer(
+                    "glass",
+                    0.5,
+                    [
+                        Part(rounded(x - length / 2, y - r, x + length / 2, y + r, 0.5)),
+                        Part(rounded(x - length / 2 + 0.3, y - r * 0.8, x + length / 2 - 0.3, y + r * 0.8, 0.4), 0.5),
+                    ],
+                )
+            )
+    return layers
+
+
+def pens(rng: Rng) -> list[Layer]:
+    """Draw a few pens or pencils."""
+    layers = []
+    for _ in range(int(rng.integers(1, 5))):
+        y, length = rng.uniform(-2, 2), rng.uniform(12, 15)
+        tilt = rng.normal(0, 1.0)
+        line = np.array([[-length / 2, y - tilt], [length / 2, y + tilt]])
+        layers.append(Layer("abs", 0.6, [Part(line, 1.0, 0.9)]))
+        clip = np.array([line[0] * 0.95 + line[1] * 0.05, line[0] * 0.65 + line[1] * 0.35])
+        layers.append(
+            Layer("stainless", 0.12, [Part(clip, 1.0, 0.4), Part(np.array([line[1] * 0.97, line[1]]), 1.0, 0.5)])
+        )
+    return layers
+
+
+def ceramic_ware(rng: Rng) -> list[Layer]:
+    """Draw a cup, bowl or plate."""
+    r = rng.uniform(3.5, 9)
+    squeeze = rng.uniform(0.5, 1.0)
+    rings = [
+        Part(ellipse(0, 0, r * s, r * s * squeeze, n=24), v)
+        for s, v in ((1.0, 0.9), (0.92, 0.45), (0.6, 0.35), (0.45, 0.55))
+    ]
+    return [
+        Layer(
+            str(rng.choice(["ceramic", "glass", "stainless"], p=[0.5, 0.3, 0.2])),
+            rng.uniform(0.2, 0.5) if r > 7 else rng.uniform(0.5, 1.0),
+            rings,
+        )
+    ]
+
+
+def spray_can(rng: Rng) -> list[Layer]:
+    """Draw a deodorant or hair spray."""
+    length, radius = rng.uniform(12, 22), rng.uniform(1.8, 3.0)
+    metal = str(rng.choice(["aluminium", "steel"]))
+    return [
+        Layer(
+            metal,
+            0.25,
+            [
+                Part(rounded(-length / 2, -radius, length * 0.4, radius, 1.0)),
+                Part(rounded(-length / 2 + 0.3, -radius * 0.86, length * 0.38, radius * 0.86, 0.9), 0.5),
+            ],
+        ),
+        Layer("toiletry", 2 * radius, rod(-length / 2 + 0.3, length * rng.uniform(-0.1, 0.3), 0, radius * 0.93, 4)),
+        Layer("polyethylene", 0.8, [Part(rectangle(length * 0.4, -0.6 * radius, length / 2, 0.6 * radius))]),
+    ]
+
+
+def can(rng: Rng) -> list[Layer]:
+    """Draw a can of drink or food, lying or upright."""
+    radius, length = rng.uniform(2.6, 3.8), rng.uniform(7, 13)
+    metal, wall = ("aluminium", 0.10) if rng.random() < 0.6 else ("steel", 0.09)
+    if rng.random() < 0.4:
+        top = ellipse(0, 0, radius, n=20)
+        return [Layer("food", length * 0.85, [Part(top)]), Layer(metal, wall * 5, [Part(top), Part(top * 0.92, 0.4)])]
+    return [
+        Layer("food", 2 * radius, rod(-length / 2, length / 2, 0, radius, 5)),
+        Layer(
+            metal,
+            wall * 3,
+            [
+                Part(rectangle(-length / 2, -radius, length / 2, radius)),
+                Part(rectangle(-length / 2 + 0.3, -radius * 0.92, length / 2 - 0.3, radius * 0.92), 0.55),
+            ],
+        ),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same parameters would give other images."""
 
 IMAGES_PER_FOLDER = 10_000

@@ -19,7 +19,8 @@ def textures(rng: np.random.Generator, width: int, height: int) -> dict[str, np.
     Returns
     -------
     dict of str to ndarray of shape (height, width), float32
-        ``cloth`` and ``cloth2`` (broad variation with wrinkles), ``grain`` and ``grain2`` (lumps).
+        ``cloth`` and ``cloth2`` (broad variation with wrinkles), ``grain``, ``grain2`` and ``grain3`` (lumps, from
+        coarse to fine), ``soft`` (slow variation).
     """
     longer = max(width, height)
     strength = rng.uniform(0.45, 1.0)
@@ -27,13 +28,17 @@ def textures(rng: np.random.Generator, width: int, height: int) -> dict[str, np.
     broad = _noise(rng, width, height, longer / rng.uniform(25, 60))
     fine = _noise(rng, width, height, longer / rng.uniform(1.8, 3.0), rng.uniform(0.3, 3.0))
     lumps = _noise(rng, width, height, longer / rng.uniform(2.5, 6))
+    slow, little, edge = 0.4 * strength * broad, 0.22 * strength * fine, 0.84 * strength
+    level = 1 + 0.21 * strength
     fields = {
-        "cloth": 1 + strength * (0.45 * broad + 0.5 * (0.5 - 2 * np.abs(wrinkles[0])) + 0.25 * fine),
-        "cloth2": 1 + strength * (0.45 * broad[::-1] + 0.5 * (0.5 - 2 * np.abs(wrinkles[1])) + 0.3 * fine[::-1]),
+        "cloth": slow + little + level - edge * np.abs(wrinkles[0]),
+        "cloth2": slow[::-1] + little[::-1] + level - edge * np.abs(wrinkles[1]),
         "grain": 1 + 0.9 * lumps + 0.2 * broad,
         "grain2": 1 + 0.7 * fine[:, ::-1] + 0.5 * broad,
+        "grain3": 1 + 0.45 * fine,
+        "soft": 1 + 0.3 * broad[:, ::-1],
     }
-    return {name: np.clip(field, 0.05, 3.0) for name, field in fields.items()}
+    return {name: np.maximum(field, np.float32(0.05), out=field) for name, field in fields.items()}
 
 
 def _noise(rng: np.random.Generator, width: int, height: int, cells: float, stretch: float = 1.0) -> np.ndarray:
@@ -43,4 +48,4 @@ def _noise(rng: np.random.Generator, width: int, height: int, cells: float, stre
     rows = max(3, int(cells * height / longer / stretch**0.5))
     grid = rng.integers(0, 256, (rows, columns), dtype=np.uint8)
     image = Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(image).astype(np.float32) / np.float32(127.5) - 1
+    return np.asarray(image) * np.float32(1 / 127.5) - np.float32(1)

@@ -40,7 +40,7 @@ def spanner(rng: Rng) -> list[Layer]:
                 ]
             )
             parts.append(Part(turned(slot, angle) + [x, 0], 0.0))
-    return [Layer(str(rng.choice(["steel", "stainless"])), rng.uniform(0.6, 1.4), parts)]
+    return [Layer(str(rng.choice(["steel", "stainless"])), rng.uniform(0.45, 1.05), parts)]
 
 
 def adjustable_wrench(rng: Rng) -> list[Layer]:
@@ -79,7 +79,7 @@ def adjustable_wrench(rng: Rng) -> list[Layer]:
     if rng.random() < 0.5:
         handle.insert(1, Part(taper((-0.36 * length, 0), (x - head, 0), waist * 0.5, waist * 0.4), 0.55))
     worm = [Part(rounded(x - 0.1 * head, 0.25 * head, x + 0.45 * head, 0.75 * head, 0.1), 0.45)]
-    layers = [Layer("steel", rng.uniform(0.8, 1.6), [*handle, Part(fixed), Part(sliding, 0.9), *worm])]
+    layers = [Layer("steel", rng.uniform(0.6, 1.2), [*handle, Part(fixed), Part(sliding, 0.9), *worm])]
     if rng.random() < 0.25:
         layers.append(Layer("pvc", rng.uniform(1.0, 1.6), rod(-0.5 * length, x - 1.5 * head, 0, waist * 0.6, 3)))
     return layers
