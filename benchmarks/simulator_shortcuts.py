@@ -26,9 +26,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gbad.data.simulate import Scan, simulate_image
-from gbad.data.simulate.dataset import JPEG_QUALITY, NEGATIVES_START_AT
+from gbad.data.simulate.dataset import NEGATIVES_START_AT
 from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.physics import WHITE_LEVEL, effective_atomic_number
+from gbad.data.sixray_writer import JPEG_QUALITY
 from gbad.files import atomic_path
 from gbad.versions import hardware, library_versions
 

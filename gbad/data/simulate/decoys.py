@@ -34,13 +34,13 @@ DECOYS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
 }
 """Look-alikes for each class of threat."""
 
-METAL_THINGS = (steel_flask, padlock, key_ring, torch, sockets, power_drill, hair_dryer, spectacles, bracket)
+METAL_THINGS = (steel_flask, sockets, power_drill, bracket, metal_bars)
 """Things with about as much metal in them as a threat, but another shape."""
 
 
 def decoy(rng: Rng, label: str) -> list[Layer]:
-    """Draw a harmless metal thing, half of the time one that could be taken for `label`."""
-    choices = DECOYS[label] if rng.random() < 0.5 else METAL_THINGS
+    """Draw a harmless metal thing, four times in ten one that could be taken for `label`."""
+    choices = DECOYS[label] if rng.random() < 0.4 else METAL_THINGS
     return centred(choices[int(rng.integers(len(choices)))](rng))
 
 

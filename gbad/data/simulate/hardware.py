@@ -51,7 +51,7 @@ def metal_bars(rng: Rng) -> list[Layer]:
         if rng.random() < 0.4:
             parts.append(Part(turned(ellipse(length * 0.45, y, width * 0.25, n=8), turn), 0.0))
     return [
-        Layer(str(rng.choice(["steel", "stainless", "aluminium"], p=[0.5, 0.35, 0.15])), rng.uniform(0.2, 0.8), parts)
+        Layer(str(rng.choice(["steel", "stainless", "aluminium"], p=[0.5, 0.35, 0.15])), rng.uniform(0.35, 1.1), parts)
     ]
 
 
