@@ -10,9 +10,10 @@ from PIL import Image
 
 from gbad.data.annotations import read_voc_boxes
 from gbad.data.labels import read_list
-from gbad.data.project import dataset, project_dataset
+from gbad.data.project import project_dataset
 from gbad.data.project.cutouts import Cutout, find_cutouts, read_cutout
 from gbad.data.project.projection import multiply, project
+from gbad.data.project.sides import read_sides
 from gbad.errors import DataError, ImageError, RunError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
@@ -86,7 +87,7 @@ def test_workers_and_a_stopped_run_make_no_difference(source: Path, tmp_path: Pa
 
 def test_sides_never_meet(source: Path) -> None:
     (source / "JPEGImage/N2.png").write_bytes((source / "JPEGImage/N12.png").read_bytes())
-    sides, _ = dataset._sides(source, 10, None)
+    sides, _ = read_sides(source, 10, None)
     assert [p.stem for p in sides["train"].bags] == ["N3", "N4"]
     for part, names in (("train", {"P0", "P1"}), ("test", {"P10", "P11"})):
         assert {c.image for items in sides[part].cutouts.values() for c in items} == names

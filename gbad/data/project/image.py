@@ -1,0 +1,73 @@
+"""One projected image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gbad.data.images import read_image
+from gbad.data.labels import PARTS
+from gbad.data.project.cutouts import read_cutout
+from gbad.data.project.decoys import piece_of_bag, simulated_decoy
+from gbad.data.project.projection import Placed, foreground, pose_patch, project
+from gbad.data.project.sides import Side
+from gbad.data.simulate.settings import SimulationSettings
+
+Rng = np.random.Generator
+_SCALES = (0.7, 1.2)
+
+
+def draw_labels(seed: int, number: int, shares: dict[str, float]) -> list[str]:
+    """One class, or two of them in a quarter of the images."""
+    rng = np.random.default_rng([seed, number, 1])
+    count = min(len(shares), 1 + int(rng.random() < 0.25))
+    return rng.choice(list(shares), count, replace=False, p=list(shares.values())).tolist()
+
+
+def _view(path: Path, size: int, rng: Rng) -> tuple[np.ndarray, float]:
+    """A bag flipped, turned and scaled, and pixels of the result for one of the file."""
+    image = Image.fromarray(read_image(path))
+    array = np.rot90(np.asarray(image), int(rng.integers(4)))
+    array = array[:, ::-1] if rng.random() < 0.5 else array
+    border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
+    air = tuple(int(v) for v in np.median(border[border.sum(axis=1) >= np.median(border.sum(axis=1))], axis=0))
+    image = Image.fromarray(np.ascontiguousarray(array))
+    image = image.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=air)
+    factor = size / max(image.size)
+    shape = (max(8, round(image.width * factor)), max(8, round(image.height * factor)))
+    return np.asarray(image.resize(shape, Image.Resampling.BILINEAR)), factor
+
+
+def project_image(
+    side: Side, layout: SimulationSettings, part: str, name: str, remove_threats: bool = False
+) -> tuple[np.ndarray, list[tuple[str, Placed]]]:
+    """Make one image, uint8 (height, width, 3), and the class and truth of each threat in it."""
+    number, positive = int(name[1:]), name[0] == "P"
+    bag_rng, rng = (np.random.default_rng([layout.seed, number, 2 + positive, stream]) for stream in range(2))
+    positives, negatives = layout.parts[part]
+    turn = number - positives.start if positive else len(positives) + number - negatives.start
+    cycle, at = divmod(turn, len(side.bags))
+    order = np.random.default_rng([layout.seed, PARTS.index(part), cycle, 5]).permutation(len(side.bags))
+    image, factor = _view(side.bags[order[at]], layout.size, bag_rng)
+    on = foreground(image)
+    labels = draw_labels(layout.seed, number if positive else 10**7 + number, side.shares)
+    placed: list[tuple[str, Placed]] = []
+    for label in labels + [""] * (1 + int(rng.poisson(1.0))):
+        if label and remove_threats:
+            continue
+        shape_of = label or str(rng.choice(list(side.shares), p=list(side.shares.values())))
+        choices = side.cutouts[shape_of]
+        patch = read_cutout(choices[int(rng.integers(len(choices)))])
+        threat = bool(label) and positive
+        if not threat:
+            if rng.random() < 0.5:
+                patch = simulated_decoy(rng)
+            else:
+                patch = piece_of_bag(read_image(side.bags[int(rng.integers(len(side.bags)))]), patch, rng)
+        patch = pose_patch(patch, rng, factor * rng.uniform(*_SCALES))
+        image, truth = project(image, patch, rng, on)
+        if threat:
+            placed.append((label, truth))
+    return image, placed

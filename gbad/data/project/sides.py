@@ -1,0 +1,55 @@
+"""What each list's projected images are made from; the two sides share nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gbad.data.duplicates import find_duplicates
+from gbad.data.images import locate
+from gbad.data.labels import PARTS, read_sixray
+from gbad.data.project.cutouts import Cutout, find_cutouts
+from gbad.errors import DataError
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one list's images are made from: bags, cut-outs, and the share of each class."""
+
+    bags: tuple[Path, ...]
+    cutouts: dict[str, list[Cutout]]
+    shares: dict[str, float]
+
+
+def read_sides(data: Path, subset: int, threats: Path | None) -> tuple[dict[str, Side], tuple[str, ...]]:
+    """Find bags and cut-outs of both lists, and the lists' classes; arguments and errors as in `project_dataset`."""
+    lists = {part: read_sixray(data, subset, part) for part in PARTS}
+    classes = lists["train"].classes
+    if lists["test"].classes != classes:
+        raise DataError(f"{data}: the lists have different classes, {classes} and {lists['test'].classes}.")
+    if shared := set(lists["train"].names) & set(lists["test"].names):
+        raise DataError(f"{data}: {min(shared)!r} is on both lists. Delete one of the two rows.")
+    bags = {part: locate(data, rows.select(~rows.positive).names) for part, rows in lists.items()}
+    found = find_cutouts(data, [*lists["train"].names, *lists["test"].names], classes, threats)
+    cutouts = {part: [c for c in found if c.image in set(rows.names)] for part, rows in lists.items()}
+    repeated = _on_both([*bags["train"], *(c.path for c in cutouts["train"])],
+                        [*bags["test"], *(c.path for c in cutouts["test"])])  # fmt: skip
+    bags["train"] = [path for path in bags["train"] if path not in repeated]
+    cutouts["train"] = [c for c in cutouts["train"] if c.path not in repeated]
+    sides = {}
+    for part in PARTS:
+        by_class = {label: [c for c in cutouts[part] if c.label == label] for label in classes}
+        by_class = {label: items for label, items in by_class.items() if items}
+        sources = Counter(label for label, items in by_class.items() for _ in {c.image for c in items})
+        shares = {label: sources[label] / sources.total() for label in by_class}
+        sides[part] = Side(tuple(bags[part]), by_class, shares)
+    return sides, classes
+
+
+def _on_both(train: Sequence[Path], test: Sequence[Path]) -> set[Path]:
+    """Training files with the same bytes as a test file."""
+    paths = [*train, *test]
+    groups = [group for group in find_duplicates(paths) if group[0] < len(train) <= group[-1]]
+    return {paths[k] for group in groups for k in group if k < len(train)}
