@@ -16,9 +16,9 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from gbad.metrics import average_precision_per_class, mean_average_precision
-from gbad.phase3_gate import ThreatGate, choose_alpha, held_out_probability
+from gbad.phase3_gate import choose_alpha, held_out_probability
 from gbad.runs import open_run
-from gbad.training import gate_predictions
+from gbad.training import default_gate, gate_predictions, read_losses
 
 EPSILON = 1e-3
 
@@ -26,18 +26,15 @@ EPSILON = 1e-3
 def compare(folder: Path) -> dict[str, float]:
     """MAP in percent of each gate on the validation part of a run."""
     data = open_run(folder).data
-    table = pd.read_csv(folder / "phase2" / "losses.csv")
-    rows, held_out = table["row"].to_numpy(), (table["part"] == "validation").to_numpy()
-    losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy()
-    logits = table[[f"logit_{name}" for name in data.classes]].to_numpy()
+    rows, held_out, losses, logits = read_losses(folder, data.classes)
     labels, threat = data.labels[rows], data.positive[rows].astype(int)
-    paper = ThreatGate(monotone=False, clip=False, max_rows=None).fit(losses[~held_out], threat[~held_out])
+    paper = default_gate("paper").fit(losses[~held_out], threat[~held_out])
     losses, logits, labels, threat = losses[held_out], logits[held_out], labels[held_out], threat[held_out]
 
     gated = {"none": logits, "hard, letter's": gate_predictions(logits, losses, paper, "hard", EPSILON)[0]}
     gated |= {name: np.empty_like(logits) for name in ("hard, held-out", "soft, held-out")}
     for fit, apply in StratifiedKFold(5, shuffle=True, random_state=0).split(losses, threat):
-        gate = ThreatGate(monotone=True, clip=True, max_rows=10_000).fit(losses[fit], threat[fit])
+        gate = default_gate("held-out").fit(losses[fit], threat[fit])
         p_anomalous = held_out_probability(gate, losses[fit], threat[fit])
         alpha = 0.0 if p_anomalous is None else choose_alpha(logits[fit], labels[fit], p_anomalous)
         for name, kind, strength in (("hard, held-out", "hard", EPSILON), ("soft, held-out", "soft", alpha)):

@@ -26,9 +26,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
 from gbad.data.images import locate, read_image
 from gbad.data.labels import find_subsets, read_sixray
-from gbad.data.simulate import simulate_image
-from gbad.data.simulate.dataset import NEGATIVES_START_AT
-from gbad.data.simulate.frequencies import draw_labels
+from gbad.data.simulate.dataset import numbered_scan
 from gbad.files import atomic_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -85,7 +83,7 @@ def real_and_simulated(path: Path, seed: int, number: int, size: int) -> tuple[n
     """Read a real bag, reduced to `size` if it is larger, and simulate a threat-free one with its size and tables."""
     real = Image.fromarray(read_image(path))
     real.thumbnail((size, size), Image.Resampling.LANCZOS)
-    scan = simulate_image(seed, NEGATIVES_START_AT + number, (), max(real.size)).image
+    scan = numbered_scan(seed, number, False, max(real.size)).image
     with Image.open(path) as source:
         tables = getattr(source, "quantization", None)
     buffer = io.BytesIO()
@@ -157,11 +155,12 @@ def main() -> None:
             "--side-by-side needs --real, and a path outside the repository: real images may not be published."
         )
     numbers = range(1, options.n // 2 + 1)
-    wanted = [(k, draw_labels(seed, k)) for k in numbers] + [(NEGATIVES_START_AT + k, ()) for k in numbers]
-    scans = [simulate_image(seed, index, labels, size).image for index, labels in wanted]
-    names = ["+".join(labels) or "threat-free" for _, labels in wanted]
+    scans = [numbered_scan(seed, number, positive, size) for positive in (True, False) for number in numbers]
+    names = ["+".join(scan.classes) or "threat-free" for scan in scans]
     with atomic_path(options.out / "contact_sheet.png") as path:
-        sheet(scans, names, 10, 168).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+        sheet([scan.image for scan in scans], names, 10, 168).quantize(256, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
     if not options.real:
         return
 

@@ -25,11 +25,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gbad.data.simulate import Scan, simulate_image
-from gbad.data.simulate.dataset import NEGATIVES_START_AT
-from gbad.data.simulate.frequencies import draw_labels
+from gbad.data.simulate import Scan
+from gbad.data.simulate.dataset import numbered_scan
 from gbad.data.simulate.physics import WHITE_LEVEL, effective_atomic_number
-from gbad.data.sixray_writer import JPEG_QUALITY
+from gbad.data.sixray_writer import JPEG_QUALITY, encode_image
 from gbad.files import atomic_path
 from gbad.versions import hardware, library_versions
 
@@ -61,9 +60,8 @@ def features(scan: Scan) -> dict[str, np.ndarray]:
         with its logarithm taken before), and of those that are blue in the picture (hue 165 to 300 degrees,
         saturation above 40 and value of 70 or more, both out of 255).
     """
-    buffer = io.BytesIO()
-    Image.fromarray(scan.image).save(buffer, "JPEG", quality=JPEG_QUALITY)
-    with Image.open(buffer) as picture:
+    jpeg = encode_image(scan.image)
+    with Image.open(io.BytesIO(jpeg)) as picture:
         rgb, hsv = np.asarray(picture), np.asarray(picture.convert("HSV"))
     height, width, _ = rgb.shape
     codes = (rgb.reshape(-1, 3) >> 5).astype(np.intp) @ [64, 8, 1]
@@ -74,7 +72,7 @@ def features(scan: Scan) -> dict[str, np.ndarray]:
         "RGB histogram, 8 x 8 x 8": np.sqrt(np.bincount(codes, minlength=512) / codes.size),
         "HSV histograms, 3 x 32": np.sqrt(np.concatenate(channels) / codes.size),
         "width, height, area": np.array([width, height, width * height], dtype=float),
-        f"JPEG file size, quality {JPEG_QUALITY}": np.array([len(buffer.getvalue())], dtype=float),
+        f"JPEG file size, quality {JPEG_QUALITY}": np.array([len(jpeg)], dtype=float),
         "metal share, raw channels": np.array([_metal(scan.raw).mean()]),
         "metal share, blue in the picture": np.array([blue.mean()]),
     }
@@ -107,12 +105,7 @@ def simulated_features(seed: int, numbers: range, positive: bool, size: int) -> 
     list of dict
         As in `features`, one for each number.
     """
-    found = []
-    for number in numbers:
-        labels = draw_labels(seed, number) if positive else ()
-        index = number if positive else NEGATIVES_START_AT + number
-        found.append(features(simulate_image(seed, index, labels, size)))
-    return found
+    return [features(numbered_scan(seed, number, positive, size)) for number in numbers]
 
 
 def bootstrap_auc(tests: list[tuple[np.ndarray, np.ndarray]], resamples: int) -> list[float]:

@@ -270,21 +270,13 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     if (folder / "done.json").exists():
         return
     begun = time.monotonic()
-    path = run / "phase2" / "losses.csv"
-    if not path.exists():
-        raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
-    # As text first: not every version of pandas reads back the very number that was written.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    rows, held_out = table["row"].to_numpy(np.int64), (table["part"] == "validation").to_numpy()
-    losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy(np.float64)
-    logits = table[[f"logit_{name}" for name in data.classes]].to_numpy(np.float64)
+    rows, held_out, losses, logits = read_losses(run, data.classes)
     labels = data.labels[rows]
     anomalous = data.positive[rows]
     paper = params["gate_fit"] == "paper"
     used = ~held_out if paper else held_out
     check_kinds(anomalous[used], "part of the training list that the gate is fitted on")
-    gate = ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
-    gate = clone(params["gate"]) if params["gate"] is not None else gate
+    gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
     gate.fit(losses[used], anomalous[used].astype(int))
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
     if strength is None:
@@ -307,6 +299,24 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
             "thresholds": dict(zip(data.classes, thresholds, strict=True)),
         },
     )  # fmt: skip
+
+
+def default_gate(gate_fit: str) -> ThreatGate:
+    """Give the unfitted gate of a way of fitting: the plain machine for "paper", else a monotone one."""
+    paper = gate_fit == "paper"
+    return ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
+
+
+def read_losses(run: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Read what phase 2 left: rows of the list (n,), held out or not (n,), losses (n, 2) and logits (n, C), float64."""
+    path = run / "phase2" / "losses.csv"
+    if not path.exists():
+        raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
+    # As text first: not every version of pandas reads back the very number that was written.
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy(np.float64)
+    logits = table[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
+    return table["row"].to_numpy(np.int64), (table["part"] == "validation").to_numpy(), losses, logits
 
 
 def load_gate(run: Path) -> dict[str, Any]:

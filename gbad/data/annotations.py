@@ -52,6 +52,12 @@ def read_voc_boxes(path: str | Path) -> list[tuple[str, Box]]:
     return [(name, _read_box(Path(path), name, element)) for name, element in _voc_objects(Path(path))]
 
 
+def box_of(mask: np.ndarray) -> Box:
+    """Smallest box around a mask, bool (height, width), that is not empty; the pixel (0, 0) covers [0, 1) x [0, 1)."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
 def labels_from_voc(folder: str | Path, classes: Sequence[str] | None = None) -> LabelList:
     """Make image-level labels from a folder of Pascal VOC annotations.
 

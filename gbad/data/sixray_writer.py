@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
+from joblib import Parallel, delayed
 from PIL import Image
 
+from gbad.data.layout import GeneratedLayout
 from gbad.errors import GbadError, RunError
 from gbad.files import atomic_path, read_json, write_json
+from gbad.progress import progress_bar
 
 JPEG_QUALITY = 90
 
@@ -52,11 +55,49 @@ def claim(path: Path, wanted: dict[str, Any], kind: str) -> None:
         write_json(path, wanted)
 
 
-def missing_positions(out: Path, files: Iterable[Iterable[str]]) -> Iterator[int]:
-    """Positions of the images that lack a file, in order; `files` gives the paths that belong to each image."""
+def make_missing(
+    out: Path,
+    layout: GeneratedLayout,
+    make: Callable[[Sequence[int]], int],
+    *,
+    images_per_job: int,
+    workers: int | None,
+    doing: str,
+    show_progress: bool,
+) -> None:
+    """Make the images that lack a file, in several processes.
+
+    Parameters
+    ----------
+    out : Path
+        The data set's folder.
+    layout : GeneratedLayout
+        Which images there are.
+    make : callable
+        Writes the files of the images at some positions and gives their number; it must pickle.
+    images_per_job : int
+        Images that a process makes in one go.
+    workers : int or None
+        Processes; all cores by default.
+    doing : str
+        What the progress bar says.
+    show_progress : bool
+        Show it.
+    """
+    missing = list(_missing_positions(out, layout))
+    jobs = (missing[start : start + images_per_job] for start in range(0, len(missing), images_per_job))
+    run = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", pre_dispatch="3 * n_jobs")
+    with progress_bar(doing, len(layout), show=show_progress) as advance:
+        advance(len(layout) - len(missing))
+        for count in run(delayed(make)(positions) for positions in jobs):
+            advance(count)
+
+
+def _missing_positions(out: Path, layout: GeneratedLayout) -> Iterator[int]:
+    """Positions of the images that lack a file, in order."""
     folders: dict[str, set[str]] = {}
-    for position, paths in enumerate(files):
-        for file in paths:
+    for position in range(len(layout)):
+        for file in layout.files(position).values():
             folder, name = file.rsplit("/", 1)
             if folder not in folders:
                 if len(folders) > 16:  # numbered folders come in order: earlier ones are not needed any more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class Cutout:
     number: int = 0
 
 
-def find_cutouts(data: Path, names: Sequence[str], classes: Sequence[str], threats: Path | None) -> list[Cutout]:
+def find_cutouts(data: Path, names: Collection[str], classes: Sequence[str], threats: Path | None) -> list[Cutout]:
     """Find the cut-outs that come from some images.
 
     The folder `threats` (else ``data/threats`` if there is one) holds ``<image>_<Class>_<nn>.png``. Without it, boxes
@@ -56,7 +56,7 @@ def find_cutouts(data: Path, names: Sequence[str], classes: Sequence[str], threa
     ----------
     data : Path
         Data set in SIXray's layout.
-    names : sequence of str
+    names : collection of str
         Images of either list; cut-outs of others are skipped with one warning.
     classes : sequence of str
         Classes of the lists.

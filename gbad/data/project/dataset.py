@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from joblib import Parallel, delayed
-
+from gbad.data.layout import GeneratedLayout
 from gbad.data.project.image import draw_labels, project_image
 from gbad.data.project.sides import Side, read_sides
-from gbad.data.simulate.settings import SimulationSettings
 from gbad.data.sixray_writer import (
     claim,
     encode_image,
     encode_mask,
-    missing_positions,
+    make_missing,
     voc_text,
     write_rows,
     write_small,
 )
 from gbad.errors import DataError
-from gbad.progress import progress_bar
 
 _IMAGES_PER_JOB = 16
 
@@ -86,34 +83,20 @@ def project_dataset(
     """
     data, out = Path(data), Path(out)
     ratio = subset if negatives_per_positive is None else negatives_per_positive
-    layout = SimulationSettings(subset, train_positives, test_positives, ratio, size, seed)
-    for name, least in {
-        "train_positives": 0,
-        "test_positives": 0,
-        "negatives_per_positive": 0,
-        "size": 32,
-        "seed": 0,
-    }.items():
-        if getattr(layout, name) < least:
-            raise DataError(f"{name} is {getattr(layout, name)}; it must be at least {least}.")
-    if len(layout) == 0:
-        raise DataError("No image is asked for: train_positives and test_positives are both 0.")
+    layout = GeneratedLayout(subset, train_positives, test_positives, ratio, size, seed)
+    layout.check()
     sides, classes = read_sides(data, subset, None if threats is None else Path(threats))
     for part, (positives, _) in layout.parts.items():
         if len(positives) and not (sides[part].bags and sides[part].cutouts):
             lacking = "cut-out" if sides[part].bags else "threat-free image"
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or ask for no {part} images.")
-    wanted = {name: value for name, value in asdict(layout).items() if name not in ("raw", "load", "version")}
-    wanted |= {"remove_threats": remove_threats, "data": str(data.resolve()), "version": 1}
+    wanted = asdict(layout) | {"remove_threats": remove_threats, "data": str(data.resolve()), "version": 1}
     wanted["threats"] = None if threats is None else str(Path(threats).resolve())
     claim(out / "projection.json", wanted, "projection")
-    missing = list(missing_positions(out, (layout.files(k).values() for k in range(len(layout)))))
-    jobs = (missing[start : start + _IMAGES_PER_JOB] for start in range(0, len(missing), _IMAGES_PER_JOB))
-    run = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", pre_dispatch="3 * n_jobs")
-    with progress_bar("projecting", len(layout), show=show_progress) as advance:
-        advance(len(layout) - len(missing))
-        for count in run(delayed(_project_files)(out, layout, sides, classes, job, remove_threats) for job in jobs):
-            advance(count)
+    make_missing(
+        out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),
+        images_per_job=_IMAGES_PER_JOB, workers=workers, doing="projecting", show_progress=show_progress,
+    )  # fmt: skip
     for part, (positives, negatives) in layout.parts.items():
         rows = [(f"P{k:05d}", tuple(draw_labels(seed, k, sides[part].shares))) for k in positives]
         write_rows(
@@ -123,11 +106,11 @@ def project_dataset(
 
 def _project_files(
     out: Path,
-    layout: SimulationSettings,
+    layout: GeneratedLayout,
     sides: dict[str, Side],
     classes: tuple[str, ...],
-    positions: Sequence[int],
     remove_threats: bool,
+    positions: Sequence[int],
 ) -> int:
     for position in positions:
         name = layout.name(position)

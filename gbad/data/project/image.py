@@ -9,11 +9,11 @@ from PIL import Image
 
 from gbad.data.images import read_image
 from gbad.data.labels import PARTS
+from gbad.data.layout import GeneratedLayout
 from gbad.data.project.cutouts import read_cutout
 from gbad.data.project.decoys import piece_of_bag, simulated_decoy
-from gbad.data.project.projection import Placed, foreground, pose_patch, project
+from gbad.data.project.projection import Placed, background, foreground, pose_patch, project
 from gbad.data.project.sides import Side
-from gbad.data.simulate.settings import SimulationSettings
 
 Rng = np.random.Generator
 _SCALES = (0.7, 1.2)
@@ -28,11 +28,9 @@ def draw_labels(seed: int, number: int, shares: dict[str, float]) -> list[str]:
 
 def _view(path: Path, size: int, rng: Rng) -> tuple[np.ndarray, float]:
     """A bag flipped, turned and scaled, and pixels of the result for one of the file."""
-    image = Image.fromarray(read_image(path))
-    array = np.rot90(np.asarray(image), int(rng.integers(4)))
+    array = np.rot90(read_image(path), int(rng.integers(4)))
     array = array[:, ::-1] if rng.random() < 0.5 else array
-    border = np.concatenate([array[0], array[-1], array[:, 0], array[:, -1]])
-    air = tuple(int(v) for v in np.median(border[border.sum(axis=1) >= np.median(border.sum(axis=1))], axis=0))
+    air = tuple(int(value) for value in background(array))
     image = Image.fromarray(np.ascontiguousarray(array))
     image = image.rotate(rng.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=air)
     factor = size / max(image.size)
@@ -41,7 +39,7 @@ def _view(path: Path, size: int, rng: Rng) -> tuple[np.ndarray, float]:
 
 
 def project_image(
-    side: Side, layout: SimulationSettings, part: str, name: str, remove_threats: bool = False
+    side: Side, layout: GeneratedLayout, part: str, name: str, remove_threats: bool = False
 ) -> tuple[np.ndarray, list[tuple[str, Placed]]]:
     """Make one image, uint8 (height, width, 3), and the class and truth of each threat in it."""
     number, positive = int(name[1:]), name[0] == "P"

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from gbad.data.annotations import Box, box_of
+
 _NOTICEABLE = 12  # levels of 255, in the channel that changes most
 _ON_BAG = 0.95
 _VISIBLE = 0.6
@@ -28,7 +30,7 @@ class Placed:
     """
 
     mask: np.ndarray
-    box: tuple[float, float, float, float]
+    box: Box
     visible: float
 
 
@@ -68,12 +70,16 @@ def pose_patch(patch: np.ndarray, rng: np.random.Generator, scale: float) -> np.
     return np.asarray(image)
 
 
-def foreground(image: np.ndarray) -> np.ndarray:
-    """Whether a pixel differs from the background, which is the brighter half of the border; bool (height, width)."""
+def background(image: np.ndarray) -> np.ndarray:
+    """Colour of the belt, the median of the brighter half of the border: float64 (3,) in [0, 255]."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(int)
-    bright = border[border.sum(axis=1) >= np.median(border.sum(axis=1))]
-    background = np.median(bright, axis=0)
-    return np.asarray(np.abs(image - background).max(axis=2) > 14)
+    lightness = border.sum(axis=1)
+    return np.median(border[lightness >= np.median(lightness)], axis=0)
+
+
+def foreground(image: np.ndarray) -> np.ndarray:
+    """Whether a pixel differs from the background: bool (height, width)."""
+    return np.asarray(np.abs(image - background(image)).max(axis=2) > 14)
 
 
 def project(
@@ -127,9 +133,5 @@ def project(
     result = image.copy()
     result[y : y + h, x : x + w] = multiply(image[y : y + h, x : x + w], patch)
     mask = (result != image).any(axis=2)
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if len(rows):
-        box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-    else:  # behind something opaque
-        box = (float(x), float(y), float(x + w), float(y + h))
-    return result, Placed(mask, box, best_visible)
+    behind_opaque = (float(x), float(y), float(x + w), float(y + h))
+    return result, Placed(mask, box_of(mask) if mask.any() else behind_opaque, best_visible)

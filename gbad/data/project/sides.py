@@ -29,11 +29,12 @@ def read_sides(data: Path, subset: int, threats: Path | None) -> tuple[dict[str,
     classes = lists["train"].classes
     if lists["test"].classes != classes:
         raise DataError(f"{data}: the lists have different classes, {classes} and {lists['test'].classes}.")
-    if shared := set(lists["train"].names) & set(lists["test"].names):
+    names = {part: set(rows.names) for part, rows in lists.items()}
+    if shared := names["train"] & names["test"]:
         raise DataError(f"{data}: {min(shared)!r} is on both lists. Delete one of the two rows.")
     bags = {part: locate(data, rows.select(~rows.positive).names) for part, rows in lists.items()}
-    found = find_cutouts(data, [*lists["train"].names, *lists["test"].names], classes, threats)
-    cutouts = {part: [c for c in found if c.image in set(rows.names)] for part, rows in lists.items()}
+    found = find_cutouts(data, names["train"] | names["test"], classes, threats)
+    cutouts = {part: [c for c in found if c.image in names[part]] for part in PARTS}
     repeated = _on_both([*bags["train"], *(c.path for c in cutouts["train"])],
                         [*bags["test"], *(c.path for c in cutouts["test"])])  # fmt: skip
     bags["train"] = [path for path in bags["train"] if path not in repeated]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gbad.data.simulate.electronics import cable, charger, device, laptop, phone
-from gbad.data.simulate.geometry import Layer, Part, blob, dome, ellipse, rectangle, rounded, smooth, turned
+from gbad.data.simulate.geometry import Layer, Part, blob, dome, ellipse, rectangle, rounded, shifted, smooth, turned
 from gbad.data.simulate.household import (
     belt,
     can,
@@ -74,7 +74,7 @@ def packed_clothes(rng: Rng, width: float, height: float) -> list[Layer]:
             a, b = w * rng.uniform(0.4, 0.6), h * rng.uniform(0.4, 0.6)
             value = rng.uniform(0.25, 1.0)
             if rolled:
-                parts += [Part(p.points + [x, y], p.value) for p in dome(rounded(-a, -b, a, b, min(a, b)), 3, value)]
+                parts += shifted(dome(rounded(-a, -b, a, b, min(a, b)), 3, value), x, y)
             else:
                 outline = blob(rng, a * 1.1, b * 1.1, 8, 0.12) if rng.random() < 0.5 else rounded(-a, -b, a, b, 1.5)
                 outline = turned(outline, rng.normal(0, 0.07))

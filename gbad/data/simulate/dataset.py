@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-
-from joblib import Parallel, delayed
 
 from gbad.data.labels import SIXRAY_CLASSES
 from gbad.data.simulate.frequencies import draw_labels
@@ -18,13 +16,11 @@ from gbad.data.sixray_writer import (
     encode_image,
     encode_mask,
     encode_png,
-    missing_positions,
+    make_missing,
     voc_text,
     write_rows,
     write_small,
 )
-from gbad.errors import DataError
-from gbad.progress import progress_bar
 
 NEGATIVES_START_AT = 10_000_000
 """Threat-free image number k is simulated with this index + k; image number k with threats with index k."""
@@ -102,36 +98,27 @@ def simulate_dataset(
         load=load,
         remove_threats=remove_threats,
     )
-    _check(settings)
+    settings.check()
     out = Path(out)
     claim(out / "simulation.json", asdict(settings), "simulation")
-    missing = list(missing_positions(out, (settings.files(k).values() for k in range(len(settings)))))
-    jobs = (missing[start : start + _IMAGES_PER_JOB] for start in range(0, len(missing), _IMAGES_PER_JOB))
-    run = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", pre_dispatch="3 * n_jobs")
-    with progress_bar("simulating", len(settings), show=show_progress) as advance:
-        advance(len(settings) - len(missing))
-        for count in run(delayed(_simulate_files)(out, settings, positions) for positions in jobs):
-            advance(count)
+    make_missing(
+        out, settings, partial(_simulate_files, out, settings), images_per_job=_IMAGES_PER_JOB, workers=workers,
+        doing="simulating", show_progress=show_progress,
+    )  # fmt: skip
     for part in settings.parts:
         write_rows(out / "ImageSet" / str(subset) / f"{part}.csv", SIXRAY_CLASSES, _rows(settings, part))
 
 
-def _check(settings: SimulationSettings) -> None:
-    limits = {
-        "train_positives": 0,
-        "test_positives": 0,
-        "negatives_per_positive": 0,
-        "size": 32,
-        "load": 0,
-        "seed": 0,
-        "subset": 1,
-    }
-    for name, least in limits.items():
-        value = getattr(settings, name)
-        if value < least:
-            raise DataError(f"{name} is {value}; it must be at least {least}.")
-    if len(settings) == 0:
-        raise DataError("No image is asked for: train_positives and test_positives are both 0.")
+def numbered_scan(
+    seed: int, number: int, positive: bool, size: int, *, load: float = 1.0, remove_threats: bool = False
+) -> Scan:
+    """Simulate image `number` of a data set, among those with threats or among the threat-free ones.
+
+    The other parameters are those of `gbad.data.simulate.simulate_image`.
+    """
+    labels = draw_labels(seed, number) if positive else ()
+    index = number if positive else NEGATIVES_START_AT + number
+    return simulate_image(seed, index, labels, size, load=load, remove_threats=remove_threats)
 
 
 def _simulate_files(out: Path, settings: SimulationSettings, positions: Iterable[int]) -> int:
@@ -139,13 +126,10 @@ def _simulate_files(out: Path, settings: SimulationSettings, positions: Iterable
     count = 0
     for position in positions:
         name = settings.name(position)
-        number = int(name[1:])
-        positive = name.startswith("P")
-        labels = draw_labels(settings.seed, number) if positive else ()
-        index = number if positive else NEGATIVES_START_AT + number
-        scan = simulate_image(
-            settings.seed, index, labels, settings.size, load=settings.load, remove_threats=settings.remove_threats
-        )
+        scan = numbered_scan(
+            settings.seed, int(name[1:]), name.startswith("P"), settings.size,
+            load=settings.load, remove_threats=settings.remove_threats,
+        )  # fmt: skip
         for kind, file in settings.files(position).items():
             write_small(out / file, _encode(scan, kind, name))
         count += 1

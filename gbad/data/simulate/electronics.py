@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rod, rounded, smooth
+from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rod, rounded, shifted, smooth
 
 Rng = np.random.Generator
 
@@ -140,11 +140,7 @@ def device(rng: Rng) -> list[Layer]:
             Layer(
                 "cell",
                 rng.uniform(0.5, 0.9),
-                [p for y in (-0.5, 0.5) for p in _shift(rod(-w * 0.8, -w * 0.1, 0, 0.7, 2), 0, y * h)],
+                [p for y in (-0.5, 0.5) for p in shifted(rod(-w * 0.8, -w * 0.1, 0, 0.7, 2), 0, y * h)],
             )
         )
     return layers
-
-
-def _shift(parts: list[Part], x: float, y: float) -> list[Part]:
-    return [Part(part.points + [x, y], part.value, part.width) for part in parts]

@@ -188,6 +188,11 @@ def turned(points: np.ndarray, angle: float, about: tuple[float, float] = (0.0, 
     return (points - about) @ np.array([[c, s], [-s, c]]) + about
 
 
+def shifted(parts: list[Part], x: float, y: float) -> list[Part]:
+    """Parts moved by (x, y) cm."""
+    return [Part(part.points + [x, y], part.value, part.width) for part in parts]
+
+
 def rod(x0: float, x1: float, y: float, radius: float, steps: int = 4, value: float = 1.0) -> list[Part]:
     """Draw a solid round rod along x: nested strips whose values follow the chord, ``sqrt(1 - (d / radius)^2)``."""
     parts = []

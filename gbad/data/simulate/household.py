@@ -12,6 +12,7 @@ from gbad.data.simulate.geometry import (
     rectangle,
     rod,
     rounded,
+    shifted,
     smooth,
     taper,
     turned,
@@ -242,9 +243,7 @@ def tubes(rng: Rng) -> list[Layer]:
     for _ in range(int(rng.integers(2, 5))):
         x, y = rng.normal(0, 3.5, 2)
         length, r = rng.uniform(6, 15), rng.uniform(1.0, 2.4)
-        layers.append(
-            Layer("toiletry", 2 * r, [Part(p.points + [x, y], p.value) for p in rod(-length / 2, length / 2, 0, r, 3)])
-        )
+        layers.append(Layer("toiletry", 2 * r, shifted(rod(-length / 2, length / 2, 0, r, 3), x, y)))
         if rng.random() < 0.4:
             layers.append(
                 Layer(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from PIL import Image, ImageFilter
 
+from gbad.data.annotations import box_of
 from gbad.data.labels import SIXRAY_CLASSES
 from gbad.data.simulate.decoys import decoy
 from gbad.data.simulate.frequencies import draw_labels
@@ -123,8 +124,7 @@ def simulate_image(
         inside, window = _clip(patch, x0, y0, depth)
         depth[:, *window] += inside
         if wanted:
-            rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-            boxes.append((label, float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)))
+            boxes.append((label, *box_of(mask)))
             masks.append(mask)
             visible.append(share)
 

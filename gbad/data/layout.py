@@ -1,0 +1,84 @@
+"""Names, numbers and places of the images of a generated data set in SIXray's layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gbad.errors import DataError
+
+IMAGES_PER_FOLDER = 10_000
+
+
+@dataclass(frozen=True)
+class GeneratedLayout:
+    """How many images a generated data set holds, what they are called, and where each of their files lies.
+
+    Parameters
+    ----------
+    subset : int
+        Name of the subset: the folder below ``ImageSet``.
+    train_positives, test_positives : int
+        Images with threats in each list.
+    negatives_per_positive : int
+        Threat-free images for each image with threats, in both lists.
+    size : int
+        Longer side of the images in pixels.
+    seed : int
+        Another seed gives other images.
+    """
+
+    subset: int
+    train_positives: int
+    test_positives: int
+    negatives_per_positive: int
+    size: int
+    seed: int
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """Least value of each number."""
+        return {
+            "train_positives": 0,
+            "test_positives": 0,
+            "negatives_per_positive": 0,
+            "size": 32,
+            "seed": 0,
+            "subset": 1,
+        }
+
+    def check(self) -> None:
+        """Raise DataError if a number is out of range or no image is asked for."""
+        for name, least in self.limits.items():
+            if (value := getattr(self, name)) < least:
+                raise DataError(f"{name} is {value}; it must be at least {least}.")
+        if len(self) == 0:
+            raise DataError("No image is asked for: train_positives and test_positives are both 0.")
+
+    @property
+    def parts(self) -> dict[str, tuple[range, range]]:
+        """Numbers of the images with threats and of the threat-free images of each list; numbers start at 1."""
+        train, test, ratio = self.train_positives, self.test_positives, self.negatives_per_positive
+        return {
+            "train": (range(1, train + 1), range(1, train * ratio + 1)),
+            "test": (range(train + 1, train + test + 1), range(train * ratio + 1, (train + test) * ratio + 1)),
+        }
+
+    def __len__(self) -> int:
+        return (self.train_positives + self.test_positives) * (1 + self.negatives_per_positive)
+
+    def name(self, position: int) -> str:
+        """Name of an image: first all with threats (P00001, ...), then the threat-free ones (N0000001, ...)."""
+        positives = self.train_positives + self.test_positives
+        return f"P{position + 1:05d}" if position < positives else f"N{position - positives + 1:07d}"
+
+    def shard(self, position: int) -> str:
+        """Numbered folder of an image with its slash; empty in a small data set."""
+        return "" if len(self) <= IMAGES_PER_FOLDER else f"{position // IMAGES_PER_FOLDER}/"
+
+    def files(self, position: int) -> dict[str, str]:
+        """Paths, relative to the data set, of the files that belong to an image."""
+        name = self.name(position)
+        files = {"image": f"JPEGImage/{self.shard(position)}{name}.jpg"}
+        if name.startswith("P"):
+            files |= {"annotation": f"Annotation/{name}.xml", "mask": f"Mask/{name}.png"}
+        return files
