@@ -12,7 +12,7 @@ from gbad.data.annotations import read_voc_boxes
 from gbad.data.labels import read_list
 from gbad.data.project import project_dataset
 from gbad.data.project.cutouts import Cutout, find_cutouts, read_cutout
-from gbad.data.project.projection import multiply, project
+from gbad.data.project.projection import Placement, multiply, place, project, truth
 from gbad.data.project.sides import read_sides
 from gbad.errors import DataError, ImageError, RunError
 
@@ -55,14 +55,24 @@ def test_transmittances_multiply() -> None:
 def test_truth_is_what_changed() -> None:
     image = np.full((40, 50, 3), 255, np.uint8)
     image[5:35, 5:45] = 180
-    result, placed = project(image, np.full((6, 9, 3), 128, np.uint8), np.random.default_rng(0))
-    changed = (result != image).any(axis=2)
-    assert (placed.mask == changed).all()
-    xmin, ymin, xmax, ymax = map(int, placed.box)
+    placement = place(image, np.full((6, 9, 3), 128, np.uint8), np.random.default_rng(0))
+    changed = (project(image, placement) != image).any(axis=2)
+    of = truth(image, [placement], 0)
+    assert (of.mask == changed).all()
+    xmin, ymin, xmax, ymax = map(int, of.box)
     assert (xmax - xmin, ymax - ymin) == (9, 6)
     assert changed[ymin:ymax, xmin:xmax].all()
     assert changed.sum() == 54
-    assert placed.visible == 1
+    assert of.visible == 1
+
+
+def test_what_comes_later_hides_what_was_there() -> None:
+    image = np.full((40, 50, 3), 180, np.uint8)
+    threat = Placement(np.full((10, 10, 3), 128, np.uint8), 5, 5)
+    opaque = Placement(np.full((10, 5, 3), 255, np.uint8), 5, 5)
+    assert truth(image, [threat, opaque], 0).visible == 0.5
+    assert truth(image, [opaque, threat], 1).visible == 0.5  # the order makes no difference
+    assert truth(image, [threat, opaque], 0).mask.sum() == 100
 
 
 def test_workers_and_a_stopped_run_make_no_difference(source: Path, tmp_path: Path) -> None:
@@ -114,6 +124,25 @@ def test_boxes_serve_where_there_are_no_cutouts(source: Path, tmp_path: Path) ->
         )
     project_dataset(source, tmp_path / "out", **SMALL, workers=1)
     assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).max() == 1
+
+
+def test_boxes_keep_the_metal_in_them(tmp_path: Path) -> None:
+    image = np.full((60, 80, 3), 255, np.uint8)
+    image[10:50, 10:70] = (230, 190, 120)  # clothes
+    image[20:30, 20:60] = (40, 110, 180)  # a thing of metal
+    image[40:43, 50:53] = (40, 110, 180)  # a rivet
+    Image.fromarray(image).save(tmp_path / "a.png")
+    patch = read_cutout(Cutout(tmp_path / "a.png", "Gun", "a", (12.0, 12.0, 68.0, 48.0)))
+    strong = patch.max(axis=2) > 50
+    assert strong.sum() == pytest.approx(400, rel=0.05)
+    assert max(patch.shape[:2]) < 46
+
+
+def test_bad_cutouts_are_found_before_any_image_is_made(source: Path, tmp_path: Path) -> None:
+    (source / "threats/P11_Knife_00.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match="P11_Knife_00"):
+        project_dataset(source, tmp_path / "a", **{**SMALL, "test_positives": 0}, workers=1)
+    assert not list(tmp_path.glob("a/**/*.jpg"))
 
 
 def test_masks_cut_out_what_they_cover(source: Path) -> None:

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from gbad.data.duplicates import content_digest
 from gbad.data.layout import GeneratedLayout
+from gbad.data.project.cutouts import check_cutouts
 from gbad.data.project.image import draw_labels, project_image
 from gbad.data.project.sides import Side, read_sides
 from gbad.data.sixray_writer import (
@@ -90,8 +92,13 @@ def project_dataset(
         if len(positives) and not (sides[part].bags and sides[part].cutouts):
             lacking = "cut-out" if sides[part].bags else "threat-free image"
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or ask for no {part} images.")
-    wanted = asdict(layout) | {"remove_threats": remove_threats, "data": str(data.resolve()), "version": 1}
-    wanted["threats"] = None if threats is None else str(Path(threats).resolve())
+    cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
+    if not (out / "projection.json").exists():  # a bad one is found now, not after an hour
+        check_cutouts(cutouts, workers=workers, show_progress=show_progress)
+    # Names, not paths: the data may be moved, and what is handed on tells nothing of where it was made.
+    sources = [*(path.name for side in sides.values() for path in side.bags), *(c.path.name for c in cutouts)]
+    of_sources = content_digest("\n".join(sources).encode()).hex()
+    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": of_sources, "version": 2}
     claim(out / "projection.json", wanted, "projection")
     make_missing(
         out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),

@@ -12,7 +12,7 @@ from gbad.data.labels import PARTS
 from gbad.data.layout import GeneratedLayout
 from gbad.data.project.cutouts import read_cutout
 from gbad.data.project.decoys import piece_of_bag, simulated_decoy
-from gbad.data.project.projection import Placed, background, foreground, pose_patch, project
+from gbad.data.project.projection import Placement, Truth, background, foreground, place, pose_patch, project, truth
 from gbad.data.project.sides import Side
 
 Rng = np.random.Generator
@@ -40,7 +40,7 @@ def _view(path: Path, size: int, rng: Rng) -> tuple[np.ndarray, float]:
 
 def project_image(
     side: Side, layout: GeneratedLayout, part: str, name: str, remove_threats: bool = False
-) -> tuple[np.ndarray, list[tuple[str, Placed]]]:
+) -> tuple[np.ndarray, list[tuple[str, Truth]]]:
     """Make one image, uint8 (height, width, 3), and the class and truth of each threat in it."""
     number, positive = int(name[1:]), name[0] == "P"
     bag_rng, rng = (np.random.default_rng([layout.seed, number, 2 + positive, stream]) for stream in range(2))
@@ -51,7 +51,9 @@ def project_image(
     image, factor = _view(side.bags[order[at]], layout.size, bag_rng)
     on = foreground(image)
     labels = draw_labels(layout.seed, number if positive else 10**7 + number, side.shares)
-    placed: list[tuple[str, Placed]] = []
+    bag = image
+    placements: list[Placement] = []
+    threats: list[tuple[str, int]] = []
     for label in labels + [""] * (1 + int(rng.poisson(1.0))):
         if label and remove_threats:
             continue
@@ -65,7 +67,8 @@ def project_image(
             else:
                 patch = piece_of_bag(read_image(side.bags[int(rng.integers(len(side.bags)))]), patch, rng)
         patch = pose_patch(patch, rng, factor * rng.uniform(*_SCALES))
-        image, truth = project(image, patch, rng, on)
         if threat:
-            placed.append((label, truth))
-    return image, placed
+            threats.append((label, len(placements)))
+        placements.append(place(image, patch, rng, on))
+        image = project(image, placements[-1])
+    return image, [(label, truth(bag, placements, which)) for label, which in threats]

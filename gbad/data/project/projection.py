@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +17,39 @@ _TRIES = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
-    """One patch in a picture.
+class Placement:
+    """A patch and where it goes.
+
+    Parameters
+    ----------
+    patch : ndarray of shape (h, w, 3), uint8
+        Darkness.
+    x, y : int
+        Pixel of the picture that ``patch[0, 0]`` is.
+    """
+
+    patch: np.ndarray
+    x: int
+    y: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the picture that the patch covers."""
+        return slice(self.y, self.y + self.patch.shape[0]), slice(self.x, self.x + self.patch.shape[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What can be seen of one patch in a finished picture.
 
     Parameters
     ----------
     mask : ndarray of shape (height, width), bool
-        Pixels that the patch changes, by itself, by at least one level.
+        Pixels of the bag that the patch, by itself, changes by at least one level.
     box : (float, float, float, float)
         xmin, ymin, xmax, ymax; the pixel (0, 0) covers [0, 1) x [0, 1).
     visible : float
-        Share of the mask where the picture changes noticeably, in [0, 1].
+        Share of the mask where the finished picture would look noticeably different without the patch, in [0, 1].
     """
 
     mask: np.ndarray
@@ -82,10 +105,8 @@ def foreground(image: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(image - background(image)).max(axis=2) > 14)
 
 
-def project(
-    image: np.ndarray, patch: np.ndarray, rng: np.random.Generator, on: np.ndarray | None = None
-) -> tuple[np.ndarray, Placed]:
-    """Multiply a patch into a bag, where it lies on the bag and can be seen.
+def place(image: np.ndarray, patch: np.ndarray, rng: np.random.Generator, on: np.ndarray | None = None) -> Placement:
+    """Find a place for a patch where it lies on the bag and can be seen.
 
     Of several random places the first is taken where 95 % of the patch lies on the bag and 60 % of it changes the
     picture noticeably; else the best one.
@@ -98,13 +119,6 @@ def project(
     rng : numpy.random.Generator
     on : ndarray of shape (height, width), bool, optional
         Where the bag is; `foreground` of the image by default.
-
-    Returns
-    -------
-    ndarray of shape (height, width, 3), uint8
-        A new picture.
-    Placed
-        The truth about the patch.
     """
     height, width = image.shape[:2]
     on = foreground(image) if on is None else on
@@ -116,22 +130,54 @@ def project(
     silhouette = patch.max(axis=2) > 0
     area = max(1, int(silhouette.sum()))
     centres = np.argwhere(on)
-    best, best_score = (0, 0), -1.0
+    best, best_score = Placement(patch, 0, 0), -1.0
     for _ in range(_TRIES):
         at = centres[int(rng.integers(len(centres)))] if len(centres) else np.array([height // 2, width // 2])
         y, x = int(np.clip(at[0] - h // 2, 0, height - h)), int(np.clip(at[1] - w // 2, 0, width - w))
-        window = image[y : y + h, x : x + w]
-        inside = (on[y : y + h, x : x + w] & silhouette).sum() / area
-        change = (window.astype(int) - multiply(window, patch)).max(axis=2)
-        visible = (silhouette & (change >= _NOTICEABLE)).sum() / area
+        tried = Placement(patch, x, y)
+        window = image[tried.window]
+        inside = (on[tried.window] & silhouette).sum() / area
+        visible = (silhouette & (_change(window, multiply(window, patch)) >= _NOTICEABLE)).sum() / area
         score = min(1.0, inside / _ON_BAG) + min(1.0, visible / _VISIBLE)
         if score > best_score:
-            best, best_score, best_visible = (y, x), score, float(visible)
+            best, best_score = tried, score
         if score >= 2:
             break
-    y, x = best
+    return best
+
+
+def project(image: np.ndarray, placement: Placement) -> np.ndarray:
+    """Multiply a placed patch into a picture, uint8 (height, width, 3); the picture itself stays as it is."""
     result = image.copy()
-    result[y : y + h, x : x + w] = multiply(image[y : y + h, x : x + w], patch)
-    mask = (result != image).any(axis=2)
-    behind_opaque = (float(x), float(y), float(x + w), float(y + h))
-    return result, Placed(mask, box_of(mask) if mask.any() else behind_opaque, best_visible)
+    result[placement.window] = multiply(image[placement.window], placement.patch)
+    return result
+
+
+def truth(bag: np.ndarray, placements: Sequence[Placement], which: int) -> Truth:
+    """Say what can be seen of one of the patches in the picture that all of them make.
+
+    Parameters
+    ----------
+    bag : ndarray of shape (height, width, 3), uint8
+        Before any patch.
+    placements : sequence of Placement
+        All patches of the picture, threats or not.
+    which : int
+        Number of the patch in question.
+    """
+    of = placements[which]
+    without = bag
+    for number, other in enumerate(placements):
+        if number != which:
+            without = project(without, other)
+    mask = (project(bag, of) != bag).any(axis=2)
+    change = _change(without[of.window], multiply(without[of.window], of.patch))
+    seen = (change >= _NOTICEABLE) & mask[of.window]
+    height, width = of.patch.shape[:2]
+    behind_opaque = (float(of.x), float(of.y), float(of.x + width), float(of.y + height))
+    return Truth(mask, box_of(mask) if mask.any() else behind_opaque, float(seen.sum() / max(1, mask.sum())))
+
+
+def _change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Levels by which a darker picture differs, in the channel that changes most: int (h, w)."""
+    return (before.astype(int) - after).max(axis=2)
