@@ -148,7 +148,10 @@ def train(
     weights: Annotated[Path | None, typer.Option(help="Local file of backbone weights.")] = None,
     pooling: Annotated[str, typer.Option(help="average (the letter) or max.")] = "average",
     fpn_width: Annotated[int, typer.Option(min=1, help="Channels of each FPN level.")] = 256,
-    negatives: Annotated[str, typer.Option(help="fixed (the letter), fresh draw each epoch, or all.")] = "fixed",
+    negatives: Annotated[
+        str,
+        typer.Option(help="fixed (the letter), fresh draw each epoch, natural share in as many steps, or all."),
+    ] = "fixed",
     precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
     max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,
     gate_fit: Annotated[str, typer.Option(help="held-out, or paper (training rows, as in the letter).")] = "held-out",

@@ -146,7 +146,7 @@ def train_classifier(
         At the rate's peak.
     ema_decay : float
         Of the moving average, per step; shorter at the start, so that the initial weights are forgotten.
-    negatives : {"fixed", "fresh", "all"}
+    negatives : {"fixed", "fresh", "natural", "all"}
         See `epoch_rows`.
     precision : {"auto", "no", "bf16", "fp16"}
         Of the arithmetic in training; weights and scores stay in float32. ``"auto"``: bf16 where it is faster.
