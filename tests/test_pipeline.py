@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 import gbad
-from gbad import DataError, GbadError, ImageError, RunError, training
+from gbad import DataError, GbadError, ImageError, RunError, classifier_phase
 from gbad.data.labels import LabelList
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase3_gate import ThreatGate
@@ -261,6 +261,6 @@ def test_bad_training_images_are_skipped_counted_or_stop_the_fit(
         make_pipeline(negatives="all", validation_fraction=0.3).fit(paths, train_list.labels)
     with pytest.raises(ImageError, match="missing"):
         make_pipeline(negatives="all").fit(paths, train_list.labels, strict=True)
-    monkeypatch.setattr(training, "train_classifier", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr(classifier_phase, "train_classifier", lambda *args, **options: pytest.fail("trained"))
     with pytest.raises(pytest.fail.Exception):
         make_pipeline(negatives="all").fit(paths, train_list.labels, max_bad=0.02)
