@@ -243,6 +243,11 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"weights": "nothing.pth"}, "nothing.pth: no such file"),
         ({"detector": ThreatGate()}, "detector must be a BiGANDetector or None, not a ThreatGate"),
         ({"gate": "svm"}, "gate must be a ThreatGate"),
+        ({"architecture": "vit"}, "unknown architecture 'vit'; choose one of fpn, plain, chr"),
+        ({"architecture": "chr", "chr_mask": "some"}, "unknown chr_mask 'some'; choose one of none, released, hier"),
+        ({"chr_threshold": float("nan")}, "chr_threshold must be a number"),
+        ({"chr_prediction": "finest"}, "unknown chr_prediction"),
+        ({"negatives": "half"}, "unknown negatives 'half'; choose one of fixed, fresh, natural, all"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused_at_once(

@@ -11,13 +11,18 @@ def images(count: int = 2) -> torch.Tensor:
     return 255 * torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize(("backbone", "width"), [("resnet18", 512), ("efficientnet_lite0", 320)])
-def test_forward_is_one_layer_on_the_averaged_last_stage(backbone: str, width: int) -> None:
+@pytest.mark.parametrize(
+    ("backbone", "width", "mean", "std"),
+    [
+        ("resnet18", 512, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ("efficientnet_lite0", 320, (127 / 255,), (128 / 255,)),
+    ],
+)
+def test_forward_is_one_layer_on_the_averaged_last_stage(
+    backbone: str, width: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> None:
     model, _ = build_classifier(backbone, 3, architecture="plain", pretrained=False)
     assert isinstance(model.eval(), PlainClassifier)
-    mean, std = (
-        ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if backbone == "resnet18" else ((127 / 255,), (128 / 255,))
-    )
     with torch.inference_mode():
         logits, features = model(images())
         normalised = (images() / 255 - torch.tensor(mean).view(1, -1, 1, 1)) / torch.tensor(std).view(1, -1, 1, 1)
