@@ -65,7 +65,7 @@ def _given_box(
     if len(box) != 5:
         raise DataError(f"image {row}: {box!r} is no box (class, left, top, right, bottom)")
     label, left, top, right, bottom = box
-    column = list(classes).index(label) if label in classes else label
+    column = {name: number for number, name in enumerate(classes)}.get(str(label), label)
     if isinstance(column, str) or column not in range(len(classes)):
         raise DataError(f"image {row}: a box has the class {label!r}; the classes are {', '.join(classes)}")
     if not labels[row, column]:

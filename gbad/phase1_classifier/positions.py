@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +31,7 @@ class PositionHead(nn.Module):
 
     def __init__(self, width: int, n_classes: int, n_levels: int) -> None:
         super().__init__()
-        self.maps = nn.ModuleList(nn.Conv2d(width, n_classes, 1) for _ in range(n_levels))
-        for convolution in self.maps:
-            nn.init.normal_(convolution.weight, std=0.01)
-            nn.init.constant_(convolution.bias, -math.log((1 - _PRIOR) / _PRIOR))
+        self.maps = nn.ModuleList(_first_guess(nn.Conv2d(width, n_classes, 1)) for _ in range(n_levels))
         self.scale = nn.Parameter(torch.ones(n_classes))
 
     def level_maps(self, levels: list[Tensor]) -> list[Tensor]:
@@ -71,6 +69,12 @@ class PositionHead(nn.Module):
             targets = known * box_targets(boxes, theta, labels.shape[1], map_.shape[2], map_.shape[3])
             total = total + (known * sigmoid_focal_loss(map_, targets)).sum() / targets.sum().clamp(min=1)
         return total / len(levels)
+
+
+def _first_guess(convolution: nn.Conv2d) -> nn.Conv2d:
+    nn.init.normal_(convolution.weight, std=0.01)
+    nn.init.constant_(cast(Tensor, convolution.bias), -math.log((1 - _PRIOR) / _PRIOR))
+    return convolution
 
 
 def box_targets(boxes: Tensor, theta: Tensor, n_classes: int, height: int, width: int) -> Tensor:

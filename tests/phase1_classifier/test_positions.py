@@ -50,12 +50,8 @@ def test_a_box_between_the_centres_gets_the_cell_of_its_own_centre() -> None:
 def test_a_box_outside_the_view_is_nowhere() -> None:
     half = torch.tensor([[[0.5, 0.0, -0.5], [0.0, 0.5, -0.5]]])  # the left upper quarter, twice as large
     assert not targets_of([[0, 0.6, 0.6, 0.9, 0.9], [1, 0.77, 0.77, 0.78, 0.78]], 4, half).any()
-    assert targets_of([[0, 0.0, 0.25, 0.25, 0.5]], 4, half)[0].tolist() == [
-        [0] * 4,
-        [0] * 4,
-        [1, 1, 0, 0],
-        [1, 1, 0, 0],
-    ]
+    found = targets_of([[0, 0.0, 0.25, 0.25, 0.5]], 4, half)[0]
+    assert found.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
 
 
 @pytest.mark.parametrize(("flip_x", "flip_y"), [(-1, 1), (1, -1), (-1, -1)])
@@ -99,9 +95,9 @@ def test_loss_is_the_focal_loss_over_places_in_boxes() -> None:
     in_box, beside = -0.25 * (1 - p[0]) ** 2 * np.log(p[0]), -0.75 * p[0] ** 2 * np.log(1 - p[0])
     absent = -0.75 * p[1] ** 2 * np.log(1 - p[1])
     expected = (2 * in_box + 2 * beside + 4 * absent) / 2  # two cells in the box
-    assert float(head.loss(levels, labels, boxes, AS_IT_IS)) == pytest.approx(expected, rel=1e-5)
+    assert head.loss(levels, labels, boxes, AS_IT_IS).item() == pytest.approx(expected, rel=1e-5)
     nothing = head.loss(levels, labels[:, [1, 1, 2]], boxes - 1, AS_IT_IS)  # positives without boxes are left out
-    assert float(nothing) == pytest.approx(4 * absent + 0, rel=1e-5)
+    assert nothing.item() == pytest.approx(4 * absent, rel=1e-5)
 
 
 def test_maxima_take_part_in_the_logits() -> None:
