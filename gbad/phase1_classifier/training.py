@@ -17,88 +17,30 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
+from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
-from gbad.data.transforms import train_preset
+from gbad.data.transforms import apply_views, draw_views
 from gbad.errors import GbadError
 from gbad.files import atomic_path
 from gbad.metrics import average_precision_per_class, mean_average_precision
-from gbad.phase1_classifier.backbones import backbone, fold_norms, freeze_stages, load_imagenet_weights
+from gbad.phase1_classifier.architectures import Classifier, classifier_from_state, classifier_state
+from gbad.phase1_classifier.backbones import backbone
 from gbad.phase1_classifier.features import predict_batch
-from gbad.phase1_classifier.model import ThreatClassifier, classifier_from_state, classifier_state
 from gbad.phase1_classifier.sampling import epoch_rows
 from gbad.progress import progress_bar
-from gbad.randomness import derived_seed, forked_rng, torch_generator
+from gbad.randomness import derived_seed, torch_generator
 
 _log = logging.getLogger(__name__)
 
 OPTIMISERS = ("sgd", "adamw")
 
 
-def multilabel_bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean over images and classes 1…C (letter, Equation 1, whose sum from 0 is a misprint).
-
-    Parameters
-    ----------
-    logits, labels : float Tensor (N, C)
-        Labels are 0 or 1.
-    """
-    return F.binary_cross_entropy_with_logits(logits, labels)
-
-
-def build_classifier(
-    backbone_name: str,
-    n_classes: int,
-    *,
-    pretrained: bool = True,
-    weights: str | Path | None = None,
-    frozen_stages: int = 0,
-    frozen_norm: bool = False,
-    seed: int = 0,
-    **architecture: Any,
-) -> tuple[ThreatClassifier, str]:
-    """Build a classifier that is ready to be trained.
-
-    Parameters
-    ----------
-    backbone_name, n_classes, **architecture
-        Passed to `ThreatClassifier`.
-    pretrained : bool
-        Start from ImageNet weights if they can be had; otherwise a warning says why not.
-    weights : path-like or None
-        Local file of backbone weights, instead of the published ones.
-    frozen_stages : int
-        Number of backbone stages, from the input on, that stay as they are. Random weights are never frozen.
-    frozen_norm : bool
-        Fold batch normalisation into the pretrained convolutions (EfficientNet-Lite0 only).
-    seed : int
-        Random weights depend on it alone.
-
-    Returns
-    -------
-    model : ThreatClassifier
-    origin : str
-        Where the backbone's weights came from, ``"random"`` if from nowhere.
-    """
-    with forked_rng(derived_seed(seed, "phase 1 weights")):
-        model = ThreatClassifier(backbone_name, n_classes, **architecture)
-    origin = None
-    if pretrained or weights is not None:
-        origin = load_imagenet_weights(model.backbone, backbone_name, weights)
-    if origin is not None:
-        freeze_stages(model.backbone, backbone_name, frozen_stages)
-        if frozen_norm:
-            fold_norms(model.backbone)
-            model.spec["folded_norms"] = True
-    return model, origin or "random"
-
-
 def train_classifier(
-    model: ThreatClassifier,
+    model: Classifier,
     cache: DecodedCache,
     labels: np.ndarray,
     training_rows: np.ndarray,
@@ -106,6 +48,7 @@ def train_classifier(
     classes: tuple[str, ...],
     folder: str | Path,
     *,
+    boxes: Boxes | None = None,
     epochs: int = 15,
     batch_size: int = 32,
     optimiser: str = "sgd",
@@ -117,14 +60,14 @@ def train_classifier(
     device: str = "auto",
     seed: int = 0,
     show_progress: bool = False,
-) -> tuple[ThreatClassifier, pd.DataFrame]:
-    """Minimise Equation 1 on balanced epochs; give the exponential moving average of the weights.
+) -> tuple[Classifier, pd.DataFrame]:
+    """Minimise the classifier's loss on the epochs' rows; give the exponential moving average of the weights.
 
     Under ``accelerate launch`` each process takes its share of every batch.
 
     Parameters
     ----------
-    model : ThreatClassifier
+    model : Classifier
         From `build_classifier`.
     cache : DecodedCache
         Images of the whole training list.
@@ -136,6 +79,8 @@ def train_classifier(
         For the report.
     folder : path-like
         Holds ``checkpoint-<epoch>`` and ``history.csv``. Training continues from the checkpoint found there.
+    boxes : Boxes, optional
+        Where threats are, by row of the list: for a classifier with a ``position_weight``, which needs them.
     epochs : int
         Passes over the rows that `epoch_rows` draws.
     batch_size : int
@@ -146,7 +91,7 @@ def train_classifier(
         At the rate's peak.
     ema_decay : float
         Of the moving average, per step; shorter at the start, so that the initial weights are forgotten.
-    negatives : {"fixed", "fresh", "all"}
+    negatives : {"fixed", "fresh", "natural", "all"}
         See `epoch_rows`.
     precision : {"auto", "no", "bf16", "fp16"}
         Of the arithmetic in training; weights and scores stay in float32. ``"auto"``: bf16 where it is faster.
@@ -157,7 +102,7 @@ def train_classifier(
 
     Returns
     -------
-    model : ThreatClassifier
+    model : Classifier
         The averaged weights, on the CPU, in evaluation mode.
     history : DataFrame
         One row per epoch: epoch, loss, validation_map, learning_rate, images, seconds.
@@ -165,10 +110,12 @@ def train_classifier(
     Raises
     ------
     GbadError
-        If the loss is no longer finite, or an option is unknown.
+        If the loss is no longer finite, an option is unknown, or boxes are missing or of no use.
     """
     if optimiser not in OPTIMISERS:
         raise GbadError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
+    if bool(model.spec.get("position_weight")) != (boxes is not None):
+        raise GbadError("boxes and a position_weight above 0 need each other: give both or neither")
     folder = Path(folder)
     positive = np.asarray(labels.any(1))
     accelerator = _accelerator(model.spec["backbone_name"], precision, device)
@@ -182,7 +129,7 @@ def train_classifier(
         optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     model = model.to(memory_format=torch.channels_last)
     ema = AveragedModel(model, multi_avg_fn=_ema_update(ema_decay), use_buffers=True).to(accelerator.device)
-    trained, optimizer = accelerator.prepare(model, optimizer)
+    trained, optimizer = accelerator.prepare(_Loss(model), optimizer)
     accelerator.register_for_checkpointing(ema)
 
     start, history = _resume(accelerator, folder)
@@ -191,21 +138,22 @@ def train_classifier(
         rows = epoch_rows(positive, training_rows, negatives=negatives, seed=seed, epoch=epoch)
         with accelerator.main_process_first():  # one process decodes, the others find the cache filled
             rows = cache.fill(rows, show_progress=show_progress)
-        loader = _loader(accelerator, cache, labels, rows, batch_size, derived_seed(seed, "augmentation", epoch))
+        dataset = _Batches(cache, labels, boxes, derived_seed(seed, "augmentation", epoch))
+        loader = _loader(accelerator, dataset, rows, batch_size)
         steps = len(loader)
         trained.train()
         total = torch.zeros((), device=accelerator.device)
         with progress_bar(f"phase 1, epoch {epoch + 1}/{epochs}", len(rows), show=show_progress) as advance:
-            for step, (images, target) in enumerate(loader):
+            for step, batch in enumerate(loader):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * _schedule((epoch * steps + step) / (epochs * steps))
-                loss = multilabel_bce(trained(images).logits, target)
+                loss = trained(*batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
-                ema.update_parameters(accelerator.unwrap_model(trained))
+                ema.update_parameters(accelerator.unwrap_model(trained).model)
                 total += loss.detach() / steps
-                advance(accelerator.num_processes * len(images))
+                advance(accelerator.num_processes * len(batch[0]))
         mean_loss = float(accelerator.reduce(total, "mean"))
         if not math.isfinite(mean_loss):
             raise GbadError(
@@ -213,7 +161,7 @@ def train_classifier(
                 f"(now {learning_rate}) or --precision no (now {accelerator.mixed_precision}). "
                 "The run folder keeps the last finite epoch."
             )
-        per_class = evaluate_rows(cast(ThreatClassifier, ema.module), cache, labels, validation_rows, classes)
+        per_class = evaluate_rows(cast(Classifier, ema.module), cache, labels, validation_rows, classes)
         row = {
             "epoch": epoch + 1, "loss": mean_loss, "validation_map": mean_average_precision(per_class),
             "learning_rate": optimizer.param_groups[0]["lr"], "images": len(rows), "seconds": time.monotonic() - begun,
@@ -221,13 +169,13 @@ def train_classifier(
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
         _log.info("epoch %d/%d: loss %.4f, validation mAP %.3f", epoch + 1, epochs, mean_loss, row["validation_map"])
         _checkpoint(accelerator, folder, epoch + 1, history)
-    result = classifier_from_state(classifier_state(cast(ThreatClassifier, ema.module)))
+    result = classifier_from_state(classifier_state(cast(Classifier, ema.module)))
     accelerator.free_memory()
     return result, history
 
 
 def evaluate_rows(
-    model: ThreatClassifier, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, classes: tuple[str, ...]
+    model: Classifier, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, classes: tuple[str, ...]
 ) -> dict[str, float]:
     """Average precision per class on cached rows, 64 images at a time; all missing if there are no rows."""
     model.eval()
@@ -275,30 +223,46 @@ def _schedule(share: float, warm_up: float = 0.05) -> float:
     return 0.5 * (1 + math.cos(math.pi * (share - warm_up) / (1 - warm_up)))
 
 
-class _Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Rows of the cache; a whole batch is read and augmented at once."""
+class _Loss(nn.Module):
+    """A classifier's loss as a forward pass, which is what processes share and lower precision is applied to."""
 
-    def __init__(self, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, seed: int) -> None:
-        self.cache, self.labels, self.rows, self.seed = cache, labels, rows, seed
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        return self.model.loss(*batch)
+
+
+class _Batches(Dataset[tuple[Tensor, ...]]):
+    """Rows of the cache in random views; a whole batch is read and augmented at once."""
+
+    rows: np.ndarray
+
+    def __init__(self, cache: DecodedCache, labels: np.ndarray, boxes: Boxes | None, seed: int) -> None:
+        self.cache, self.labels, self.boxes, self.seed = cache, labels, boxes, seed
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
         rows = self.rows[indices]
         # The batch's first position seeds its augmentation: no state to carry over a resume or between processes.
-        images = train_preset(self.cache[rows], torch_generator(derived_seed(self.seed, indices[0])))
-        return images, torch.from_numpy(self.labels[rows].astype(np.float32))
+        views = draw_views(len(rows), torch_generator(derived_seed(self.seed, indices[0])))
+        batch = apply_views(self.cache[rows], views), torch.from_numpy(self.labels[rows].astype(np.float32))
+        if self.boxes is None:
+            return batch
+        return *batch, torch.from_numpy(padded_boxes(self.boxes, rows)), views.theta
 
 
 def _loader(
-    accelerator: Accelerator, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, batch_size: int, seed: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
+    accelerator: Accelerator, dataset: _Batches, rows: np.ndarray, batch_size: int
+) -> DataLoader[tuple[Tensor, ...]]:
     # A last batch of one image has no batch statistics: it is dropped, but never the only batch.
-    whole = len(rows) - (len(rows) % batch_size == 1 and len(rows) > 1)
-    dataset = _Batches(cache, labels, rows[:whole], seed)
+    dataset.rows = rows[: len(rows) - (len(rows) % batch_size == 1 and len(rows) > 1)]
     # The generator keeps the loader from drawing a seed from the process's random numbers.
-    loader = DataLoader(dataset, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(seed))
+    generator = torch_generator(dataset.seed)
+    loader = DataLoader(dataset, batch_size, collate_fn=lambda batch: batch, generator=generator)
     return accelerator.prepare(loader)
 
 
