@@ -158,8 +158,7 @@ def train(
         str, typer.Option(help="What chr leaves out of its loss: none, released (as published) or hierarchical.")
     ] = "hierarchical",
     negatives: Annotated[
-        str,
-        typer.Option(help="fixed (the letter), fresh draw each epoch, natural share in as many steps, or all."),
+        str, typer.Option(help="fixed (the letter), fresh each epoch, hard (half of it), natural share, or all.")
     ] = "fixed",
     precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
     max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,

@@ -211,7 +211,7 @@ def test_a_folder_without_images_stops_the_training(gbad_command: Command, own_d
         (("--architecture", "chr", "--chr-mask", "some"), 1, "unknown chr_mask 'some'"),
         (("--architecture", "plain", "--position-weight", 1), 1, "needs the architecture fpn"),
         (("--position-weight", -1), 2, "--position-weight"),
-        (("--negatives", "half"), 1, "fixed, fresh, natural, all"),
+        (("--negatives", "half"), 1, "fixed, fresh, hard, natural, all"),
         (("--weights", "nothing.pth"), 1, "nothing.pth: no such file"),
         (("--precision", "fp16"), 1, "needs an accelerator"),
         (("--size", 16), 2, "--size"),

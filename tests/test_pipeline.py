@@ -249,7 +249,7 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"chr_prediction": "finest"}, "unknown chr_prediction"),
         ({"position_weight": -1.0}, "position_weight must be a number from 0, not -1.0"),
         ({"architecture": "chr", "position_weight": 1.0}, "position_weight 1.0 needs the architecture fpn.*not chr"),
-        ({"negatives": "half"}, "unknown negatives 'half'; choose one of fixed, fresh, natural, all"),
+        ({"negatives": "half"}, "unknown negatives 'half'; choose one of fixed, fresh, hard, natural, all"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused_at_once(

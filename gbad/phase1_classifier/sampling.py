@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from gbad.errors import DataError, GbadError
 from gbad.randomness import derived_seed
 
-NEGATIVES = ("fixed", "fresh", "natural", "all")
+NEGATIVES = ("fixed", "fresh", "hard", "natural", "all")
+
+POOL = 3
+"""Of how many negatives one hard one is chosen."""
 
 
-def epoch_rows(positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: int, epoch: int) -> np.ndarray:
+def epoch_rows(
+    positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: int, epoch: int,
+    hardness: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:  # fmt: skip
     """Draw and shuffle the rows of one epoch.
 
     Parameters
@@ -19,14 +27,19 @@ def epoch_rows(positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: 
         Whether an image shows a threat of any class.
     rows : int array (m,)
         Rows that may be used (the training part).
-    negatives : {"fixed", "fresh", "natural", "all"}
+    negatives : {"fixed", "fresh", "hard", "natural", "all"}
         ``"fixed"``: all positives and one draw of as many negatives, the same in every epoch (the letter).
-        ``"fresh"``: a new draw of negatives for each epoch. ``"all"``: the whole imbalanced list (the baseline "CNN").
+        ``"fresh"``: a new draw of negatives for each epoch. ``"hard"``: with `hardness`, half of the new draw is
+        replaced by the hardest of `POOL` times as many other negatives. Mislabelled positives are hard negatives: on
+        lists known to have them, leave those out first. ``"all"``: the whole imbalanced list (the baseline "CNN").
         ``"natural"``: as many rows as a balanced epoch has, from the whole list at its own prevalence: the baseline
         with the optimiser steps of the others. Each epoch goes on where the one before stopped in one shuffled pass
         after another, so that every row is seen before any is seen again.
     seed, epoch : int
-        The draw depends on these alone.
+        The draw depends on these alone, and on `hardness`.
+    hardness : callable, optional
+        Gives how hard rows are for the present classifier, float (k,) for int (k,); for ``"hard"``, which draws as
+        ``"fresh"`` does as long as there is none.
 
     Returns
     -------
@@ -44,8 +57,14 @@ def epoch_rows(positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: 
     if negatives == "natural":
         return _stretch(rows, len(with_threat) + min(len(with_threat), len(without)), seed, epoch)
     if negatives != "all" and len(without) > len(with_threat):
-        draw = np.random.default_rng(derived_seed(seed, "negatives", epoch if negatives == "fresh" else 0))
-        without = np.sort(draw.choice(without, len(with_threat), replace=False))
+        draw = np.random.default_rng(derived_seed(seed, "negatives", 0 if negatives == "fixed" else epoch))
+        count = len(with_threat)
+        mined = count // 2 if negatives == "hard" and hardness is not None else 0
+        drawn = draw.choice(without, min(len(without), count - mined + POOL * mined), replace=False)
+        easy, pool = np.sort(drawn[: count - mined]), np.sort(drawn[count - mined :])
+        if mined and hardness is not None:
+            pool = pool[np.argsort(-hardness(pool), kind="stable")[:mined]]
+        without = np.concatenate([easy, pool])
     order = np.random.default_rng(derived_seed(seed, "order", epoch))
     return order.permutation(np.concatenate([with_threat, without]))
 

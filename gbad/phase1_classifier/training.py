@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,7 +92,7 @@ def train_classifier(
         At the rate's peak.
     ema_decay : float
         Of the moving average, per step; shorter at the start, so that the initial weights are forgotten.
-    negatives : {"fixed", "fresh", "natural", "all"}
+    negatives : {"fixed", "fresh", "hard", "natural", "all"}
         See `epoch_rows`.
     precision : {"auto", "no", "bf16", "fp16"}
         Of the arithmetic in training; weights and scores stay in float32. ``"auto"``: bf16 where it is faster.
@@ -135,8 +136,11 @@ def train_classifier(
     start, history = _resume(accelerator, folder)
     for epoch in range(start, epochs):
         begun = time.monotonic()
-        rows = epoch_rows(positive, training_rows, negatives=negatives, seed=seed, epoch=epoch)
         with accelerator.main_process_first():  # one process decodes, the others find the cache filled
+            hardness = None
+            if epoch >= epochs // 2:  # before, the classifier knows too little to tell what is hard
+                hardness = partial(_highest_logit, cast(Classifier, ema.module), cache, show_progress)
+            rows = epoch_rows(positive, training_rows, negatives=negatives, seed=seed, epoch=epoch, hardness=hardness)
             rows = cache.fill(rows, show_progress=show_progress)
         dataset = _Batches(cache, labels, boxes, derived_seed(seed, "augmentation", epoch))
         loader = _loader(accelerator, dataset, rows, batch_size)
@@ -184,6 +188,20 @@ def evaluate_rows(
         return dict.fromkeys(classes, math.nan)
     chunks = [predict_batch(model, cache[rows[i : i + 64]])[0] for i in range(0, len(rows), 64)]
     return average_precision_per_class(labels[rows], np.concatenate(chunks), classes)
+
+
+def _highest_logit(model: Classifier, cache: DecodedCache, show_progress: bool, rows: np.ndarray) -> np.ndarray:
+    """Highest logit of any class, float64 (k,) for rows (k,); minus infinity for images that cannot be used."""
+    model.eval()
+    scores = np.full(len(rows), -np.inf)
+    with progress_bar("phase 1, looking for hard negatives", len(rows), show=show_progress) as advance:
+        for start in range(0, len(rows), 64):
+            batch = rows[start : start + 64]
+            usable = np.isin(batch, cache.fill(batch))
+            if usable.any():
+                scores[start : start + 64][usable] = predict_batch(model, cache[batch[usable]])[0].max(1)
+            advance(len(batch))
+    return scores
 
 
 def _accelerator(backbone_name: str, precision: str, device: str) -> Accelerator:

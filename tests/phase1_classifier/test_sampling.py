@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
 from gbad.errors import DataError, GbadError
-from gbad.phase1_classifier.sampling import epoch_rows
+from gbad.phase1_classifier.sampling import POOL, epoch_rows
 
 POSITIVE = np.arange(100) < 10
 ROWS = np.arange(5, 100)  # 5 positives, 90 negatives
@@ -66,5 +68,35 @@ def test_fewer_negatives_than_positives_are_all_used() -> None:
 def test_one_sided_parts_and_unknown_choices_are_refused() -> None:
     with pytest.raises(DataError, match="has 0 and 90"):
         epoch_rows(POSITIVE, np.arange(10, 100), negatives="fixed", seed=0, epoch=0)
-    with pytest.raises(GbadError, match="'some'.*fixed, fresh, natural, all"):
+    with pytest.raises(GbadError, match="'some'.*fixed, fresh, hard, natural, all"):
         draw("some", 0)
+
+
+def test_hard_negatives_are_the_hardest_of_a_pool_beside_fresh_ones() -> None:
+    positive = np.zeros(200, dtype=bool)
+    positive[:20] = True
+    seen: list[np.ndarray] = []
+
+    def hardness(rows: np.ndarray) -> np.ndarray:
+        seen.append(rows)
+        return rows.astype(float)
+
+    draw = partial(epoch_rows, positive, np.arange(200), negatives="hard", seed=0, epoch=3)
+    rows = draw(hardness=hardness)
+    (pool,) = seen
+    assert len(pool) == POOL * 10
+    assert not positive[pool].any()
+    chosen = np.sort(rows[~positive[rows]])
+    assert len(chosen) == len(np.unique(chosen)) == 20
+    assert set(np.sort(pool)[-10:]) <= set(chosen)
+    assert len(set(chosen) - set(pool)) == 10
+    assert (np.sort(draw()) == np.sort(epoch_rows(positive, np.arange(200), negatives="fresh", seed=0, epoch=3))).all()
+
+
+def test_hard_negatives_where_there_are_few() -> None:
+    positive = np.arange(25) < 10
+    rows = epoch_rows(
+        positive, np.arange(25), negatives="hard", seed=0, epoch=0, hardness=lambda rows: np.zeros(len(rows))
+    )
+    assert positive[rows].sum() == 10
+    assert len(np.unique(rows)) == len(rows) == 20
