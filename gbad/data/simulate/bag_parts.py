@@ -124,7 +124,7 @@ def creases(rng: Rng, outline: np.ndarray, count: int) -> list[Part]:
 
 def rails(rng: Rng, w: float, h: float) -> list[Layer]:
     """Draw the two tubes that hold the handle of a trolley, with darker edges, sometimes with the handle pulled out."""
-    material = str(rng.choice(["aluminium", "steel"], p=[0.62, 0.38]))
+    material = str(rng.choice(["aluminium", "steel"], p=[0.85, 0.15]))
     gap, broad = rng.uniform(0.13, 0.24) * w, rng.uniform(1.5, 3.6)
     top, bottom = -h * rng.uniform(0.46, 0.5), h * rng.uniform(0.3, 0.49)
     slant, apart, aside = rng.normal(0, 1.4), rng.normal(0, 0.6), rng.normal(0, 0.05) * w

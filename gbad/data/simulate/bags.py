@@ -31,7 +31,7 @@ def trolley(rng: Rng) -> Bag:
     outlines = frames_at(rng, w, h, rng.uniform(3, 7), 3, 0.055, 0.3 if hard else rng.uniform(0.3, 1.6))
     back, front = outlines[0], outlines[-1]
     shell, thickness = (
-        (str(rng.choice(["polycarbonate", "abs", "pvc"], p=[0.45, 0.4, 0.15])), rng.uniform(0.9, 2.2))
+        (str(rng.choice(["polycarbonate", "abs", "pvc"], p=[0.35, 0.3, 0.35])), rng.uniform(0.9, 2.2))
         if hard
         else (str(rng.choice(["coated_fabric", "nylon"], p=[0.75, 0.25])), rng.uniform(0.8, 2.2))
     )
@@ -67,7 +67,7 @@ def trolley(rng: Rng) -> Bag:
         grip = smooth(np.array([[0, -9], [1.6, -7], [2.0, 0], [1.6, 7], [0, 9]]) * [s, 1] + [s * w / 2, y])
         layers.append(strap(rng, "nylon", grip, rng.uniform(1.2, 2.2)))
     layers += [rivets(rng, back, int(rng.integers(10, 34))), *zip_pullers(rng, w, h, int(rng.integers(2, 6)))]
-    return Bag(layers, w * 0.96, h * 0.96, (0.2, 0.95), 0.75)
+    return Bag(layers, w * 0.96, h * 0.96, (0.2, 0.95), 0.9)
 
 
 def backpack(rng: Rng) -> Bag:
@@ -132,7 +132,7 @@ def backpack(rng: Rng) -> Bag:
         )
     )
     layers += zip_pullers(rng, w * 0.9, h * 0.9, int(rng.integers(3, 9)))
-    return Bag(layers, w * 0.9, h * 0.9, (0.2, 0.95), 0.45)
+    return Bag(layers, w * 0.9, h * 0.9, (0.2, 0.95), 0.75)
 
 
 def holdall(rng: Rng) -> Bag:
@@ -177,7 +177,7 @@ def holdall(rng: Rng) -> Bag:
         Layer(str(rng.choice(["pvc", "brass"], p=[0.75, 0.25])), 0.1, [Part(zipper, 1.0, 0.4)]),
         *zip_pullers(rng, w * 0.9, h * 0.8, int(rng.integers(2, 8))),
     ]
-    return Bag(layers, w * 0.9, h * 0.88, (0.2, 0.95), 0.45)
+    return Bag(layers, w * 0.9, h * 0.88, (0.2, 0.95), 0.75)
 
 
 def tray(rng: Rng) -> Bag:

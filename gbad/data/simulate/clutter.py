@@ -61,7 +61,8 @@ def packed_clothes(rng: Rng, width: float, height: float) -> list[Layer]:
     rolled = rng.random() < 0.35
     limit = np.array([width, height]) / 2
     layers = []
-    for material, texture in (("cotton", "cloth"), ("polyester", "cloth2")):
+    second = "coated_fabric" if rng.random() < 0.35 else "polyester"
+    for material, texture in (("cotton", "cloth"), (second, "cloth2")):
         parts = []
         if rng.random() < 0.6:  # a sheet below the rest
             parts.append(Part(blob(rng, 1.05 * limit[0], 1.05 * limit[1], 12, 0.08), rng.uniform(0.15, 0.4)))
@@ -85,7 +86,8 @@ def packed_clothes(rng: Rng, width: float, height: float) -> list[Layer]:
             points = _within(np.concatenate([p.points for p in parts]), limit)
             pieces = np.split(points, np.cumsum([len(p.points) for p in parts])[:-1])
             parts = [Part(piece, p.value, p.width) for piece, p in zip(pieces, parts, strict=True)]
-            layers.append(Layer(material, rng.uniform(2.5, 9.0), parts, texture))
+            packed = 0.4 if material == "coated_fabric" else 1.0
+            layers.append(Layer(material, packed * rng.uniform(2.5, 9.0), parts, texture))
     creases = folds(rng, int(rng.integers(6, 18)), width / 2, height / 2, 9.0)
     return [*layers, Layer("cotton", rng.uniform(0.6, 2.0), creases)]
 
@@ -307,13 +309,13 @@ ITEMS: dict[Callable[[Rng], list[Layer]], float] = {
     box: 1.0,
     tubes: 1.0,
     pens: 0.7,
-    cable: 1.2,
+    cable: 1.8,
     charger: 1.0,
     belt: 0.6,
     key_ring: 0.4,
-    laptop: 0.6,
+    laptop: 0.9,
     phone: 0.9,
-    device: 0.8,
+    device: 1.2,
     ceramic_ware: 0.6,
 }
 """What lies in a bag, and how often."""

@@ -34,13 +34,13 @@ DECOYS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
 }
 """Look-alikes for each class of threat."""
 
-METAL_THINGS = (steel_flask, sockets, power_drill, bracket, metal_bars)
+METAL_THINGS = (steel_flask, sockets, power_drill, bracket, torch, padlock, folded_umbrella, hair_dryer)
 """Things with about as much metal in them as a threat, but another shape."""
 
 
 def decoy(rng: Rng, label: str) -> list[Layer]:
-    """Draw a harmless metal thing, four times in ten one that could be taken for `label`."""
-    choices = DECOYS[label] if rng.random() < 0.4 else METAL_THINGS
+    """Draw a harmless metal thing, three times in ten one that could be taken for `label`."""
+    choices = DECOYS[label] if rng.random() < 0.3 else METAL_THINGS
     return centred(choices[int(rng.integers(len(choices)))](rng))
 
 

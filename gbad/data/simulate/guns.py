@@ -60,7 +60,7 @@ def pistol(rng: Rng) -> list[Layer]:
     steel += [
         Part(ellipse(px, py, 0.28, n=8), 1.0) for px, py in ((back + depth, 0.7), (0.6 * length, 0.7), (1.2, 0.5))
     ]
-    layers = [Layer("steel", rng.uniform(0.75, 1.5), steel)]
+    layers = [Layer("steel", rng.uniform(0.65, 1.2), steel)]
     scales = str(rng.choice(["abs", "wood", "nylon"]))
     layers.append(Layer(scales, rng.uniform(1.2, 2.4), [Part(grip_outline), Part(inner, 0.7)]))
     return layers

@@ -51,7 +51,7 @@ def metal_bars(rng: Rng) -> list[Layer]:
         if rng.random() < 0.4:
             parts.append(Part(turned(ellipse(length * 0.45, y, width * 0.25, n=8), turn), 0.0))
     return [
-        Layer(str(rng.choice(["steel", "stainless", "aluminium"], p=[0.5, 0.35, 0.15])), rng.uniform(0.35, 1.1), parts)
+        Layer(str(rng.choice(["steel", "stainless", "aluminium"], p=[0.5, 0.35, 0.15])), rng.uniform(0.35, 0.8), parts)
     ]
 
 
@@ -64,7 +64,7 @@ def sockets(rng: Rng) -> list[Layer]:
         x = (k - count / 2) * 2.6
         parts += [Part(ellipse(x, 0, r, n=12), 0.9), Part(ellipse(x, 0, r * 0.55, n=6), 0.35)]
     bar = rod(-9, 9, 4.0, 0.6, 2, 0.8)
-    return [Layer("steel", rng.uniform(0.7, 1.4), [*parts, *bar, Part(rounded(-10, 2.8, -7.5, 5.2, 0.8), 0.9)])]
+    return [Layer("steel", rng.uniform(0.5, 1.0), [*parts, *bar, Part(rounded(-10, 2.8, -7.5, 5.2, 0.8), 0.9)])]
 
 
 def torch(rng: Rng) -> list[Layer]:
@@ -113,8 +113,8 @@ def power_drill(rng: Rng) -> list[Layer]:
     ]
     return [
         Layer("abs", 1.0, body),
-        Layer("cell", rng.uniform(1.5, 3.0), battery),
-        Layer("steel", rng.uniform(0.7, 1.5), [*motor, *chuck]),
+        Layer("cell", rng.uniform(0.8, 1.8), battery),
+        Layer("steel", rng.uniform(0.5, 1.0), [*motor, *chuck]),
     ]
 
 

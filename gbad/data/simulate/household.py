@@ -197,8 +197,8 @@ def steel_flask(rng: Rng) -> list[Layer]:
         Part(rounded(-length / 2, -radius, length / 2, radius, 0.8), 1.0),
         Part(rounded(-length / 2 + 0.35, -radius + 0.4, length / 2 - 2.2, radius - 0.4, 0.8), 0.42),
     ]
-    layers = [Layer("stainless", rng.uniform(0.35, 0.7), walls)]
-    if rng.random() < 0.6:
+    layers = [Layer("stainless", rng.uniform(0.28, 0.5), walls)]
+    if rng.random() < 0.45:
         layers.append(
             Layer("water", 1.8 * radius, rod(-length / 2 + 0.6, length / 2 - rng.uniform(3, 8), 0, radius - 0.6, 3))
         )

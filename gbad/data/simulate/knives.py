@@ -11,8 +11,8 @@ Rng = np.random.Generator
 
 def kitchen_knife(rng: Rng) -> list[Layer]:
     """Draw a chef's, bread, carving or paring knife."""
-    length = rng.uniform(8, 22)
-    width = length * rng.uniform(0.10, 0.24)
+    length = rng.uniform(12, 25)
+    width = length * rng.uniform(0.14, 0.26)
     belly = rng.uniform(0.6, 0.9)
     drop = rng.uniform(-0.1, 0.7) * width
     outline = np.array(
@@ -43,7 +43,7 @@ def kitchen_knife(rng: Rng) -> list[Layer]:
 
 def cleaver(rng: Rng) -> list[Layer]:
     """Draw a cleaver or a vegetable knife with a broad blade."""
-    length, width = rng.uniform(15, 20), rng.uniform(6, 9)
+    length, width = rng.uniform(16, 23), rng.uniform(6, 10)
     cut = rng.uniform(0.0, 0.25)
     outline = np.array([[0, 0], [length, 0], [length * (1 - cut * 0.3), width], [0.3, width], [0, width * 0.4]])
     parts = _blade(outline, rng.uniform(0.3, 0.8))
@@ -55,7 +55,7 @@ def cleaver(rng: Rng) -> list[Layer]:
 
 def dagger(rng: Rng) -> list[Layer]:
     """Draw a double-edged or hunting knife with a cross-guard."""
-    length, width = rng.uniform(10, 19), rng.uniform(2.2, 3.6)
+    length, width = rng.uniform(13, 21), rng.uniform(2.6, 4.2)
     half = width / 2
     outline = np.array([[0, -half * 0.8], [length * 0.6, -half], [length, 0], [length * 0.65, half], [0, half * 0.8]])
     blade = [Part(outline, 0.55), Part(outline * [0.94, 0.5], 1.0)]
@@ -72,8 +72,8 @@ def dagger(rng: Rng) -> list[Layer]:
 
 def folding_knife(rng: Rng) -> list[Layer]:
     """Draw a folding knife, open or half open."""
-    length = rng.uniform(7, 12)
-    width = rng.uniform(1.5, 2.6)
+    length = rng.uniform(8, 13)
+    width = rng.uniform(1.9, 3.0)
     opening = rng.choice([0.0, rng.uniform(0.2, 2.2)], p=[0.6, 0.4])
     half = width / 2
     outline = np.array(

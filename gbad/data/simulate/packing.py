@@ -43,12 +43,12 @@ def lay_bags(rng: Rng, size: int) -> tuple[list[PlacedBag], int, int]:
         Size of the image in pixels; the longer one is `size`.
     """
     kinds, shares = list(BAGS), list(BAGS.values())
-    count = int(rng.choice([1, 2, 3], p=[0.88, 0.10, 0.02]))
+    count = int(rng.choice([1, 2, 3], p=[0.96, 0.035, 0.005]))
     cursor = 0.0
     bags, corners = [], []
     for _ in range(count):
         bag = kinds[int(rng.choice(len(kinds), p=shares))](rng)
-        angle = rng.integers(4) * np.pi / 2 + (rng.normal(0, 0.06) if rng.random() < 0.45 else rng.uniform(-0.8, 0.8))
+        angle = rng.integers(4) * np.pi / 2 + (rng.normal(0, 0.06) if rng.random() < 0.62 else rng.uniform(-0.8, 0.8))
         x0, y0, x1, y1 = bounds(bag.layers, pose(angle=angle))
         at = (cursor - x0, rng.normal(0, 5.0) - (y0 + y1) / 2)
         cursor += (x1 - x0) * rng.uniform(0.9, 1.15)
@@ -57,7 +57,7 @@ def lay_bags(rng: Rng, size: int) -> tuple[list[PlacedBag], int, int]:
     box = np.array(corners)
     low, high = box[:, :2].min(axis=0), box[:, 2:].max(axis=0)
     extent = high - low
-    margin = rng.choice([0.01, 0.05, 0.25], p=[0.78, 0.14, 0.08])
+    margin = rng.choice([0.01, 0.05, 0.25], p=[0.86, 0.09, 0.05])
     low = low - extent * rng.uniform(0, margin, 2)
     high = high + extent * rng.uniform(0, margin, 2)
     if rng.random() < 0.15:  # cut off at one side
@@ -103,7 +103,7 @@ def pack(rng: Rng, placed: PlacedBag, depth: np.ndarray, fields: dict[str, np.nd
         kinds[k] for k in rng.choice(len(kinds), count, p=shares / shares.sum())
     ]
     chosen += [clothes] * int(rng.poisson(load * 1.8 * fullness))
-    chosen += [any_decoy] * int(rng.poisson(load * 0.5))
+    chosen += [any_decoy] * int(rng.poisson(load * 0.35))
     chosen += [small_metal] * int(rng.poisson(load * rng.gamma(2.0, 2.0)))
     for make in chosen:
         tilt = 0.0 if make is clothes else min(abs(rng.normal(0, 0.3)), 1.2)

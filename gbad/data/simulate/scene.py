@@ -155,16 +155,16 @@ def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: np.ndarray
     """
     areas = np.array([placed.bag.width * placed.bag.height for placed in bags])
     best, best_share = None, 0.0
-    for _ in range(6):
+    for _ in range(10):
         placed = bags[int(rng.choice(len(bags), p=areas / areas.sum()))]
-        tilt = min(abs(rng.normal(0, 0.28)), 1.1)
+        tilt = min(abs(rng.normal(0, 0.24)), 1.0)
         axis = 0.0 if rng.random() < 0.4 else rng.uniform(0, np.pi)  # long things often lie on edge
         at = anywhere(rng, item, placed, rng.uniform(0, 2 * np.pi), tilt, axis)
         patch = _patch(item, at)
         share = _truth(*patch, depth)[1]
         if share > best_share:
             best, best_share = patch, share
-        if share > 0.75:
+        if share > 0.85:
             break
     if best is None:  # out of the image, or behind something opaque
         middle = np.array(depth.shape[:0:-1]) / 2

@@ -40,7 +40,7 @@ def spanner(rng: Rng) -> list[Layer]:
                 ]
             )
             parts.append(Part(turned(slot, angle) + [x, 0], 0.0))
-    return [Layer(str(rng.choice(["steel", "stainless"])), rng.uniform(0.45, 1.05), parts)]
+    return [Layer(str(rng.choice(["steel", "stainless"])), rng.uniform(0.45, 0.95), parts)]
 
 
 def adjustable_wrench(rng: Rng) -> list[Layer]:
@@ -79,7 +79,7 @@ def adjustable_wrench(rng: Rng) -> list[Layer]:
     if rng.random() < 0.5:
         handle.insert(1, Part(taper((-0.36 * length, 0), (x - head, 0), waist * 0.5, waist * 0.4), 0.55))
     worm = [Part(rounded(x - 0.1 * head, 0.25 * head, x + 0.45 * head, 0.75 * head, 0.1), 0.45)]
-    layers = [Layer("steel", rng.uniform(0.6, 1.2), [*handle, Part(fixed), Part(sliding, 0.9), *worm])]
+    layers = [Layer("steel", rng.uniform(0.5, 0.95), [*handle, Part(fixed), Part(sliding, 0.9), *worm])]
     if rng.random() < 0.25:
         layers.append(Layer("pvc", rng.uniform(1.0, 1.6), rod(-0.5 * length, x - 1.5 * head, 0, waist * 0.6, 3)))
     return layers
@@ -100,7 +100,7 @@ def pliers(rng: Rng) -> list[Layer]:
     spread = rng.uniform(1.0, 1.9) * root
     grip = root * rng.uniform(0.7, 0.95)
     metal = str(rng.choice(["steel", "stainless"]))
-    thickness = rng.uniform(0.7, 1.3)
+    thickness = rng.uniform(0.6, 1.05)
     sleeve = str(rng.choice(["pvc", "abs", "rubber"])) if rng.random() < 0.85 else ""
     spine = np.array(
         [[0.0, 0.15 * root], [-0.12 * length, spread], [-0.3 * length, spread * 1.25], [jaw - length, spread]]
@@ -137,15 +137,15 @@ def pliers(rng: Rng) -> list[Layer]:
 
 def scissors(rng: Rng) -> list[Layer]:
     """Scissors of any size, open or closed, with plastic or steel handles."""
-    length = rng.uniform(11, 25)
+    length = rng.uniform(15, 27)
     blade = length * rng.uniform(0.42, 0.58)
-    width = length * rng.uniform(0.045, 0.075)
-    opening = rng.choice([rng.uniform(0.0, 0.08), rng.uniform(0.08, 0.55)], p=[0.5, 0.5])
-    plastic = rng.random() < 0.65
+    width = length * rng.uniform(0.055, 0.085)
+    opening = rng.choice([rng.uniform(0.0, 0.08), rng.uniform(0.08, 0.55)], p=[0.4, 0.6])
+    plastic = rng.random() < 0.5
     ring = length * rng.uniform(0.085, 0.125)
     sizes = (1.0, rng.uniform(1.0, 1.5))
     thickness = rng.uniform(0.30, 0.60)
-    band = length * rng.uniform(0.025, 0.04)
+    band = length * rng.uniform(0.03, 0.045)
     handle = length - blade
     layers = []
     for side, stretch in zip((1.0, -1.0), sizes, strict=True):
