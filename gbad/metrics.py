@@ -37,8 +37,8 @@ def average_precision(
         0, 0.1, ..., 1; ``"voc10"``: area under the curve of the best precision at no less recall
         (PASCAL VOC development kits of 2007 and 2010).
     sample_weight : array-like of shape (n,), optional
-        How often each image counts, for ``"all_points"`` only. Where threat-free images count k times, this is the value
-        of a list that holds each of them k times (prevalence-adjusted average precision).
+        How often each image counts, for ``"all_points"`` only. Where threat-free images count k times, this is the
+        value of a list that holds each of them k times (prevalence-adjusted average precision).
 
     Returns
     -------
@@ -108,9 +108,7 @@ def average_precision_per_class(
         As :func:`average_precision`, or if the number of classes differs from C.
     """
     positive, score = checked_scores(y_true, y_score, ndim=2, classes=classes)
-    return {
-        name: average_precision(positive[:, c], score[:, c], rule, sample_weight) for c, name in enumerate(classes)
-    }
+    return {name: average_precision(positive[:, c], score[:, c], rule, sample_weight) for c, name in enumerate(classes)}
 
 
 def mean_average_precision(per_class: Mapping[str, float]) -> float:

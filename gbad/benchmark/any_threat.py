@@ -1,4 +1,4 @@
-"""Table 4 of the letter: does an image show any threat? Macro precision, recall and F1 at thresholds from validation."""
+"""Table 4 of the letter, "any threat": macro precision, recall and F1 at thresholds from validation parts."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def detector_rows(
         ])  # fmt: skip
         passed, alarms = decisions[:, y_any], decisions[:, ~y_any]  # (S, n of each kind)
         values = macro_figures(passed.sum(1), alarms.sum(1), n_positive, n_negative)
-        resampled = [_resampled_counts(kind, resamples, generator) for kind in (passed, alarms)]
-        sampled = macro_figures(*resampled, n_positive, n_negative)
+        found, false = (_resampled_counts(kind, resamples, generator) for kind in (passed, alarms))
+        sampled = macro_figures(found, false, n_positive, n_negative)
         row: dict[str, str | float] = {"method": name}
         for figure, value, sample in zip(FIGURES, values, sampled, strict=True):
             low, high = percentiles(sample.mean(axis=1))
@@ -148,7 +148,7 @@ def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
         if method.is_bound:
             continue
         pairs = list(zip(group.validation[method.network], group.test[method.network], strict=True))
-        if not all(validation.labels is not None and _both(validation.labels.any(1)) for validation, _ in pairs):
+        if not all(validation.labels is not None and _both(_any(validation)) for validation, _ in pairs):
             continue
         found[name] = [
             SeedScores(_any(validation), group.columns(validation, name).max(1), group.columns(test, name).max(1))

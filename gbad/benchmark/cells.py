@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.inference import Scores, score_images, validation_scores
@@ -111,13 +111,14 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     """Train a cell's network and score its validation part, unless that is done; say whether anything was."""
     if (cell.folder / "done.json").exists():
         return False
-    begun = time.monotonic()
     run = _open_or_start(cell, data)
     phases = finish(run, last=cell.phases, show_progress=show_progress)
     validation_scores(run, cell.phases).save(cell.folder / "validation.npz")
     shutil.rmtree(run.folder / "cache", ignore_errors=True)  # as large as the data; the next network has its own
     seconds = {name: round(done["seconds"], 1) for name, done in phases.items()}
-    write_json(cell.folder / "done.json", {"seconds": seconds, "this_session": round(time.monotonic() - begun, 1)})
+    history = pd.read_csv(run.folder / "phase1" / "history.csv")
+    budget = {"epochs": len(history), "images_seen": int(history["images"].sum())}
+    write_json(cell.folder / "done.json", {"seconds": seconds, **budget})
     return True
 
 
@@ -148,11 +149,13 @@ def score_cell(cell: Cell, data: BenchmarkData, names: tuple[str, ...], *, show_
             ).save(part)  # fmt: skip
     scores = Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))])
     if cell.phases == 3 and (data.folder / "Annotation").is_dir():
-        peaks = peaks_in_boxes(run, data.folder, data.read(cell.subset, "train").classes, dict(zip(names, paths)))
+        peaks = peaks_in_boxes(
+            run, data.folder, data.read(cell.subset, "train").classes, dict(zip(names, paths, strict=True))
+        )
         scores = scores.with_peaks(peaks)
-    scores.save(path)
-    shutil.rmtree(parts, ignore_errors=True)
     write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - begun, 1), "images": len(names)})
+    scores.save(path)  # last: where it is, the cell is scored
+    shutil.rmtree(parts, ignore_errors=True)
     return True
 
 
@@ -166,11 +169,15 @@ def cell_validation(cell: Cell) -> Scores:
     return Scores.load(cell.folder / "validation.npz")
 
 
-def cell_seconds(cell: Cell, names: tuple[str, ...]) -> dict[str, float]:
-    """Seconds that the phases and the scoring took."""
-    path = _scores_path(cell, names).with_suffix(".json")
-    scoring = {"scoring": read_json(path)["seconds"]} if path.exists() else {}
-    return {**read_json(cell.folder / "done.json")["seconds"], **scoring}
+def cell_costs(cell: Cell, names: tuple[str, ...]) -> dict[str, Any]:
+    """What a cell is and cost: seconds of the phases and of scoring, epochs, and images that phase 1 was shown."""
+    done, scoring = read_json(cell.folder / "done.json"), read_json(_scores_path(cell, names).with_suffix(".json"))
+    return {
+        "network": cell.network, "backbone": cell.backbone, "training_list": cell.subset.list, "seed": cell.seed,
+        "epochs": done["epochs"], "images_seen": done["images_seen"],
+        **{f"{name}_seconds": value for name, value in done["seconds"].items()},
+        "scoring_seconds": scoring["seconds"], "test_images": scoring["images"], "folder": cell.folder.name,
+    }  # fmt: skip
 
 
 def cached(cell: Cell, name: str, about: Any, compute: Callable[[], Any]) -> Any:

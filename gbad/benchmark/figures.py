@@ -66,7 +66,9 @@ def precision_recall_figure(y_any: np.ndarray, detectors: Mapping[str, Sequence[
         gains = np.flatnonzero(np.diff(found, prepend=0) > 0)
         gains = gains[np.linspace(0, len(gains) - 1, min(len(gains), _MAX_POINTS)).astype(int)]
         recall, precision = found[gains] / found[-1], found[gains] / (found[gains] + false_alarms[gains])
-        axes.plot(recall, precision, color=colour, linestyle=line, linewidth=1.8, label=f"{name}, AP {100 * area:.1f} %")
+        axes.plot(
+            recall, precision, color=colour, linestyle=line, linewidth=1.8, label=f"{name}, AP {100 * area:.1f} %"
+        )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
     legend_above(axes, columns=2)
     return figure
@@ -108,7 +110,7 @@ def _bars(
     axes = new_axes(figure, ylabel=label)
     width = 0.8 / max(len(methods), 1)
     for m, ((name, text), (colour, _, marker)) in enumerate(zip(methods.items(), STYLES, strict=False)):
-        rows = values[values["row"] == name].set_index(key).reindex(columns)
+        rows = values[values["row"] == name].set_index(key).reindex([*columns])
         numbers = 100 * rows[["value", "low", "high"]].to_numpy(float)
         place = np.arange(len(columns)) + (m - (len(methods) - 1) / 2) * width
         axes.bar(place, numbers[:, 0], width * 0.92, color=colour, alpha=0.45, label=text)

@@ -92,8 +92,8 @@ def make_group(
     wanted = set(labels.names)
     read = {network: [cell_scores(cell, scored) for cell in of_seeds] for network, of_seeds in cells.items()}
     for of_seeds in read.values():  # a damaged image is missing everywhere
-        for scores in of_seeds:
-            wanted &= set(scores.names.tolist())
+        for one in of_seeds:
+            wanted &= set(one.names.tolist())
     rows = np.array([row for row, name in enumerate(labels.names) if name in wanted], dtype=np.int64)
     names = tuple(labels.names[row] for row in rows)
     test = {network: [scores.select(names)[1] for scores in of_seeds] for network, of_seeds in read.items()}

@@ -159,9 +159,7 @@ def validation_scores(run: Run, phases: int) -> Scores:
     rows, held_out, losses, logits = read_losses(run.folder, classes)
     rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
     log_gated, score, anomalous = _gated(pipeline, logits, losses, run.data.positive[rows].astype(int))
-    return Scores(
-        names[rows], logits, log_gated, losses, score, anomalous, pipeline.thresholds_, run.data.labels[rows]
-    )
+    return Scores(names[rows], logits, log_gated, losses, score, anomalous, pipeline.thresholds_, run.data.labels[rows])
 
 
 def _gated(

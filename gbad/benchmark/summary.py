@@ -10,7 +10,7 @@ import pandas as pd
 
 from gbad.benchmark.groups import Group
 from gbad.benchmark.published import BARS, CLASS_LOSS_BAR, MACRO_F1_BAR, PEAK_IN_BOX_BAR
-from gbad.benchmark.tables import MEAN
+from gbad.benchmark.tables import estimate
 
 
 def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.DataFrame) -> dict[str, Any]:
@@ -32,11 +32,9 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
     """
     bars = []
     for backbone in dict.fromkeys(group.backbone for group in groups):
-        own = values[(values["backbone"] == backbone) & (values["class"] == MEAN)].set_index(["subset", "row"])
         for difference, needed in BARS.items():
             for subset, points in needed.items():
-                key = (subset, difference)
-                found = [float(own.loc[key, column]) for column in ("value", "low", "high")] if key in own.index else []
+                found = estimate(values, subset, backbone, difference)
                 bars.append(_bar(f"mAP: {difference}", subset, backbone, found, points, above_zero=True))
         for group in groups:
             if group.backbone == backbone:
@@ -46,7 +44,11 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
                 bars.append(
                     _bar("gbad_boxes: peak in box (%)", "100", backbone, _peaks(group), PEAK_IN_BOX_BAR, scale=1.0)
                 )
-        f1 = any_threat[(any_threat["method"] == "gbad") & (any_threat["backbone"] == backbone)] if len(any_threat) else any_threat
+        f1 = (
+            any_threat[(any_threat["method"] == "gbad") & (any_threat["backbone"] == backbone)]
+            if len(any_threat)
+            else any_threat
+        )
         found = [] if not len(f1) else [float(f1.iloc[0][name]) for name in ("f1", "f1_low", "f1_high")]
         bars.append(_bar("gbad: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_BAR))
     return {"bars": bars, "all_met": all(bar["met"] is True for bar in bars)}
@@ -69,15 +71,18 @@ def _bar(
 def _class_losses(group: Group, values: pd.DataFrame) -> list[dict[str, Any]]:
     """By how much the class that suffers most is worse than the balanced classifier, with and without FPN."""
     bars = []
-    own = values[(values["backbone"] == group.backbone) & (values["subset"] == group.subset.name)]
     for other in ("cnn_balanced", "cnn_balanced_fpn"):
-        rows = own[(own["row"] == f"gbad - {other}") & (own["class"] != MEAN)].dropna(subset=["value"])
-        name, found = f"largest loss of a class: {other} - gbad", []
-        if len(rows):
-            worst = rows.loc[rows["value"].idxmin()]
-            name = f"{name} ({worst['class']})"
-            found = [-float(worst["value"]), -float(worst["high"]), -float(worst["low"])]
-        bars.append(_bar(name, group.subset.name, group.backbone, found, CLASS_LOSS_BAR, at_most=True))
+        rows = {
+            label: estimate(values, group.subset.name, group.backbone, f"gbad - {other}", label)
+            for label in group.classes
+        }
+        present = {label: found for label, found in rows.items() if found and not np.isnan(found[0])}
+        name, loss = f"largest loss of a class: {other} - gbad", []
+        if present:
+            worst = min(present, key=lambda label: present[label][0])
+            value, low, high = present[worst]
+            name, loss = f"{name} ({worst})", [-value, -high, -low]
+        bars.append(_bar(name, group.subset.name, group.backbone, loss, CLASS_LOSS_BAR, at_most=True))
     return bars
 
 

@@ -72,6 +72,13 @@ def estimates(groups: Sequence[Group], resamples: int, seed: int = 0) -> pd.Data
     return pd.DataFrame(rows)
 
 
+def estimate(values: pd.DataFrame, subset: str, backbone: str, row: str, label: str = MEAN) -> list[float]:
+    """Value, low and high of one row of `estimates`, in [0, 1]; empty if there is none."""
+    chosen = (values["subset"] == subset) & (values["backbone"] == backbone) & (values["row"] == row)
+    found = values.loc[chosen & (values["class"] == label), ["value", "low", "high"]].to_numpy(float)
+    return found[0].tolist() if len(found) else []
+
+
 def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str) -> pd.DataFrame:
     """Table 1, 2 or 3: rows are methods, columns are classes and their mean; percent with 95 % intervals.
 
@@ -81,11 +88,12 @@ def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str) -> 
     rows = []
     of_subset = [group for group in groups if group.subset.name == subset]
     for group in of_subset:
-        own = values[(values["subset"] == subset) & (values["backbone"] == group.backbone)]
+        backbone = PUBLISHED_BACKBONES.get(group.backbone, group.backbone)
         for name, method in group.methods.items():
-            found = own[own["row"] == name].set_index("class")
-            backbone = PUBLISHED_BACKBONES.get(group.backbone, group.backbone)
-            cells = {label: percent(*found.loc[label, ["value", "low", "high"]]) for label in found.index}
+            cells = {
+                label: percent(*estimate(values, subset, group.backbone, name, label))
+                for label in (*group.classes, MEAN)
+            }
             rows.append({"method": f"{backbone}: {method.label}", **cells, "data": "this benchmark"})
     if of_subset and of_subset[0].classes == CLASSES:
         for (backbone, published), numbers in PUBLISHED_AP.get(subset, {}).items():
@@ -139,7 +147,8 @@ def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
     DataFrame
         ``image`` (A to F), ``name``, ``shows``, and one column a class.
     """
-    logits = log_odds(group.columns(group.test[group.methods[method].network][0], method))
+    scores = group.columns(group.test[group.methods[method].network][0], method)
+    logits = log_odds(scores) if group.methods[method].output == "gated" else scores
     single = np.flatnonzero(group.y_true.sum(axis=1) == 1)
     own = logits[single, group.y_true[single].argmax(axis=1)]
     free = np.flatnonzero(~group.y_any)
@@ -155,15 +164,13 @@ def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
-    """Logits of probabilities that are given by their logarithms; what is above 0 in places are logits already.
+    """Logits of probabilities that are given by their logarithms.
 
     Examples
     --------
     >>> log_odds(np.log([[0.5, 0.1]])).round(4)
     array([[ 0.    , -2.1972]])
     """
-    if (scores > 0).any():
-        return scores
     return scores - np.log(np.maximum(-np.expm1(scores), np.finfo(float).tiny))
 
 
@@ -183,6 +190,7 @@ def percent(value: float, low: float = np.nan, high: float = np.nan) -> str:
 
 def markdown(table: pd.DataFrame) -> str:
     """A data frame as a Markdown table, texts as they are and numbers with four significant digits."""
+
     def text(value: object) -> str:
         return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
