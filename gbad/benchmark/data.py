@@ -64,7 +64,7 @@ def simulated_data(folder: Path, scale: Scale, seed: int, *, show_progress: bool
     RunError
         If the folder holds other data.
     """
-    simulation = {**scale.simulation(), "size": scale.image_size, "load": scale.load, "seed": seed}
+    simulation: dict[str, Any] = {**scale.simulation(), "size": scale.image_size, "load": scale.load, "seed": seed}
     lists = {name: asdict(sizes) for name, sizes in scale.lists.items()}
     about = {
         "simulation": simulation, "lists": lists, "subsets": [asdict(subset) for subset in scale.subsets],

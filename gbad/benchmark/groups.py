@@ -98,7 +98,7 @@ def make_group(
     names = tuple(labels.names[row] for row in rows)
     test = {network: [scores.select(names)[1] for scores in of_seeds] for network, of_seeds in read.items()}
     y_true = labels.labels[rows].astype(bool)
-    y_any = y_true.any(axis=1)
+    y_any = np.asarray(y_true.any(axis=1))
     weights = np.where(y_any, 1.0, float(subset.negative_weight))
 
     scores = {

@@ -44,12 +44,8 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
                 bars.append(
                     _bar("gbad_boxes: peak in box (%)", "100", backbone, _peaks(group), PEAK_IN_BOX_BAR, scale=1.0)
                 )
-        f1 = (
-            any_threat[(any_threat["method"] == "gbad") & (any_threat["backbone"] == backbone)]
-            if len(any_threat)
-            else any_threat
-        )
-        found = [] if not len(f1) else [float(f1.iloc[0][name]) for name in ("f1", "f1_low", "f1_high")]
+        own = any_threat[(any_threat["method"] == "gbad") & (any_threat["backbone"] == backbone)]
+        found = own[["f1", "f1_low", "f1_high"]].to_numpy(float)[0].tolist() if len(own) else []
         bars.append(_bar("gbad: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_BAR))
     return {"bars": bars, "all_met": all(bar["met"] is True for bar in bars)}
 
