@@ -11,8 +11,7 @@ import time
 
 import torch
 
-from gbad.phase1_classifier import ThreatClassifier, build_classifier
-from gbad.phase1_classifier.training import multilabel_bce
+from gbad.phase1_classifier import Classifier, build_classifier
 from gbad.versions import hardware, library_versions
 
 SETTINGS = {
@@ -26,13 +25,13 @@ SETTINGS = {
 }
 
 
-def step_seconds(model: ThreatClassifier, images: torch.Tensor, labels: torch.Tensor, *, bfloat16: bool) -> float:
+def step_seconds(model: Classifier, images: torch.Tensor, labels: torch.Tensor, *, bfloat16: bool) -> float:
     """Seconds of one optimiser step."""
     optimizer = torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], 1e-4)
     begun = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-        logits = model(images).logits
-    multilabel_bce(logits, labels).backward()
+        loss = model.loss(images, labels)
+    loss.backward()
     optimizer.step()
     return time.perf_counter() - begun
 

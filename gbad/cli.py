@@ -140,6 +140,9 @@ def train(
     backbone: Annotated[
         str, typer.Option(help="resnet18/34/50/101, densenet121, inception_v3 or efficientnet_lite0.")
     ] = "resnet34",
+    architecture: Annotated[
+        str, typer.Option(help="fpn (the letter), plain (backbone and one layer), or chr (hierarchical refinement).")
+    ] = "fpn",
     size: Annotated[int, typer.Option(min=32, help="Side in pixels to which images are warped.")] = 224,
     epochs: Annotated[int, typer.Option(min=1, help="Of phase 1.")] = 15,
     batch_size: Annotated[int, typer.Option(min=2, help="Of phase 1.")] = 32,
@@ -149,7 +152,13 @@ def train(
     weights: Annotated[Path | None, typer.Option(help="Local file of backbone weights.")] = None,
     pooling: Annotated[str, typer.Option(help="average (the letter) or max.")] = "average",
     fpn_width: Annotated[int, typer.Option(min=1, help="Channels of each FPN level.")] = 256,
-    negatives: Annotated[str, typer.Option(help="fixed (the letter), fresh draw each epoch, or all.")] = "fixed",
+    chr_mask: Annotated[
+        str, typer.Option(help="What chr leaves out of its loss: none, released (as published) or hierarchical.")
+    ] = "hierarchical",
+    negatives: Annotated[
+        str,
+        typer.Option(help="fixed (the letter), fresh draw each epoch, natural share in as many steps, or all."),
+    ] = "fixed",
     precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
     max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,
     gate_fit: Annotated[str, typer.Option(help="held-out, or paper (training rows, as in the letter).")] = "held-out",
@@ -169,12 +178,12 @@ def train(
     from gbad.runs import finish, start_run
 
     pipeline = GBADPipeline(
-        backbone=backbone, size=size, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate,
-        optimiser=optimiser,
-        pretrained=pretrained, weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width,
+        backbone=backbone, architecture=architecture, size=size, epochs=epochs, batch_size=batch_size,
+        learning_rate=learning_rate, optimiser=optimiser, pretrained=pretrained,
+        weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width, chr_mask=chr_mask,
         negatives=negatives, precision=precision, max_negatives=max_negatives, gate_fit=gate_fit,
-        suppression=suppression,
-        epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction, random_state=seed,
+        suppression=suppression, epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction,
+        random_state=seed,
     )  # fmt: skip
     run = start_run(out, data, subset, pipeline, max_bad=max_bad, strict=strict)
     finish(run, last=stop_after, show_progress=True)

@@ -19,19 +19,18 @@ import gbad
 from gbad import training
 from gbad.data.bad_images import BadImages
 from gbad.data.images import MAX_PIXELS
-from gbad.data.source import ImageSource, source_from_array, source_from_paths, stream
+from gbad.data.source import ImageSource, source_from_paths, stream
 from gbad.errors import DataError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
 from gbad.files import read_json
+from gbad.inputs import Images, are_pixels, check_training_list, image_source
 from gbad.persistence import pack, save, unpack
-from gbad.phase1_classifier import ThreatClassifier, classifier_from_state, classifier_state, predict_batch
+from gbad.phase1_classifier import Classifier, classifier_from_state, classifier_state, predict_batch
 from gbad.run_folder import claim, digest
 from gbad.settings import check_kinds, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
 
 FORMAT_VERSION = 1
-
-Images = Sequence[str | Path] | np.ndarray
 
 
 class GBADPipeline(BaseEstimator):
@@ -46,6 +45,9 @@ class GBADPipeline(BaseEstimator):
     backbone : str
         ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, ``densenet121``, ``inception_v3`` or
         ``efficientnet_lite0``.
+    architecture : {"fpn", "plain", "chr"}
+        Of phase 1: the letter's feature pyramid, the plain backbone with one layer, or class-balanced hierarchical
+        refinement.
     size : int
         Side in pixels to which images are warped.
     pretrained : bool
@@ -57,7 +59,9 @@ class GBADPipeline(BaseEstimator):
     fusion : {"hidden", "logits"}
         What Σ averages.
     fpn_width, head_width : int
-        Channels of the FPN, outputs of each of FC1 to FC4.
+        Channels of the FPN, outputs of each of FC1 to FC4. These four are of the architecture ``"fpn"``.
+    chr_mask, chr_threshold, chr_prediction
+        Of the architecture ``"chr"``, see `gbad.phase1_classifier.CHRClassifier`.
     epochs, batch_size, weight_decay, ema_decay, negatives, precision, device
         Of phase 1, see `gbad.phase1_classifier.train_classifier`.
     optimiser, learning_rate, frozen_stages, frozen_norm : optional
@@ -100,6 +104,7 @@ class GBADPipeline(BaseEstimator):
         self,
         *,
         backbone: str = "resnet34",
+        architecture: str = "fpn",
         size: int = 224,
         pretrained: bool = True,
         weights: str | None = None,
@@ -107,6 +112,9 @@ class GBADPipeline(BaseEstimator):
         fusion: str = "hidden",
         fpn_width: int = 256,
         head_width: int = 256,
+        chr_mask: str = "hierarchical",
+        chr_threshold: float | None = None,
+        chr_prediction: str = "deepest",
         frozen_stages: int | None = None,
         frozen_norm: bool | None = None,
         epochs: int = 15,
@@ -129,6 +137,7 @@ class GBADPipeline(BaseEstimator):
         random_state: int = 0,
     ) -> None:
         self.backbone = backbone
+        self.architecture = architecture
         self.size = size
         self.pretrained = pretrained
         self.weights = weights
@@ -136,6 +145,9 @@ class GBADPipeline(BaseEstimator):
         self.fusion = fusion
         self.fpn_width = fpn_width
         self.head_width = head_width
+        self.chr_mask = chr_mask
+        self.chr_threshold = chr_threshold
+        self.chr_prediction = chr_prediction
         self.frozen_stages = frozen_stages
         self.frozen_norm = frozen_norm
         self.epochs = epochs
@@ -196,22 +208,9 @@ class GBADPipeline(BaseEstimator):
             If labels or images do not fit.
         """
         check_settings(self.get_params(deep=False))
-        labels = np.asarray(labels)
-        if labels.ndim != 2 or len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
-            raise DataError(
-                f"labels must be 0 or 1, one row per image: (n, C) with n = {len(images)}, not {labels.shape}"
-            )
-        labels = labels.astype(np.uint8)
-        classes = tuple(f"class_{c}" for c in range(labels.shape[1])) if classes is None else tuple(classes)
-        if len(classes) != labels.shape[1]:
-            raise DataError(f"{len(classes)} class names for {labels.shape[1]} columns of labels")
-        if names is not None and len(names) != len(images):
-            raise DataError(f"{len(names)} names for {len(images)} images")
-        source = self._source(images)
-        paths = None if _are_pixels(images) else [Path(path) for path in images]
-        if names is None:
-            # Names that do not end in a number have no neighbours: nothing is known about the order of an array.
-            names = [path.stem for path in paths] if paths else [f"row {row} of array" for row in range(len(labels))]
+        source = image_source(images, self.size)
+        labels, classes, names = check_training_list(images, labels, classes, names)
+        paths = None if are_pixels(images) else [Path(path) for path in images]
         validation = training.validation_rows(names, labels, paths, self.validation_fraction, self.random_state)
         data = training.TrainingSet(source, labels, classes, validation)
         bad = BadImages(len(source), max_bad, strict=strict)
@@ -270,7 +269,7 @@ class GBADPipeline(BaseEstimator):
     def explain(self, images: Images) -> Explanation:
         """All intermediate values of each image; arguments and errors as in `predict_proba`."""
         parts = []
-        for _, part, errors in self.stream(self._source(images)):
+        for _, part, errors in self.stream(image_source(images, self.size)):
             for error in errors.values():
                 raise error
             parts.append(part)
@@ -336,24 +335,15 @@ class GBADPipeline(BaseEstimator):
         )
         return Explanation(logits, training.sigmoid(logits), losses, score, anomalous, log_gated, np.exp(log_gated))
 
-    def _source(self, images: Images) -> ImageSource:
-        if isinstance(images, (str, Path)):
-            raise DataError(f"images must be a list of paths or an array, not one path: [{str(images)!r}]")
-        if _are_pixels(images):
-            return source_from_array(np.asarray(images), self.size)
-        if wrong := {type(item).__name__ for item in images if not isinstance(item, (str, Path))}:
-            raise DataError(f"images must be paths, or one uint8 array (n, H, W, 3); the list holds {', '.join(wrong)}")
-        return source_from_paths(list(images), self.size)
-
     def _set_gate(self, state: dict[str, Any]) -> None:
         self.gate_ = training.gate_from_state(state)
         self.strength_, self.thresholds_ = state["strength"], state["thresholds"]
 
     def _set_classifier(self, state: dict[str, Any]) -> None:
         self._classifier = state
-        self._network: ThreatClassifier | None = None
+        self._network: Classifier | None = None
 
-    def network(self) -> ThreatClassifier:
+    def network(self) -> Classifier:
         """Classifier of phase 1 in evaluation mode, on the device that scores are computed on."""
         if self._network is None:
             accelerated = self.device == "auto" and torch.accelerator.is_available()
@@ -392,7 +382,3 @@ class GBADPipeline(BaseEstimator):
             self._set_classifier(state["classifier"])
             self.detector_ = training.detector_from_state(state["detector"])
             self._set_gate(state["gate"])
-
-
-def _are_pixels(images: Images) -> bool:
-    return isinstance(images, np.ndarray) and images.dtype.kind not in "UO"

@@ -12,7 +12,8 @@ import torch
 
 from gbad.errors import DataError, GbadError
 from gbad.persistence import pack
-from gbad.phase1_classifier import BACKBONES
+from gbad.phase1_classifier import ARCHITECTURES, BACKBONES
+from gbad.phase1_classifier.chr import MASKS, PREDICTIONS
 from gbad.phase1_classifier.model import FUSIONS, POOLINGS
 from gbad.phase1_classifier.sampling import NEGATIVES
 from gbad.phase1_classifier.training import OPTIMISERS
@@ -24,8 +25,11 @@ SCORE_COLUMNS = ("reconstruction_loss", "feature_matching_loss", "gate_score", "
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "backbone": tuple(BACKBONES),
+    "architecture": tuple(ARCHITECTURES),
     "pooling": POOLINGS,
     "fusion": FUSIONS,
+    "chr_mask": MASKS,
+    "chr_prediction": PREDICTIONS,
     "negatives": NEGATIVES,
     "optimiser": OPTIMISERS,
     "precision": ("auto", "no", "bf16", "fp16"),
@@ -46,9 +50,11 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
     "ema_decay": (0, 1, True, False),
     "epsilon": (0, 1, False, True),
     "alpha": (0, math.inf, True, False),
+    "chr_threshold": (-math.inf, math.inf, False, False),
     "validation_fraction": (0, 1, False, False),
 }
-_OPTIONAL = {"optimiser", "learning_rate", "alpha"}  # None: chosen by the backbone or on the validation part
+# None: chosen by the backbone, on the validation part, or by the mask.
+_OPTIONAL = {"optimiser", "learning_rate", "alpha", "chr_threshold"}
 _WHOLE = {"epochs", "batch_size", "fpn_width", "head_width", "max_negatives", "random_state"}
 
 

@@ -17,83 +17,51 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from accelerate import PartialState
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_curve
 
+from gbad.classifier_phase import fit_phase1, load_classifier
 from gbad.data.bad_images import BadImages
-from gbad.data.cache import DecodedCache
-from gbad.data.source import ImageSource
-from gbad.data.split import split_validation
 from gbad.errors import DataError, RunError
 from gbad.files import atomic_path, write_json
 from gbad.persistence import load_plain, save_plain
-from gbad.phase1_classifier import (
-    BACKBONES,
-    FeatureFile,
-    ThreatClassifier,
-    build_classifier,
-    classifier_from_state,
-    classifier_state,
-    extract_features,
-    train_classifier,
-)
+from gbad.phase1_classifier import FeatureFile, extract_features
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase3_gate import ThreatGate, choose_alpha, hard_gate, held_out_probability, soft_gate
 from gbad.progress import progress_bar
 from gbad.randomness import derived_seed
-from gbad.settings import check_kinds, check_labels
+from gbad.settings import check_kinds
+from gbad.training_set import TrainingSet, validation_rows
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """The training list.
-
-    Attributes
-    ----------
-    source : ImageSource
-        Its n images.
-    labels : uint8 array (n, C)
-        1 = threat present.
-    classes : tuple of str
-        Names of the C classes.
-    validation : bool array (n,)
-        Rows that phases 1 and 2 do not train on.
-    """
-
-    source: ImageSource
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    validation: np.ndarray
-
-    def __post_init__(self) -> None:
-        check_labels(self.labels, self.classes)
-
-    @property
-    def positive(self) -> np.ndarray:
-        """Whether an image shows any threat, bool (n,)."""
-        return np.asarray(self.labels.any(1))
-
-
-def validation_rows(
-    names: Sequence[str], labels: np.ndarray, paths: Sequence[Path] | None, fraction: float, seed: int
-) -> np.ndarray:
-    """Rows of a training list to keep for validation, bool (n,): whole runs of 40 neighbours, or shorter ones.
-
-    Consecutive SIXray numbers often show the same bag. A list with fewer than 400 positives gets shorter runs, so that
-    both parts receive positives.
-    """
-    neighbours = int(np.clip(labels.any(1).sum() // 10, 1, 40))
-    return split_validation(names, labels, paths, fraction=fraction, neighbours=neighbours, seed=seed)
+__all__ = [
+    "TrainingSet",
+    "best_thresholds",
+    "default_gate",
+    "detector_from_state",
+    "detector_input",
+    "detector_state",
+    "fit_phase1",
+    "fit_phase2",
+    "fit_phase3",
+    "gate_from_state",
+    "gate_predictions",
+    "gate_state",
+    "load_classifier",
+    "load_detector",
+    "load_gate",
+    "make_detector",
+    "read_losses",
+    "sigmoid",
+    "threat_free_training_rows",
+    "validation_rows",
+]
 
 
 def detector_input(features: np.ndarray, logits: np.ndarray) -> np.ndarray:
@@ -136,63 +104,6 @@ def gate_predictions(
     if suppression == "hard":
         return hard_gate(logits, anomalous, strength), score, anomalous
     return soft_gate(logits, gate.predict_proba(losses)[:, 1], strength), score, anomalous
-
-
-def fit_phase1(
-    data: TrainingSet, params: Mapping[str, Any], run: Path, bad: BadImages, *, show_progress: bool = False
-) -> ThreatClassifier:
-    """Train the classifier on the balanced training part, or load it if this run has it already.
-
-    Parameters
-    ----------
-    data : TrainingSet
-    params : mapping
-        Parameters of `GBADPipeline`.
-    run : Path
-        The run folder.
-    bad : BadImages
-        Counts images that cannot be used.
-    show_progress : bool
-        Show progress bars.
-    """
-    folder = run / "phase1"
-    if (folder / "done.json").exists():
-        return load_classifier(run)
-    begun = time.monotonic()
-    seed = params["random_state"]
-    model, origin = build_classifier(
-        params["backbone"], len(data.classes), pretrained=params["pretrained"], weights=params["weights"],
-        frozen_stages=_or_default(params, "frozen_stages"), frozen_norm=_or_default(params, "frozen_norm"), seed=seed,
-        fpn_width=params["fpn_width"], head_width=params["head_width"], pooling=params["pooling"],
-        fusion=params["fusion"],
-    )  # fmt: skip
-    with closing(DecodedCache(data.source, run / "cache", bad)) as cache:
-        model, history = train_classifier(
-            model, cache, data.labels, np.flatnonzero(~data.validation), _monitored_rows(data, seed), data.classes,
-            folder,
-            epochs=params["epochs"], batch_size=params["batch_size"], optimiser=_or_default(params, "optimiser"),
-            learning_rate=_or_default(params, "learning_rate"), weight_decay=params["weight_decay"],
-            ema_decay=params["ema_decay"], negatives=params["negatives"], precision=params["precision"],
-            device=params["device"], seed=seed, show_progress=show_progress,
-        )  # fmt: skip
-    if PartialState().is_main_process:  # others hold the same weights, but statistics of their own share of the batches
-        save_plain(classifier_state(model), folder / "classifier.joblib")
-        write_json(
-            folder / "done.json",
-            {"backbone_weights": origin, "seconds": _seconds(begun, history), "classifier": model.spec},
-        )
-    return model
-
-
-def load_classifier(run: Path) -> ThreatClassifier:
-    """Classifier that phase 1 left in a run folder."""
-    path = run / "phase1" / "classifier.joblib"
-    if not path.exists():
-        raise RunError(
-            f"{run} has no classifier yet. "
-            f"Run phase 1 first: python pipelines/phase1_train_classifier.py DATA --out {run}"
-        )
-    return classifier_from_state(load_plain(path))
 
 
 def fit_phase2(
@@ -354,21 +265,6 @@ def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
     return thresholds
 
 
-def _or_default(params: Mapping[str, Any], name: str) -> Any:
-    """A parameter, or what suits the backbone where the user left it open."""
-    value = params[name]
-    return getattr(BACKBONES[params["backbone"]], name) if value is None else value
-
-
-def _monitored_rows(data: TrainingSet, seed: int, negatives: int = 500) -> np.ndarray:
-    """Validation rows whose AP is shown after each epoch: all positives, and not more negatives than is quick."""
-    rows = np.flatnonzero(data.validation)
-    without = rows[~data.positive[rows]]
-    if len(without) > negatives:
-        without = np.random.default_rng(derived_seed(seed, "monitor")).choice(without, negatives, replace=False)
-    return np.sort(np.concatenate([rows[data.positive[rows]], without]))
-
-
 def _phase2_rows(data: TrainingSet, params: Mapping[str, Any]) -> np.ndarray:
     parts = []
     for name, part in (("training", ~data.validation), ("validation", data.validation)):
@@ -392,8 +288,3 @@ def _losses_table(data: TrainingSet, features: FeatureFile, losses: np.ndarray) 
     )
     logits = pd.DataFrame(np.asarray(features.logits), columns=[f"logit_{name}" for name in data.classes])
     return pd.concat([table, logits], axis=1)
-
-
-def _seconds(begun: float, history: pd.DataFrame) -> float:
-    """Seconds that phase 1 took, those before an interruption included."""
-    return max(time.monotonic() - begun, float(history["seconds"].sum()) if len(history) else 0.0)

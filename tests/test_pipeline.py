@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 import gbad
-from gbad import DataError, GbadError, ImageError, RunError, training
+from gbad import DataError, GbadError, ImageError, RunError, classifier_phase
 from gbad.data.labels import LabelList
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase3_gate import ThreatGate
@@ -243,6 +243,11 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"weights": "nothing.pth"}, "nothing.pth: no such file"),
         ({"detector": ThreatGate()}, "detector must be a BiGANDetector or None, not a ThreatGate"),
         ({"gate": "svm"}, "gate must be a ThreatGate"),
+        ({"architecture": "vit"}, "unknown architecture 'vit'; choose one of fpn, plain, chr"),
+        ({"architecture": "chr", "chr_mask": "some"}, "unknown chr_mask 'some'; choose one of none, released, hier"),
+        ({"chr_threshold": float("nan")}, "chr_threshold must be a number"),
+        ({"chr_prediction": "finest"}, "unknown chr_prediction"),
+        ({"negatives": "half"}, "unknown negatives 'half'; choose one of fixed, fresh, natural, all"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused_at_once(
@@ -261,6 +266,6 @@ def test_bad_training_images_are_skipped_counted_or_stop_the_fit(
         make_pipeline(negatives="all", validation_fraction=0.3).fit(paths, train_list.labels)
     with pytest.raises(ImageError, match="missing"):
         make_pipeline(negatives="all").fit(paths, train_list.labels, strict=True)
-    monkeypatch.setattr(training, "train_classifier", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr(classifier_phase, "train_classifier", lambda *args, **options: pytest.fail("trained"))
     with pytest.raises(pytest.fail.Exception):
         make_pipeline(negatives="all").fit(paths, train_list.labels, max_bad=0.02)

@@ -114,7 +114,9 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     run = _open_or_start(cell, data)
     phases = finish(run, last=cell.phases, show_progress=show_progress)
     validation_scores(run, cell.phases).save(cell.folder / "validation.npz")
-    shutil.rmtree(run.folder / "cache", ignore_errors=True)  # as large as the data; the next network has its own
+    # As large as the data and as three copies of the network: what is done needs neither.
+    for folder in (run.folder / "cache", *run.folder.glob("phase1/checkpoint-*")):
+        shutil.rmtree(folder, ignore_errors=True)
     seconds = {name: round(done["seconds"], 1) for name, done in phases.items()}
     history = pd.read_csv(run.folder / "phase1" / "history.csv")
     budget = {"epochs": len(history), "images_seen": int(history["images"].sum())}

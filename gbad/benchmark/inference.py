@@ -18,7 +18,7 @@ from gbad.data.source import ImageSource, source_from_paths
 from gbad.errors import DataError, GbadError, ImageError
 from gbad.files import atomic_path
 from gbad.persistence import load
-from gbad.phase1_classifier import ThreatClassifier, predict_stream
+from gbad.phase1_classifier import Classifier, predict_stream
 from gbad.phase3_gate import ThreatGate
 from gbad.pipeline import GBADPipeline
 from gbad.progress import progress_bar
@@ -203,6 +203,6 @@ def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
         yield rows, {name: getattr(explanation, name) for name in names}, errors
 
 
-def _on_device(model: ThreatClassifier) -> ThreatClassifier:
+def _on_device(model: Classifier) -> Classifier:
     model.eval()
     return model.to(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else model

@@ -61,7 +61,8 @@ def write_results(
     method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
     confidences = tables.confidence_table(shown[0], method)
     summary = summarise(groups, values, any_threat if shown[0].subset.name == "100" else any_threat.iloc[:0])
-    summary |= {"notes": [*data.notes, INTERVALS], **info}
+    notes = (*data.notes, _budget(costs), INTERVALS)
+    summary |= {"notes": [*notes], **info}
 
     written = {
         "results": tables.tidy(groups),
@@ -85,7 +86,7 @@ def write_results(
         *(
             report.section(
                 _heading(subset), [table], {f"SIXray{subset}": figure for figure in drawn[subset].values()},
-                (*data.notes, INTERVALS, BOUNDS, f"Published rows: {SOURCE}."),
+                (*notes, BOUNDS, f"Published rows: {SOURCE}."),
             )
             for subset, table in by_subset.items()
         ),
@@ -107,7 +108,7 @@ def write_results(
         folder / "report.html", title=title, cards=_cards(values, groups), sections=sections,
         galleries=report.galleries(shown[0], paths), info={**info, "seconds": _totals(costs)},
     )  # fmt: skip
-    _write_markdown(folder / "tables.md", data, by_subset, values, any_threat, confidences, summary)
+    _write_markdown(folder / "tables.md", by_subset, values, any_threat, confidences, summary)
     return summary
 
 
@@ -198,6 +199,18 @@ def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[dict[str, str]
     return cards
 
 
+def _budget(costs: pd.DataFrame) -> str:
+    """How many images phase 1 was shown: the same for all networks, or within which bounds."""
+    bounds = [costs.groupby(["training_list", "backbone"])["images_seen"].agg(kind) for kind in ("min", "max")]
+    same = "the same number of" if (bounds[0] == bounds[1]).all() else "not quite the same number of"
+    numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((bounds[0].min(), bounds[1].max())))
+    epochs = ", ".join(map(str, sorted(costs["epochs"].unique())))
+    return (
+        f"Phase 1 of all networks on one list was shown {same} images ({numbers}, {epochs} epochs), with the same "
+        "augmentation, image size and optimiser; no epoch was selected."
+    )
+
+
 def _totals(costs: pd.DataFrame) -> dict[str, float]:
     names = [name for name in map(str, costs.columns) if name.endswith("_seconds")]
     seconds = {name.removesuffix("_seconds"): round(float(costs[name].sum()), 1) for name in names}
@@ -205,10 +218,10 @@ def _totals(costs: pd.DataFrame) -> dict[str, float]:
 
 
 def _write_markdown(
-    path: Path, data: BenchmarkData, by_subset: Mapping[str, pd.DataFrame], values: pd.DataFrame,
+    path: Path, by_subset: Mapping[str, pd.DataFrame], values: pd.DataFrame,
     any_threat: pd.DataFrame, confidences: pd.DataFrame, summary: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    notes = "\n".join(f"- {note}" for note in (*data.notes, INTERVALS, BOUNDS, f"Published rows: {SOURCE}."))
+    notes = "\n".join(f"- {note}" for note in (*summary["notes"], BOUNDS, f"Published rows: {SOURCE}."))
     parts = [f"# Benchmark\n\n`{summary['command']}`\n\n{notes}"]
     parts += [f"## {_heading(subset)}\n\n{tables.markdown(table)}" for subset, table in by_subset.items()]
     parts += [

@@ -74,7 +74,8 @@ def intervals(
     dict
         ``{method or "a - b": {class or "mean": (low, high)}}``; NaN for a class without positives.
     """
-    wanted: dict[str, Any] = dict(samples)
+    # Stretched deviations of seeds can leave [0, 1].
+    wanted: dict[str, Any] = {name: np.clip(sample, 0.0, 1.0) for name, sample in samples.items()}
     wanted |= {f"{a} - {b}": samples[a] - samples[b] for a, b in differences if a in samples and b in samples}
     found = {}
     for name, sample in wanted.items():

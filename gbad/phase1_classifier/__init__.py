@@ -1,14 +1,27 @@
-"""Phase 1: a multi-label classifier (backbone + FPN) trained on a balanced set, and the features it gives."""
+"""Phase 1: a multi-label classifier (backbone + FPN, or a peer) trained on a balanced set; the features it gives."""
 
+from gbad.phase1_classifier.architectures import (
+    ARCHITECTURES,
+    Classifier,
+    build_classifier,
+    classifier_from_state,
+    classifier_state,
+)
 from gbad.phase1_classifier.backbones import BACKBONES
+from gbad.phase1_classifier.chr import CHRClassifier
 from gbad.phase1_classifier.features import FeatureFile, extract_features, predict_batch, predict_stream
 from gbad.phase1_classifier.heatmap import class_heatmap
-from gbad.phase1_classifier.model import ThreatClassifier, classifier_from_state, classifier_state
-from gbad.phase1_classifier.training import build_classifier, train_classifier
+from gbad.phase1_classifier.model import ThreatClassifier
+from gbad.phase1_classifier.plain import PlainClassifier
+from gbad.phase1_classifier.training import train_classifier
 
 __all__ = [
+    "ARCHITECTURES",
     "BACKBONES",
+    "CHRClassifier",
+    "Classifier",
     "FeatureFile",
+    "PlainClassifier",
     "ThreatClassifier",
     "build_classifier",
     "class_heatmap",

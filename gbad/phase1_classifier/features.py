@@ -14,16 +14,16 @@ from gbad.data.source import ImageSource, stream
 from gbad.data.transforms import eval_preset
 from gbad.errors import GbadError, ImageError
 from gbad.files import read_json, write_json
-from gbad.phase1_classifier.model import ThreatClassifier
+from gbad.phase1_classifier.architectures import Classifier
 from gbad.progress import progress_bar
 
 
-def predict_batch(model: ThreatClassifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predict_batch(model: Classifier, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Classify decoded images in float32, whatever precision the model was trained in.
 
     Parameters
     ----------
-    model : ThreatClassifier
+    model : Classifier
         In evaluation mode.
     images : uint8 array (n, size, size, 3)
         RGB.
@@ -41,7 +41,7 @@ def predict_batch(model: ThreatClassifier, images: np.ndarray) -> tuple[np.ndarr
 
 
 def predict_stream(
-    model: ThreatClassifier, source: ImageSource, rows: Sequence[int] | np.ndarray, batch_size: int = 32
+    model: Classifier, source: ImageSource, rows: Sequence[int] | np.ndarray, batch_size: int = 32
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, ImageError]]]:
     """Classify images in the order of `rows`: ``(rows, logits, features, errors)`` per batch, bad rows left out."""
     for done, images, errors in stream(source, rows, batch_size):
@@ -71,7 +71,7 @@ class FeatureFile:
 
 
 def extract_features(
-    model: ThreatClassifier,
+    model: Classifier,
     source: ImageSource,
     rows: np.ndarray,
     folder: str | Path,
@@ -89,7 +89,7 @@ def extract_features(
         return FeatureFile(folder)
     folder.mkdir(parents=True, exist_ok=True)
     widths = {
-        "features.f32": 4 * model.spec["head_width"] * len(model.heads),
+        "features.f32": 4 * model.n_features,
         "logits.f64": 8 * model.spec["n_classes"],
         "rows.i64": 8,
     }

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
 from gbad.errors import GbadError
 from gbad.phase1_classifier.backbones import backbone, build_backbone, fold_norms
+from gbad.phase1_classifier.classifier import Normalise, Prediction, keep_frozen_norms, multilabel_bce
 
 POOLINGS = ("average", "max")
 FUSIONS = ("hidden", "logits")
-
-
-class Prediction(NamedTuple):
-    """What the classifier gives for N images.
-
-    Attributes
-    ----------
-    logits : Tensor (N, C)
-        One logit per class; the sigmoid is the probability that the image shows that threat.
-    features : Tensor (N, 4 * head_width)
-        Outputs of FC1 to FC4 side by side: what phase 2 looks at.
-    """
-
-    logits: Tensor
-    features: Tensor
 
 
 class ThreatClassifier(nn.Module):
@@ -55,7 +40,8 @@ class ThreatClassifier(nn.Module):
 
     Notes
     -----
-    Random weights come from torch's global generator: build inside `gbad.randomness.forked_rng`.
+    Features for phase 2 are the outputs of FC1 to FC4 side by side, D = 4 · head_width. Random weights come from
+    torch's global generator: build inside `gbad.randomness.forked_rng`.
     """
 
     def __init__(
@@ -74,16 +60,14 @@ class ThreatClassifier(nn.Module):
             if value not in known:
                 raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
         self.spec: dict[str, Any] = {
-            "backbone_name": backbone_name, "n_classes": n_classes, "fpn_width": fpn_width, "head_width": head_width,
-            "pooling": pooling, "fusion": fusion, "folded_norms": folded_norms,
+            "architecture": "fpn", "backbone_name": backbone_name, "n_classes": n_classes, "fpn_width": fpn_width,
+            "head_width": head_width, "pooling": pooling, "fusion": fusion, "folded_norms": folded_norms,
         }  # fmt: skip
         facts = backbone(backbone_name)
         self.pooling = pooling
         self.fusion = fusion
-        self.mean: Tensor
-        self.std: Tensor
-        self.register_buffer("mean", 255 * torch.tensor(facts.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(facts.std).view(1, 3, 1, 1), persistent=False)
+        self.n_features = head_width * len(facts.channels)
+        self.normalise = Normalise(backbone_name)
         self.backbone = build_backbone(backbone_name)
         if folded_norms:
             fold_norms(self.backbone)
@@ -96,9 +80,7 @@ class ThreatClassifier(nn.Module):
     def train(self, mode: bool = True) -> ThreatClassifier:
         """Switch to training mode, except that frozen normalisation keeps its statistics."""
         super().train(mode)
-        for module in self.backbone.modules():
-            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
-                module.eval()
+        keep_frozen_norms(self.backbone)
         return self
 
     def forward(self, images: Tensor) -> Prediction:
@@ -111,9 +93,13 @@ class ThreatClassifier(nn.Module):
         """
         return self.classify_levels(self.levels(images))
 
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Equation 1 on images as in `forward` and labels, float (N, C)."""
+        return multilabel_bce(self(images).logits, labels)
+
     def levels(self, images: Tensor) -> list[Tensor]:
         """Give the pyramid's levels L1 to L4 of images as in `forward`: (N, fpn_width, h, w) each."""
-        return list(self.fpn(self.backbone((images - self.mean) / self.std)).values())
+        return list(self.fpn(self.backbone(self.normalise(images))).values())
 
     def classify_levels(self, levels: list[Tensor]) -> Prediction:
         """Classify from the pyramid's levels."""
@@ -127,17 +113,3 @@ class ThreatClassifier(nn.Module):
         else:
             logits = torch.stack([fc(level) for fc, level in zip(self.classify, hidden, strict=True)]).mean(0)
         return Prediction(logits.float(), torch.cat(hidden, 1).float())
-
-
-def classifier_state(model: ThreatClassifier) -> dict[str, Any]:
-    """Plain description of a classifier: ``{"spec": keyword arguments, "arrays": {name: ndarray}}``, on the CPU."""
-    arrays = {key: value.detach().cpu().numpy().copy() for key, value in model.state_dict().items()}
-    return {"spec": dict(model.spec), "arrays": arrays}
-
-
-def classifier_from_state(state: dict[str, Any]) -> ThreatClassifier:
-    """Rebuild a classifier in evaluation mode, channels-last; the inverse of `classifier_state`."""
-    with torch.random.fork_rng(devices=[]):
-        model = ThreatClassifier(**state["spec"])
-    model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state["arrays"].items()})
-    return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -7,7 +7,7 @@ import numpy as np
 from gbad.errors import DataError, GbadError
 from gbad.randomness import derived_seed
 
-NEGATIVES = ("fixed", "fresh", "all")
+NEGATIVES = ("fixed", "fresh", "natural", "all")
 
 
 def epoch_rows(positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: int, epoch: int) -> np.ndarray:
@@ -19,9 +19,12 @@ def epoch_rows(positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: 
         Whether an image shows a threat of any class.
     rows : int array (m,)
         Rows that may be used (the training part).
-    negatives : {"fixed", "fresh", "all"}
+    negatives : {"fixed", "fresh", "natural", "all"}
         ``"fixed"``: all positives and one draw of as many negatives, the same in every epoch (the letter).
         ``"fresh"``: a new draw of negatives for each epoch. ``"all"``: the whole imbalanced list (the baseline "CNN").
+        ``"natural"``: as many rows as a balanced epoch has, from the whole list at its own prevalence: the baseline
+        with the optimiser steps of the others. Each epoch goes on where the one before stopped in one shuffled pass
+        after another, so that every row is seen before any is seen again.
     seed, epoch : int
         The draw depends on these alone.
 
@@ -38,8 +41,20 @@ def epoch_rows(positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: 
             "phase 1 needs images with and without threats; "
             f"the training part has {len(with_threat):,} and {len(without):,}"
         )
+    if negatives == "natural":
+        return _stretch(rows, len(with_threat) + min(len(with_threat), len(without)), seed, epoch)
     if negatives != "all" and len(without) > len(with_threat):
         draw = np.random.default_rng(derived_seed(seed, "negatives", epoch if negatives == "fresh" else 0))
         without = np.sort(draw.choice(without, len(with_threat), replace=False))
     order = np.random.default_rng(derived_seed(seed, "order", epoch))
     return order.permutation(np.concatenate([with_threat, without]))
+
+
+def _stretch(rows: np.ndarray, length: int, seed: int, epoch: int) -> np.ndarray:
+    """Give the epoch's part, of `length` rows, of an endless row of shuffled passes over `rows`."""
+    first, last = epoch * length // len(rows), ((epoch + 1) * length - 1) // len(rows)
+    passes = [
+        np.random.default_rng(derived_seed(seed, "pass", number)).permutation(rows) for number in range(first, last + 1)
+    ]
+    begin = epoch * length - first * len(rows)
+    return np.concatenate(passes)[begin : begin + length]

@@ -17,8 +17,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
@@ -27,78 +26,20 @@ from gbad.data.transforms import train_preset
 from gbad.errors import GbadError
 from gbad.files import atomic_path
 from gbad.metrics import average_precision_per_class, mean_average_precision
-from gbad.phase1_classifier.backbones import backbone, fold_norms, freeze_stages, load_imagenet_weights
+from gbad.phase1_classifier.architectures import Classifier, classifier_from_state, classifier_state
+from gbad.phase1_classifier.backbones import backbone
 from gbad.phase1_classifier.features import predict_batch
-from gbad.phase1_classifier.model import ThreatClassifier, classifier_from_state, classifier_state
 from gbad.phase1_classifier.sampling import epoch_rows
 from gbad.progress import progress_bar
-from gbad.randomness import derived_seed, forked_rng, torch_generator
+from gbad.randomness import derived_seed, torch_generator
 
 _log = logging.getLogger(__name__)
 
 OPTIMISERS = ("sgd", "adamw")
 
 
-def multilabel_bce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Binary cross-entropy, the mean over images and classes 1…C (letter, Equation 1, whose sum from 0 is a misprint).
-
-    Parameters
-    ----------
-    logits, labels : float Tensor (N, C)
-        Labels are 0 or 1.
-    """
-    return F.binary_cross_entropy_with_logits(logits, labels)
-
-
-def build_classifier(
-    backbone_name: str,
-    n_classes: int,
-    *,
-    pretrained: bool = True,
-    weights: str | Path | None = None,
-    frozen_stages: int = 0,
-    frozen_norm: bool = False,
-    seed: int = 0,
-    **architecture: Any,
-) -> tuple[ThreatClassifier, str]:
-    """Build a classifier that is ready to be trained.
-
-    Parameters
-    ----------
-    backbone_name, n_classes, **architecture
-        Passed to `ThreatClassifier`.
-    pretrained : bool
-        Start from ImageNet weights if they can be had; otherwise a warning says why not.
-    weights : path-like or None
-        Local file of backbone weights, instead of the published ones.
-    frozen_stages : int
-        Number of backbone stages, from the input on, that stay as they are. Random weights are never frozen.
-    frozen_norm : bool
-        Fold batch normalisation into the pretrained convolutions (EfficientNet-Lite0 only).
-    seed : int
-        Random weights depend on it alone.
-
-    Returns
-    -------
-    model : ThreatClassifier
-    origin : str
-        Where the backbone's weights came from, ``"random"`` if from nowhere.
-    """
-    with forked_rng(derived_seed(seed, "phase 1 weights")):
-        model = ThreatClassifier(backbone_name, n_classes, **architecture)
-    origin = None
-    if pretrained or weights is not None:
-        origin = load_imagenet_weights(model.backbone, backbone_name, weights)
-    if origin is not None:
-        freeze_stages(model.backbone, backbone_name, frozen_stages)
-        if frozen_norm:
-            fold_norms(model.backbone)
-            model.spec["folded_norms"] = True
-    return model, origin or "random"
-
-
 def train_classifier(
-    model: ThreatClassifier,
+    model: Classifier,
     cache: DecodedCache,
     labels: np.ndarray,
     training_rows: np.ndarray,
@@ -117,14 +58,14 @@ def train_classifier(
     device: str = "auto",
     seed: int = 0,
     show_progress: bool = False,
-) -> tuple[ThreatClassifier, pd.DataFrame]:
-    """Minimise Equation 1 on balanced epochs; give the exponential moving average of the weights.
+) -> tuple[Classifier, pd.DataFrame]:
+    """Minimise the classifier's loss on the epochs' rows; give the exponential moving average of the weights.
 
     Under ``accelerate launch`` each process takes its share of every batch.
 
     Parameters
     ----------
-    model : ThreatClassifier
+    model : Classifier
         From `build_classifier`.
     cache : DecodedCache
         Images of the whole training list.
@@ -146,7 +87,7 @@ def train_classifier(
         At the rate's peak.
     ema_decay : float
         Of the moving average, per step; shorter at the start, so that the initial weights are forgotten.
-    negatives : {"fixed", "fresh", "all"}
+    negatives : {"fixed", "fresh", "natural", "all"}
         See `epoch_rows`.
     precision : {"auto", "no", "bf16", "fp16"}
         Of the arithmetic in training; weights and scores stay in float32. ``"auto"``: bf16 where it is faster.
@@ -157,7 +98,7 @@ def train_classifier(
 
     Returns
     -------
-    model : ThreatClassifier
+    model : Classifier
         The averaged weights, on the CPU, in evaluation mode.
     history : DataFrame
         One row per epoch: epoch, loss, validation_map, learning_rate, images, seconds.
@@ -182,7 +123,7 @@ def train_classifier(
         optimizer = torch.optim.AdamW(parameters, learning_rate, weight_decay=weight_decay, fused=True)
     model = model.to(memory_format=torch.channels_last)
     ema = AveragedModel(model, multi_avg_fn=_ema_update(ema_decay), use_buffers=True).to(accelerator.device)
-    trained, optimizer = accelerator.prepare(model, optimizer)
+    trained, optimizer = accelerator.prepare(_Loss(model), optimizer)
     accelerator.register_for_checkpointing(ema)
 
     start, history = _resume(accelerator, folder)
@@ -196,16 +137,16 @@ def train_classifier(
         trained.train()
         total = torch.zeros((), device=accelerator.device)
         with progress_bar(f"phase 1, epoch {epoch + 1}/{epochs}", len(rows), show=show_progress) as advance:
-            for step, (images, target) in enumerate(loader):
+            for step, batch in enumerate(loader):
                 for group in optimizer.param_groups:
                     group["lr"] = learning_rate * _schedule((epoch * steps + step) / (epochs * steps))
-                loss = multilabel_bce(trained(images).logits, target)
+                loss = trained(*batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
-                ema.update_parameters(accelerator.unwrap_model(trained))
+                ema.update_parameters(accelerator.unwrap_model(trained).model)
                 total += loss.detach() / steps
-                advance(accelerator.num_processes * len(images))
+                advance(accelerator.num_processes * len(batch[0]))
         mean_loss = float(accelerator.reduce(total, "mean"))
         if not math.isfinite(mean_loss):
             raise GbadError(
@@ -213,7 +154,7 @@ def train_classifier(
                 f"(now {learning_rate}) or --precision no (now {accelerator.mixed_precision}). "
                 "The run folder keeps the last finite epoch."
             )
-        per_class = evaluate_rows(cast(ThreatClassifier, ema.module), cache, labels, validation_rows, classes)
+        per_class = evaluate_rows(cast(Classifier, ema.module), cache, labels, validation_rows, classes)
         row = {
             "epoch": epoch + 1, "loss": mean_loss, "validation_map": mean_average_precision(per_class),
             "learning_rate": optimizer.param_groups[0]["lr"], "images": len(rows), "seconds": time.monotonic() - begun,
@@ -221,13 +162,13 @@ def train_classifier(
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
         _log.info("epoch %d/%d: loss %.4f, validation mAP %.3f", epoch + 1, epochs, mean_loss, row["validation_map"])
         _checkpoint(accelerator, folder, epoch + 1, history)
-    result = classifier_from_state(classifier_state(cast(ThreatClassifier, ema.module)))
+    result = classifier_from_state(classifier_state(cast(Classifier, ema.module)))
     accelerator.free_memory()
     return result, history
 
 
 def evaluate_rows(
-    model: ThreatClassifier, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, classes: tuple[str, ...]
+    model: Classifier, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, classes: tuple[str, ...]
 ) -> dict[str, float]:
     """Average precision per class on cached rows, 64 images at a time; all missing if there are no rows."""
     model.eval()
@@ -273,6 +214,17 @@ def _schedule(share: float, warm_up: float = 0.05) -> float:
     if share < warm_up:
         return (share + 1e-3) / (warm_up + 1e-3)
     return 0.5 * (1 + math.cos(math.pi * (share - warm_up) / (1 - warm_up)))
+
+
+class _Loss(nn.Module):
+    """A classifier's loss as a forward pass, which is what processes share and lower precision is applied to."""
+
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *batch: Tensor) -> Tensor:
+        return self.model.loss(*batch)
 
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gbad.errors import GbadError
-from gbad.phase1_classifier.model import ThreatClassifier, classifier_from_state, classifier_state
+from gbad.phase1_classifier import ThreatClassifier, classifier_from_state, classifier_state
 from gbad.randomness import forked_rng
 
 

@@ -36,6 +36,28 @@ def test_all_is_the_whole_list() -> None:
     assert sorted(draw("all", 3)) == ROWS.tolist()
 
 
+def test_natural_epochs_are_as_long_as_balanced_ones_and_walk_through_the_whole_list() -> None:
+    epochs = [draw("natural", epoch) for epoch in range(20)]
+    assert {len(rows) for rows in epochs} == {10}
+    walk = np.concatenate(epochs)
+    # 95 rows a pass: 9.5 epochs. The first pass ends in the middle of the tenth epoch, where the second begins.
+    assert sorted(walk[:95]) == ROWS.tolist()
+    assert sorted(walk[95:190]) == ROWS.tolist()
+    assert walk[:95].tolist() != walk[95:190].tolist()
+    assert walk[:95].tolist() != ROWS.tolist()
+
+
+def test_natural_epochs_depend_on_seed_and_epoch_alone() -> None:
+    assert draw("natural", 9).tolist() == draw("natural", 9).tolist()
+    assert draw("natural", 0).tolist() != draw("natural", 0, seed=1).tolist()
+
+
+def test_a_natural_epoch_of_mostly_positives_is_one_whole_pass() -> None:
+    for epoch in (0, 1):
+        rows = epoch_rows(~POSITIVE, ROWS, negatives="natural", seed=0, epoch=epoch)
+        assert sorted(rows) == ROWS.tolist()
+
+
 def test_fewer_negatives_than_positives_are_all_used() -> None:
     rows = epoch_rows(~POSITIVE, ROWS, negatives="fixed", seed=0, epoch=0)
     assert sorted(rows) == ROWS.tolist()
@@ -44,5 +66,5 @@ def test_fewer_negatives_than_positives_are_all_used() -> None:
 def test_one_sided_parts_and_unknown_choices_are_refused() -> None:
     with pytest.raises(DataError, match="has 0 and 90"):
         epoch_rows(POSITIVE, np.arange(10, 100), negatives="fixed", seed=0, epoch=0)
-    with pytest.raises(GbadError, match="'some'.*fixed, fresh, all"):
+    with pytest.raises(GbadError, match="'some'.*fixed, fresh, natural, all"):
         draw("some", 0)

@@ -15,7 +15,8 @@ from gbad.data.cache import DecodedCache
 from gbad.data.source import source_from_array
 from gbad.errors import GbadError
 from gbad.phase1_classifier import ThreatClassifier, build_classifier, predict_batch, train_classifier
-from gbad.phase1_classifier.training import _schedule, multilabel_bce
+from gbad.phase1_classifier.classifier import multilabel_bce
+from gbad.phase1_classifier.training import _schedule
 
 CLASSES = ("Square", "Stripe")
 LABELS = np.zeros((64, 2), np.uint8)

@@ -1,0 +1,63 @@
+"""The arguments of `GBADPipeline.fit` and `predict_proba`: paths or pixels, labels, names; refuse what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gbad.data.source import ImageSource, source_from_array, source_from_paths
+from gbad.errors import DataError
+
+Images = Sequence[str | Path] | np.ndarray
+"""Paths of images, or their pixels: uint8 (n, H, W, 3)."""
+
+
+def are_pixels(images: Images) -> bool:
+    """Whether images are given as pixels, not as paths (of which an array may consist as well)."""
+    return isinstance(images, np.ndarray) and images.dtype.kind not in "UO"
+
+
+def image_source(images: Images, size: int) -> ImageSource:
+    """Source of images, warped to ``(size, size)``; DataError if they are neither paths nor pixels."""
+    if isinstance(images, (str, Path)):
+        raise DataError(f"images must be a list of paths or an array, not one path: [{str(images)!r}]")
+    if are_pixels(images):
+        return source_from_array(np.asarray(images), size)
+    if wrong := {type(item).__name__ for item in images if not isinstance(item, (str, Path))}:
+        raise DataError(f"images must be paths, or one uint8 array (n, H, W, 3); the list holds {', '.join(wrong)}")
+    return source_from_paths(list(images), size)
+
+
+def check_training_list(
+    images: Images, labels: np.ndarray, classes: Sequence[str] | None, names: Sequence[str] | None
+) -> tuple[np.ndarray, tuple[str, ...], Sequence[str]]:
+    """Check that labels, classes and names fit the images, and fill in what is not given.
+
+    Returns
+    -------
+    labels : uint8 array (n, C)
+    classes : tuple of C str
+        ``class_0``, … if not given.
+    names : sequence of n str
+        The stems of the paths if not given.
+
+    Raises
+    ------
+    DataError
+        If something does not fit.
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 2 or len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
+        raise DataError(f"labels must be 0 or 1, one row per image: (n, C) with n = {len(images)}, not {labels.shape}")
+    classes = tuple(f"class_{c}" for c in range(labels.shape[1])) if classes is None else tuple(classes)
+    if len(classes) != labels.shape[1]:
+        raise DataError(f"{len(classes)} class names for {labels.shape[1]} columns of labels")
+    if names is not None and len(names) != len(images):
+        raise DataError(f"{len(names)} names for {len(images)} images")
+    if names is None:
+        # Names that do not end in a number have no neighbours: nothing is known about the order of an array.
+        pixels = are_pixels(images)
+        names = [f"row {row} of array" if pixels else Path(image).stem for row, image in enumerate(images)]
+    return labels.astype(np.uint8), classes, names

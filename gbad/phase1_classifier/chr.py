@@ -1,0 +1,150 @@
+"""Class-balanced hierarchical refinement, CHR (Miao et al., CVPR 2019): what SIXray's authors trained on it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gbad.errors import GbadError
+from gbad.phase1_classifier.backbones import backbone, build_backbone, fold_norms
+from gbad.phase1_classifier.classifier import Normalise, Prediction, keep_frozen_norms
+
+MASKS = ("none", "released", "hierarchical")
+PREDICTIONS = ("deepest", "average")
+_THRESHOLDS = {"none": -math.inf, "released": -20.0, "hierarchical": -3.0}
+
+
+class CHRClassifier(nn.Module):
+    """Three heads on the last three stages of a backbone; each finer one is refined by the coarser one's map.
+
+    The coarsest head pools its stage behind a 1×1 convolution and a ReLU. Each finer head does the same to its stage,
+    puts the coarser map beside it (for the middle head the last stage as it is, for the finest one the middle head's
+    map), enlarged bilinearly, and merges both by a 1×1 convolution and a ReLU. Widths are those of the stages. Pooling
+    is global, where the published code is bound to 224 pixels.
+
+    Parameters
+    ----------
+    backbone_name : str
+        One of `gbad.phase1_classifier.BACKBONES`.
+    n_classes : int
+        Number of threat classes C.
+    mask : {"none", "released", "hierarchical"}
+        Which absent classes leave the loss, see `chr_loss`.
+    threshold : float or None
+        The mask's limit, a logit. None: -20 for ``"released"``, as published; -3, a probability of 5 %, for
+        ``"hierarchical"``.
+    prediction : {"deepest", "average"}
+        Logits of the coarsest head, as in the published code, or the mean of the three.
+    folded_norms : bool
+        Whether batch normalisation is folded into the backbone's convolutions (`fold_norms`).
+
+    Notes
+    -----
+    Features for phase 2 are the pooled maps of the three heads side by side, coarsest first. Random weights come from
+    torch's global generator: build inside `gbad.randomness.forked_rng`.
+    """
+
+    def __init__(
+        self,
+        backbone_name: str,
+        n_classes: int,
+        *,
+        mask: str = "hierarchical",
+        threshold: float | None = None,
+        prediction: str = "deepest",
+        folded_norms: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value, known in (("mask", mask, MASKS), ("prediction", prediction, PREDICTIONS)):
+            if value not in known:
+                raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
+        self.spec: dict[str, Any] = {
+            "architecture": "chr", "backbone_name": backbone_name, "n_classes": n_classes, "mask": mask,
+            "threshold": threshold, "prediction": prediction, "folded_norms": folded_norms,
+        }  # fmt: skip
+        self.mask, self.threshold, self.prediction = mask, threshold, prediction
+        deepest, middle, finest = backbone(backbone_name).channels[:0:-1]
+        widths = (deepest, middle, finest)
+        self.n_features = sum(widths)
+        self.normalise = Normalise(backbone_name)
+        self.backbone = build_backbone(backbone_name)
+        if folded_norms:
+            fold_norms(self.backbone)
+        self.stages = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
+        self.merge = nn.ModuleList(
+            nn.Conv2d(width + coarser, width, 1) for width, coarser in ((middle, deepest), (finest, middle))
+        )
+        self.classify = nn.ModuleList(nn.Linear(width, n_classes) for width in widths)
+
+    def train(self, mode: bool = True) -> CHRClassifier:
+        """Switch to training mode, except that frozen normalisation keeps its statistics."""
+        super().train(mode)
+        keep_frozen_norms(self.backbone)
+        return self
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Classify images, RGB in [0, 255]: float Tensor (N, 3, H, W)."""
+        return self.classify_levels(self.levels(images))
+
+    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Sum of the heads' losses, `chr_loss`, on images as in `forward` and labels, float (N, C)."""
+        heads, _ = self.heads(self.levels(images))
+        return chr_loss(heads, labels, self.mask, self.threshold)
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Give the last three stages, fine to coarse: (N, channels, h, w) each."""
+        maps = self.backbone(self.normalise(images))
+        return [maps[f"L{level}"] for level in (2, 3, 4)]
+
+    def classify_levels(self, levels: list[Tensor]) -> Prediction:
+        """Classify from what `levels` gives."""
+        heads, pooled = self.heads(levels)
+        logits = heads[0] if self.prediction == "deepest" else torch.stack(heads).mean(0)
+        return Prediction(logits, torch.cat(pooled, 1).float())
+
+    def heads(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Logits (N, C) and pooled maps (N, channels) of each head, coarsest first."""
+        coarser, *finer = reversed(levels)
+        maps = [self.stages[0](coarser).relu()]
+        for level, stage, merge in zip(finer, list(self.stages)[1:], self.merge, strict=True):
+            enlarged = F.interpolate(coarser, size=level.shape[2:], mode="bilinear", align_corners=False)
+            coarser = merge(torch.cat([stage(level).relu(), enlarged], 1)).relu()
+            maps.append(coarser)
+        pooled = [map_.mean((2, 3)) for map_ in maps]
+        return [fc(values).float() for fc, values in zip(self.classify, pooled, strict=True)], pooled
+
+
+def chr_loss(heads: Sequence[Tensor], labels: Tensor, mask: str, threshold: float | None = None) -> Tensor:
+    """Sum over the heads of the mean over images and classes of mask · binary cross-entropy.
+
+    Parameters
+    ----------
+    heads : sequence of float Tensor (N, C)
+        Logits, coarsest head first.
+    labels : float Tensor (N, C)
+        0 or 1.
+    mask : {"none", "released", "hierarchical"}
+        The class-balanced loss leaves out absent classes that are recognised already. ``"released"``: where this head's
+        own logit is below the threshold, as in the published code. ``"hierarchical"``: where the next coarser head's
+        is, so that one level filters for the next; the coarsest head has no mask. ``"none"``: nothing is left out.
+    threshold : float or None
+        None takes the defaults of `CHRClassifier`.
+    """
+    limit = _THRESHOLDS[mask] if threshold is None else threshold
+    judges: dict[str, Sequence[Tensor | None]] = {
+        "none": [None] * len(heads),
+        "released": heads,
+        "hierarchical": [None, *heads[:-1]],
+    }
+    total = labels.new_zeros(())
+    for logits, judge in zip(heads, judges[mask], strict=True):
+        loss = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        if judge is not None:
+            loss = loss.masked_fill((labels == 0) & (judge < limit), 0.0)
+        total = total + loss.mean()
+    return total

@@ -1,0 +1,51 @@
+"""Pipelines on the peers of the feature pyramid: plain network and CHR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gbad
+from gbad.pipeline import GBADPipeline
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {"negatives": "natural"},
+    "chr": {"chr_mask": "released", "chr_threshold": -5.0, "chr_prediction": "average"},
+}
+WIDTH = {"plain": 512, "chr": 512 + 256 + 128}
+
+
+@pytest.mark.parametrize("architecture", OPTIONS)
+def test_all_phases_run_on_it_and_its_file_gives_the_same_scores(
+    architecture: str, make_pipeline: Callable[..., GBADPipeline], pixels: np.ndarray, tmp_path: Path
+) -> None:
+    labels = np.zeros((40, 2), np.uint8)
+    labels[10:20, 0] = labels[15:25, 1] = 1
+    options = {"architecture": architecture, "epochs": 1, "size": 32, **OPTIONS[architecture]}
+    fitted = make_pipeline(**options).fit(pixels, labels, run=tmp_path / "run")
+    fitted.save(tmp_path / "pipeline.joblib")
+    loaded = gbad.load(tmp_path / "pipeline.joblib")
+    assert loaded.architecture == architecture
+    assert type(loaded.network()) is gbad.phase1_classifier.ARCHITECTURES[architecture]
+    assert loaded.network().spec == fitted.training_["phase1"]["classifier"]
+    np.testing.assert_array_equal(loaded.explain(pixels).log_gated, fitted.explain(pixels).log_gated)
+    features = gbad.phase1_classifier.FeatureFile(tmp_path / "run" / "phase2" / "features")
+    assert features.features.shape == (40, WIDTH[architecture])
+    if architecture == "chr":
+        spec = loaded.network().spec
+        assert (spec["mask"], spec["threshold"], spec["prediction"]) == ("released", -5.0, "average")
+
+
+def test_files_of_before_there_were_architectures_load(pipeline: GBADPipeline, pixels: np.ndarray) -> None:
+    state = pipeline.__getstate__()
+    for name in ("architecture", "chr_mask", "chr_threshold", "chr_prediction"):
+        del state["params"][name]
+    del state["classifier"]["spec"]["architecture"]
+    older = GBADPipeline.__new__(GBADPipeline)
+    older.__setstate__(state)
+    assert older.architecture == "fpn"
+    np.testing.assert_array_equal(older.explain(pixels[:4]).gated, pipeline.explain(pixels[:4]).gated)
