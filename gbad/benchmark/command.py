@@ -53,10 +53,10 @@ def benchmark(
     )  # fmt: skip
     table = Table("bar", "SIXray", "backbone", "value", "interval", "needed", "met")
     for bar in summary["bars"]:
-        value = "" if bar["value"] is None else f"{bar['value']:.1f}"
-        interval = " to ".join(f"{bound:.1f}" for bound in bar["interval"] or ())
-        met = {True: "yes", False: "no", None: "not run"}[bar["met"]]
-        table.add_row(bar["bar"], bar["subset"], bar["backbone"], value, interval, f"{bar['needed']:g}", met)
+        if bar["met"] is not None:
+            interval = " to ".join(f"{bound:.1f}" for bound in bar["interval"] or ())
+            figures = f"{bar['value']:.1f}", interval, f"{bar['needed']:g}"
+            table.add_row(bar["bar"], bar["subset"], bar["backbone"], *figures, "yes" if bar["met"] else "no")
     console.print(table)
     console.print(f"Report in {out / 'results' / 'report.html'}.", markup=False, highlight=False, soft_wrap=True)
 

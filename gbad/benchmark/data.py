@@ -43,6 +43,11 @@ class BenchmarkData:
     notes: tuple[str, ...] = ()
     _lists: dict[tuple[str, str], LabelList] = field(default_factory=dict, repr=False)
 
+    @property
+    def is_generated(self) -> bool:
+        """Whether the images were simulated or projected: figures published for SIXray are then of other data."""
+        return "folder" not in self.origin
+
     def read(self, subset: Subset, part: str) -> LabelList:
         """Read the list of a subset, once."""
         key = subset.list, part
@@ -56,7 +61,9 @@ class BenchmarkData:
         return digest(train.names, train.labels, train.classes)
 
 
-def simulated_data(folder: Path, scale: Scale, seed: int, *, show_progress: bool = False) -> BenchmarkData:
+def simulated_data(
+    folder: Path, scale: Scale, seed: int, *, workers: int | None = None, show_progress: bool = False
+) -> BenchmarkData:
     """Simulate the data of a scale, or take those that are there.
 
     Raises
@@ -75,7 +82,7 @@ def simulated_data(folder: Path, scale: Scale, seed: int, *, show_progress: bool
         raise RunError(f"{folder} holds data of another scale or data seed. Choose another --out, or delete it.")
     if not head.exists():
         whole = max(scale.lists, key=int)
-        simulate_dataset(folder, int(whole), **simulation, show_progress=show_progress)
+        simulate_dataset(folder, int(whole), **simulation, workers=workers, show_progress=show_progress)
         found = {part: read_sixray(folder, whole, part) for part in PARTS}
         for name, sizes in scale.lists.items():
             write_nested_lists(folder, name, found, sizes)

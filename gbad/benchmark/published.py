@@ -7,7 +7,7 @@ CHR agree with what Miao et al. (CVPR 2019) published for ResNet-101: 79.3, 60.6
 
 from __future__ import annotations
 
-SOURCE = "Dumagpi, Jung and Jeong, IEICE Trans. Inf. & Syst., 2020; SIXray, other data"
+SOURCE = "Dumagpi, Jung and Jeong, IEICE Trans. Inf. & Syst., 2020, on SIXray"
 """What stands beside each published figure."""
 
 CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")

@@ -54,7 +54,8 @@ def write_results(
     """
     subsets = list(dict.fromkeys(group.subset.name for group in groups))
     values = tables.estimates(groups, resamples)
-    by_subset = {subset: tables.subset_table(groups, values, subset) for subset in subsets}
+    published = tables.OTHER_DATA if data.is_generated else "letter, SIXray"
+    by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
     shown = _shown(groups)
     any_threat = _any_threat_rows(shown, resamples)
     gates = tables.gate_table(groups)
@@ -92,7 +93,8 @@ def write_results(
         ),
         report.section("Differences", [_differences(values)], drawn["map"], (INTERVALS,)),
         report.section(
-            f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat)], drawn["any"],
+            f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
+            drawn["any"],
             ("Thresholds are chosen on validation parts, for the subset's ratio of threat-free images; a gate alone "
              "has its own.", f"Published rows: {SOURCE}."),
         ),
@@ -108,7 +110,7 @@ def write_results(
         folder / "report.html", title=title, cards=_cards(values, groups), sections=sections,
         galleries=report.galleries(shown[0], paths), info={**info, "seconds": _totals(costs)},
     )  # fmt: skip
-    _write_markdown(folder / "tables.md", by_subset, values, any_threat, confidences, summary)
+    _write_markdown(folder / "tables.md", by_subset, values, any_threat, confidences, summary, published)
     return summary
 
 
@@ -131,7 +133,7 @@ def _any_threat_rows(groups: Sequence[Group], resamples: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def _readable_any_threat(rows: pd.DataFrame) -> pd.DataFrame:
+def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     readable = [
         {
             "method": f"{tables.PUBLISHED_BACKBONES.get(row['backbone'], row['backbone'])}: {row['method']}",
@@ -141,9 +143,9 @@ def _readable_any_threat(rows: pd.DataFrame) -> pd.DataFrame:
         for _, row in rows.iterrows()
     ]  # fmt: skip
     readable += [
-        {"method": name, **{figure: f"{value:.1f}" for figure, value in zip(FIGURES, published, strict=True)},
-         "ROC-AUC": "", "PR-AUC": "", "data": "letter, SIXray: other data"}
-        for name, published in PUBLISHED_ANY_THREAT.items()
+        {"method": name, **{figure: f"{value:.1f}" for figure, value in zip(FIGURES, values, strict=True)},
+         "ROC-AUC": "", "PR-AUC": "", "data": source}
+        for name, values in PUBLISHED_ANY_THREAT.items()
     ]  # fmt: skip
     return pd.DataFrame(readable)
 
@@ -219,14 +221,14 @@ def _totals(costs: pd.DataFrame) -> dict[str, float]:
 
 def _write_markdown(
     path: Path, by_subset: Mapping[str, pd.DataFrame], values: pd.DataFrame,
-    any_threat: pd.DataFrame, confidences: pd.DataFrame, summary: Mapping[str, Any],
+    any_threat: pd.DataFrame, confidences: pd.DataFrame, summary: Mapping[str, Any], published: str,
 ) -> None:  # fmt: skip
     notes = "\n".join(f"- {note}" for note in (*summary["notes"], BOUNDS, f"Published rows: {SOURCE}."))
     parts = [f"# Benchmark\n\n`{summary['command']}`\n\n{notes}"]
     parts += [f"## {_heading(subset)}\n\n{tables.markdown(table)}" for subset, table in by_subset.items()]
     parts += [
         f"## Differences\n\n{tables.markdown(_differences(values))}",
-        f"## Table 4: any threat\n\n{tables.markdown(_readable_any_threat(any_threat))}",
+        f"## Table 4: any threat\n\n{tables.markdown(_readable_any_threat(any_threat, published))}",
         f"## Table 5: confidences in logits\n\n{tables.markdown(confidences)}",
         f"## Bars\n\n{tables.markdown(_bars(summary))}",
     ]

@@ -16,6 +16,9 @@ from gbad.metrics import gate_diagnostics
 MEAN = "mean"
 """What the column ``class`` says for the mean average precision."""
 
+OTHER_DATA = "letter, SIXray: other data"
+"""What published rows say beside results on generated images."""
+
 PUBLISHED_BACKBONES = {
     "resnet34": "ResNet34", "resnet50": "ResNet50", "resnet101": "ResNet101", "inception_v3": "InceptionV3",
     "densenet121": "DenseNet", "resnet18": "ResNet18", "efficientnet_lite0": "EfficientNet-Lite0",
@@ -79,11 +82,13 @@ def estimate(values: pd.DataFrame, subset: str, backbone: str, row: str, label: 
     return found[0].tolist() if len(found) else []
 
 
-def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str) -> pd.DataFrame:
+def subset_table(
+    groups: Sequence[Group], values: pd.DataFrame, subset: str, published: str = OTHER_DATA
+) -> pd.DataFrame:
     """Table 1, 2 or 3: rows are methods, columns are classes and their mean; percent with 95 % intervals.
 
-    Published rows follow, where the letter has the subset and the classes are SIXray's. Their column ``data`` says
-    that they come from other images.
+    Published rows follow, where the letter has the subset and the classes are SIXray's, with `published` in their
+    column ``data``.
     """
     rows = []
     of_subset = [group for group in groups if group.subset.name == subset]
@@ -96,9 +101,9 @@ def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str) -> 
             }
             rows.append({"method": f"{backbone}: {method.label}", **cells, "data": "this benchmark"})
     if of_subset and of_subset[0].classes == CLASSES:
-        for (backbone, published), numbers in PUBLISHED_AP.get(subset, {}).items():
+        for (backbone, method), numbers in PUBLISHED_AP.get(subset, {}).items():
             cells = {label: f"{value:.1f}" for label, value in zip((*CLASSES, MEAN), numbers, strict=True)}
-            rows.append({"method": f"{backbone}: {published}", **cells, "data": "letter, SIXray: other data"})
+            rows.append({"method": f"{backbone}: {method}", **cells, "data": published})
     return pd.DataFrame(rows)
 
 
