@@ -29,7 +29,7 @@ from gbad.randomness import derived_seed
 from gbad.training_set import TrainingSet
 
 _OPTIONS = {
-    "fpn": {name: name for name in ("fpn_width", "head_width", "pooling", "fusion")},
+    "fpn": {name: name for name in ("fpn_width", "head_width", "pooling", "fusion", "position_weight")},
     "plain": {},
     "chr": {"mask": "chr_mask", "threshold": "chr_threshold", "prediction": "chr_prediction"},
 }
@@ -68,7 +68,8 @@ def fit_phase1(
         model, history = train_classifier(
             model, cache, data.labels, np.flatnonzero(~data.validation), _monitored_rows(data, seed), data.classes,
             folder,
-            epochs=params["epochs"], batch_size=params["batch_size"], optimiser=_or_default(params, "optimiser"),
+            boxes=data.boxes, epochs=params["epochs"], batch_size=params["batch_size"],
+            optimiser=_or_default(params, "optimiser"),
             learning_rate=_or_default(params, "learning_rate"), weight_decay=params["weight_decay"],
             ema_decay=params["ema_decay"], negatives=params["negatives"], precision=params["precision"],
             device=params["device"], seed=seed, show_progress=show_progress,

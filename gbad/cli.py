@@ -152,6 +152,9 @@ def train(
     weights: Annotated[Path | None, typer.Option(help="Local file of backbone weights.")] = None,
     pooling: Annotated[str, typer.Option(help="average (the letter) or max.")] = "average",
     fpn_width: Annotated[int, typer.Option(min=1, help="Channels of each FPN level.")] = 256,
+    position_weight: Annotated[
+        float, typer.Option(min=0.0, help="Above 0, the FPN also learns from DATA/Annotation where threats are.")
+    ] = 0.0,
     chr_mask: Annotated[
         str, typer.Option(help="What chr leaves out of its loss: none, released (as published) or hierarchical.")
     ] = "hierarchical",
@@ -180,7 +183,8 @@ def train(
     pipeline = GBADPipeline(
         backbone=backbone, architecture=architecture, size=size, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, optimiser=optimiser, pretrained=pretrained,
-        weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width, chr_mask=chr_mask,
+        weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width,
+        position_weight=position_weight, chr_mask=chr_mask,
         negatives=negatives, precision=precision, max_negatives=max_negatives, gate_fit=gate_fit,
         suppression=suppression, epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction,
         random_state=seed,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from gbad.data.boxes import Boxes, GivenBox, given_boxes
+from gbad.data.images import image_size
 from gbad.data.source import ImageSource, source_from_array, source_from_paths
 from gbad.errors import DataError
 
@@ -28,6 +30,14 @@ def image_source(images: Images, size: int) -> ImageSource:
     if wrong := {type(item).__name__ for item in images if not isinstance(item, (str, Path))}:
         raise DataError(f"images must be paths, or one uint8 array (n, H, W, 3); the list holds {', '.join(wrong)}")
     return source_from_paths(list(images), size)
+
+
+def original_size(images: Images, row: int) -> tuple[int, int]:
+    """Width and height in pixels of one of the images as it was given; ImageError if its file cannot be read."""
+    if are_pixels(images):
+        height, width = np.asarray(images).shape[1:3]
+        return width, height
+    return image_size(images[row])
 
 
 def check_training_list(
@@ -61,3 +71,20 @@ def check_training_list(
         pixels = are_pixels(images)
         names = [f"row {row} of array" if pixels else Path(image).stem for row, image in enumerate(images)]
     return labels.astype(np.uint8), classes, names
+
+
+def check_boxes(
+    boxes: Sequence[Sequence[GivenBox]] | None,
+    images: Images,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    position_weight: float,
+) -> Boxes | None:
+    """Bring boxes into the form that phase 1 takes; DataError if they do not fit, are missing, or of no use."""
+    if boxes is None and not position_weight:
+        return None
+    if boxes is None:
+        raise DataError(f"position_weight {position_weight} needs boxes: give fit one list per image, or set it to 0")
+    if not position_weight:
+        raise DataError("boxes are given, but position_weight is 0, so that they would not be used: set it to 1, say")
+    return given_boxes(boxes, labels, classes, lambda row: original_size(images, row))

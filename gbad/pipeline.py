@@ -18,12 +18,13 @@ from sklearn.exceptions import NotFittedError
 import gbad
 from gbad import training
 from gbad.data.bad_images import BadImages
+from gbad.data.boxes import GivenBox
 from gbad.data.images import MAX_PIXELS
 from gbad.data.source import ImageSource, source_from_paths, stream
 from gbad.errors import DataError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
 from gbad.files import read_json
-from gbad.inputs import Images, are_pixels, check_training_list, image_source
+from gbad.inputs import Images, are_pixels, check_boxes, check_training_list, image_source
 from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, classifier_state, predict_batch
 from gbad.run_folder import claim, digest
@@ -60,6 +61,8 @@ class GBADPipeline(BaseEstimator):
         What Σ averages.
     fpn_width, head_width : int
         Channels of the FPN, outputs of each of FC1 to FC4. These four are of the architecture ``"fpn"``.
+    position_weight : float
+        Of the architecture ``"fpn"``: above 0, its levels also learn where threats are, from the boxes given to `fit`.
     chr_mask, chr_threshold, chr_prediction
         Of the architecture ``"chr"``, see `gbad.phase1_classifier.CHRClassifier`.
     epochs, batch_size, weight_decay, ema_decay, negatives, precision, device
@@ -112,6 +115,7 @@ class GBADPipeline(BaseEstimator):
         fusion: str = "hidden",
         fpn_width: int = 256,
         head_width: int = 256,
+        position_weight: float = 0.0,
         chr_mask: str = "hierarchical",
         chr_threshold: float | None = None,
         chr_prediction: str = "deepest",
@@ -145,6 +149,7 @@ class GBADPipeline(BaseEstimator):
         self.fusion = fusion
         self.fpn_width = fpn_width
         self.head_width = head_width
+        self.position_weight = position_weight
         self.chr_mask = chr_mask
         self.chr_threshold = chr_threshold
         self.chr_prediction = chr_prediction
@@ -176,6 +181,7 @@ class GBADPipeline(BaseEstimator):
         *,
         classes: Sequence[str] | None = None,
         names: Sequence[str] | None = None,
+        boxes: Sequence[Sequence[GivenBox]] | None = None,
         run: str | Path | None = None,
         max_bad: float = 0.01,
         strict: bool = False,
@@ -193,6 +199,9 @@ class GBADPipeline(BaseEstimator):
             Class names.
         names : sequence of n str, optional
             Image names: neighbours in number fall on the same side of the validation split. Default: the paths' stems.
+        boxes : sequence of n sequences of (class, left, top, right, bottom), optional
+            Where threats are, in pixels of the original images: for a `position_weight` above 0. Positives whose list
+            is empty do not take part in the learning of positions.
         run : path, optional
             Run folder; what it holds already is not done again. Default: a temporary folder.
         max_bad : float
@@ -212,11 +221,13 @@ class GBADPipeline(BaseEstimator):
         labels, classes, names = check_training_list(images, labels, classes, names)
         paths = None if are_pixels(images) else [Path(path) for path in images]
         validation = training.validation_rows(names, labels, paths, self.validation_fraction, self.random_state)
-        data = training.TrainingSet(source, labels, classes, validation)
+        places = check_boxes(boxes, images, labels, classes, self.position_weight)
+        data = training.TrainingSet(source, labels, classes, validation, places)
         bad = BadImages(len(source), max_bad, strict=strict)
         if run is not None:
             content = source.names if paths else np.asarray(images)
             about = {"images": digest(content), "labels": digest(names, labels, classes)}
+            about |= {} if places is None else {"boxes": digest(np.array(list(places)), *places.values())}
             claim(Path(run), about | {"settings": plain_settings(self.get_params(deep=False))})
         with tempfile.TemporaryDirectory(prefix="gbad-") as temporary:
             return self.fit_phases(data, Path(run or temporary), bad, show_progress=show_progress)

@@ -12,6 +12,7 @@ import pandas as pd
 from accelerate import PartialState
 
 from gbad.data.bad_images import BadImages
+from gbad.data.boxes import Boxes, read_boxes
 from gbad.data.images import locate
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
@@ -60,15 +61,19 @@ def start_run(
     ------
     RunError
         If the folder holds a run on other data or with other settings; the message names what differs.
+    DataError
+        If the list cannot be used, or the pipeline learns from boxes and there are none.
     """
     folder = Path(folder)
     params = pipeline.get_params(deep=False)
     check_settings(params)
     labels = read_sixray(data, subset, "train")
     check_labels(labels.labels, labels.classes)
+    paths = locate(data, labels.names)
+    boxes = _boxes(folder, data, labels, paths, pipeline)  # before anything is written: they may be missing
     content = {"data": str(Path(data).resolve()), "subset": str(subset), "settings": plain_settings(params)}
     claim(folder, content, {"max_bad": max_bad, "strict": strict})
-    return _open(folder, read_json(folder / "run.json"), labels)
+    return _open(folder, read_json(folder / "run.json"), labels, paths, boxes)
 
 
 def open_run(folder: str | Path) -> Run:
@@ -85,12 +90,23 @@ def open_run(folder: str | Path) -> Run:
     content = read_json(folder / "run.json")
     if "data" not in content:
         raise RunError(f"{folder} belongs to GBADPipeline.fit. Continue it there, or choose another run folder.")
-    return _open(folder, content, read_sixray(content["data"], content["subset"], "train"))
-
-
-def _open(folder: Path, content: dict[str, Any], labels: LabelList) -> Run:
-    pipeline = GBADPipeline(**params_from(content["settings"]))
+    labels = read_sixray(content["data"], content["subset"], "train")
     paths = locate(content["data"], labels.names)
+    boxes = _boxes(folder, content["data"], labels, paths, GBADPipeline(**params_from(content["settings"])))
+    return _open(folder, content, labels, paths, boxes)
+
+
+def _boxes(
+    folder: Path, data: str | Path, labels: LabelList, paths: list[Path], pipeline: GBADPipeline
+) -> Boxes | None:
+    """Boxes of the training list where phase 1 has yet to learn from them."""
+    if not pipeline.position_weight or (folder / "phase1" / "done.json").exists():
+        return None
+    return read_boxes(data, labels.names, paths, labels.labels, labels.classes)
+
+
+def _open(folder: Path, content: dict[str, Any], labels: LabelList, paths: list[Path], boxes: Boxes | None) -> Run:
+    pipeline = GBADPipeline(**params_from(content["settings"]))
     split = folder / "split.csv"
     if not split.exists():
         validation = validation_rows(
@@ -106,7 +122,7 @@ def _open(folder: Path, content: dict[str, Any], labels: LabelList) -> Run:
         path = list_path(content["data"], content["subset"], "train")
         raise RunError(f"{path} has changed since the run in {folder} began. Restore it, or start in another folder.")
     source = source_from_paths(paths, pipeline.size)
-    data = TrainingSet(source, labels.labels, labels.classes, (table["part"] == "validation").to_numpy())
+    data = TrainingSet(source, labels.labels, labels.classes, (table["part"] == "validation").to_numpy(), boxes)
     bad = BadImages(len(source), content["max_bad"], strict=content["strict"], report=folder / "bad_images.csv")
     return Run(folder, data, pipeline, bad)
 

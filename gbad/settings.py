@@ -50,6 +50,7 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
     "ema_decay": (0, 1, True, False),
     "epsilon": (0, 1, False, True),
     "alpha": (0, math.inf, True, False),
+    "position_weight": (0, math.inf, True, False),
     "chr_threshold": (-math.inf, math.inf, False, False),
     "validation_fraction": (0, 1, False, False),
 }
@@ -83,6 +84,11 @@ def check_settings(params: Mapping[str, Any]) -> None:
             raise GbadError(f"{name} must be a {what} {bounds}, not {value!r}")
     if params["precision"] == "fp16" and (params["device"] == "cpu" or not torch.accelerator.is_available()):
         raise GbadError("precision fp16 needs an accelerator; choose auto, bf16 or no")
+    if params["position_weight"] and params["architecture"] != "fpn":
+        raise GbadError(
+            f"position_weight {params['position_weight']} needs the architecture fpn, on whose levels positions are "
+            f"learnt, not {params['architecture']}; choose fpn, or set it to 0"
+        )
     facts = BACKBONES[params["backbone"]]
     if params["size"] < facts.min_size:
         raise GbadError(f"{params['backbone']} needs images of at least {facts.min_size} px, not {params['size']}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gbad.data.boxes import Boxes
 from gbad.data.source import ImageSource
 from gbad.data.split import split_validation
 from gbad.settings import check_labels
@@ -27,12 +28,15 @@ class TrainingSet:
         Names of the C classes.
     validation : bool array (n,)
         Rows that phases 1 and 2 do not train on.
+    boxes : Boxes, optional
+        Where threats are, for phase 1 with a position weight.
     """
 
     source: ImageSource
     labels: np.ndarray
     classes: tuple[str, ...]
     validation: np.ndarray
+    boxes: Boxes | None = None
 
     def __post_init__(self) -> None:
         check_labels(self.labels, self.classes)

@@ -42,9 +42,9 @@ def test_all_phases_run_on_it_and_its_file_gives_the_same_scores(
 
 def test_files_of_before_there_were_architectures_load(pipeline: GBADPipeline, pixels: np.ndarray) -> None:
     state = pipeline.__getstate__()
-    for name in ("architecture", "chr_mask", "chr_threshold", "chr_prediction"):
+    for name in ("architecture", "chr_mask", "chr_threshold", "chr_prediction", "position_weight"):
         del state["params"][name]
-    del state["classifier"]["spec"]["architecture"]
+    del state["classifier"]["spec"]["architecture"], state["classifier"]["spec"]["position_weight"]
     older = GBADPipeline.__new__(GBADPipeline)
     older.__setstate__(state)
     assert older.architecture == "fpn"

@@ -207,6 +207,11 @@ def test_a_folder_without_images_stops_the_training(gbad_command: Command, own_d
         (("--validation-fraction", 1.5), 1, "validation_fraction must be"),
         (("--learning-rate", -1), 1, "learning_rate must be"),
         (("--gate-fit", "best"), 1, "unknown gate_fit"),
+        (("--architecture", "vit"), 1, "unknown architecture 'vit'"),
+        (("--architecture", "chr", "--chr-mask", "some"), 1, "unknown chr_mask 'some'"),
+        (("--architecture", "plain", "--position-weight", 1), 1, "needs the architecture fpn"),
+        (("--position-weight", -1), 2, "--position-weight"),
+        (("--negatives", "half"), 1, "fixed, fresh, natural, all"),
         (("--weights", "nothing.pth"), 1, "nothing.pth: no such file"),
         (("--precision", "fp16"), 1, "needs an accelerator"),
         (("--size", 16), 2, "--size"),
@@ -316,3 +321,22 @@ def test_ctrl_c_ends_with_a_message(
     assert outcome.status == 130
     assert "Interrupted" in outcome.err
     assert "same command" in outcome.err
+
+
+def test_train_passes_the_options_of_phase_1_on(
+    gbad_command: Command, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for phase in (1, 2, 3):
+        monkeypatch.setattr(training, f"fit_phase{phase}", lambda *args, **options: None)
+    for number, options in enumerate(
+        (
+            {"architecture": "chr", "chr_mask": "released", "negatives": "natural"},
+            {"architecture": "fpn", "position_weight": 0.5},
+        )
+    ):
+        run = tmp_path / str(number)
+        given = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", value)]
+        outcome = gbad_command("train", dataset, "--out", run, *QUICK, *given, "--stop-after", 1)
+        assert outcome.status == 0, outcome.err
+        settings = json.loads((run / "run.json").read_text())["settings"]
+        assert {name: settings[name] for name in options} == options

@@ -247,6 +247,8 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"architecture": "chr", "chr_mask": "some"}, "unknown chr_mask 'some'; choose one of none, released, hier"),
         ({"chr_threshold": float("nan")}, "chr_threshold must be a number"),
         ({"chr_prediction": "finest"}, "unknown chr_prediction"),
+        ({"position_weight": -1.0}, "position_weight must be a number from 0, not -1.0"),
+        ({"architecture": "chr", "position_weight": 1.0}, "position_weight 1.0 needs the architecture fpn.*not chr"),
         ({"negatives": "half"}, "unknown negatives 'half'; choose one of fixed, fresh, natural, all"),
     ],
 )  # fmt: skip

@@ -31,6 +31,7 @@ from gbad.benchmark.peaks import peaks_in_boxes
 from gbad.benchmark.scales import Scale, Subset
 from gbad.data.bad_images import BadImages
 from gbad.data.images import locate
+from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.files import read_json, write_json
 from gbad.pipeline import GBADPipeline
@@ -124,7 +125,7 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     return True
 
 
-def score_cell(cell: Cell, data: BenchmarkData, names: tuple[str, ...], *, show_progress: bool = False) -> bool:
+def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progress: bool = False) -> bool:
     """Score test images with a cell's trained network, unless that is done; say whether anything was.
 
     Raises
@@ -132,6 +133,7 @@ def score_cell(cell: Cell, data: BenchmarkData, names: tuple[str, ...], *, show_
     TooManyBadImagesError
         If more than one image in a hundred cannot be used.
     """
+    names = test.names
     path = _scores_path(cell, names)
     if path.exists():
         return False
@@ -151,10 +153,7 @@ def score_cell(cell: Cell, data: BenchmarkData, names: tuple[str, ...], *, show_
             ).save(part)  # fmt: skip
     scores = Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))])
     if cell.phases == 3 and (data.folder / "Annotation").is_dir():
-        peaks = peaks_in_boxes(
-            run, data.folder, data.read(cell.subset, "train").classes, dict(zip(names, paths, strict=True))
-        )
-        scores = scores.with_peaks(peaks)
+        scores = scores.with_peaks(peaks_in_boxes(run, data.folder, test))
     write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - begun, 1), "images": len(names)})
     scores.save(path)  # last: where it is, the cell is scored
     shutil.rmtree(parts, ignore_errors=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
@@ -148,7 +149,7 @@ def validation_scores(run: Run, phases: int) -> Scores:
 
     A gate that was fitted on these rows would flatter itself: each fold is gated by one fitted on the other folds.
     """
-    names, classes = np.array(run.data.source.names, dtype=str), run.data.classes
+    names, classes = np.array(split_names(run), dtype=str), run.data.classes
     if phases < 3:
         rows = _validation_rows(run)
         parts = list(_classified(run.folder, run.data.source, rows))
@@ -160,6 +161,11 @@ def validation_scores(run: Run, phases: int) -> Scores:
     rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
     log_gated, score, anomalous = _gated(pipeline, logits, losses, run.data.positive[rows].astype(int))
     return Scores(names[rows], logits, log_gated, losses, score, anomalous, pipeline.thresholds_, run.data.labels[rows])
+
+
+def split_names(run: Run) -> list[str]:
+    """Names of a run's training list, without suffix."""
+    return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
 
 
 def _gated(

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from gbad.data.annotations import find_annotations, read_voc_boxes
-from gbad.data.images import read_image
+from gbad.data.boxes import read_boxes
+from gbad.data.images import locate, read_image
+from gbad.data.labels import LabelList
 from gbad.errors import DataError, ImageError
+from gbad.locating import peaks
 from gbad.persistence import load
 from gbad.phase1_classifier import class_heatmap
 
 
-def peak_of(heatmap: np.ndarray) -> tuple[float, float]:
-    """Centre of the largest value of a map (h, w), as shares of width and height, in (0, 1).
-
-    Examples
-    --------
-    >>> peak_of(np.array([[0.0, 0.0], [0.0, 1.0]]))
-    (0.75, 0.75)
-    """
-    row, column = np.unravel_index(int(heatmap.argmax()), heatmap.shape)
-    return (float(column) + 0.5) / heatmap.shape[1], (float(row) + 0.5) / heatmap.shape[0]
-
-
-def peaks_in_boxes(
-    run: Path, data: Path, classes: Sequence[str], paths: Mapping[str, Path]
-) -> dict[tuple[str, int], bool]:
+def peaks_in_boxes(run: Path, data: Path, labels: LabelList) -> dict[tuple[str, int], bool]:
     """Look at the heat-map of each threat that has a box.
 
     Parameters
@@ -37,34 +23,39 @@ def peaks_in_boxes(
     run : Path
         A finished run folder.
     data : Path
-        Holds ``Annotation`` with Pascal VOC boxes in pixels of the image file.
-    classes : sequence of C str
-    paths : mapping of str to Path
-        Images by their names.
+        In SIXray's layout; boxes in ``Annotation``.
+    labels : LabelList
+        The images.
 
     Returns
     -------
     dict
-        By image name and class: whether the maximum of the class's heat-map lies in a box of that class. Images
-        without annotation or that cannot be read are left out.
+        By image name and class: whether the maximum of the class's heat-map lies in a box of that class. Empty if no
+        image has a box.
     """
-    pipeline = load(run / "pipeline.joblib")
-    network, annotations, found = pipeline.network(), find_annotations(data / "Annotation"), {}
-    for name, path in paths.items():
-        if name not in annotations:
-            continue
+    pipeline, paths, found = load(run / "pipeline.joblib"), locate(data, labels.names), {}
+    try:
+        boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes)
+    except DataError:
+        return {}
+    for row, own in boxes.items():
         try:
-            boxes = read_voc_boxes(annotations[name])
-            pixels = read_image(path, pipeline.size)
-            with Image.open(path) as image:
-                width, height = image.size
-        except (DataError, ImageError, OSError):
-            continue
-        for column in sorted({classes.index(label) for label, _ in boxes if label in classes}):
-            x, y = peak_of(class_heatmap(network, pixels, column))
-            found[name, column] = any(
-                box[0] <= x * width <= box[2] and box[1] <= y * height <= box[3]
-                for label, box in boxes
-                if label == classes[column]
-            )
+            pixels = read_image(paths[row], pipeline.size)
+        except ImageError:
+            continue  # scoring has counted it
+        for column in sorted({int(box[0]) for box in own}):
+            heatmap = class_heatmap(pipeline.network(), pixels, column)
+            found[labels.names[row], column] = lies_in(peaks(heatmap[None, None])[0, 0], own[own[:, 0] == column, 1:])
     return found
+
+
+def lies_in(place: np.ndarray, boxes: np.ndarray) -> bool:
+    """Whether a place (x, y) lies in one of some boxes, (k, 4): left, top, right, bottom, in the same unit.
+
+    Examples
+    --------
+    >>> boxes = np.array([[0.0, 0.0, 0.2, 0.2], [0.5, 0.5, 1.0, 0.8]])
+    >>> lies_in(np.array([0.6, 0.7]), boxes), lies_in(np.array([0.6, 0.1]), boxes)
+    (True, False)
+    """
+    return bool(((boxes[:, :2] <= place) & (place <= boxes[:, 2:])).all(axis=1).any())

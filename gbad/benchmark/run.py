@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gbad.benchmark.cells import Cell, cell_costs, make_cell, score_cell, train_cell
@@ -18,6 +19,7 @@ from gbad.benchmark.groups import make_group
 from gbad.benchmark.methods import Method, chosen_methods, needed_networks
 from gbad.benchmark.results import write_results
 from gbad.benchmark.scales import Scale, Subset
+from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.versions import hardware, library_versions
 
@@ -32,12 +34,12 @@ class Plan:
     ----------
     cells : mapping of (str, str) to mapping of str to tuple of Cell
         By fingerprint of the training list and backbone, then by network: one cell a seed.
-    test_names : mapping of str to tuple of str
+    tests : mapping of str to LabelList
         By fingerprint of the training list: the test images of all subsets that share it.
     """
 
     cells: Mapping[tuple[str, str], Mapping[str, tuple[Cell, ...]]]
-    test_names: Mapping[str, tuple[str, ...]]
+    tests: Mapping[str, LabelList]
 
 
 def run_benchmark(
@@ -113,7 +115,7 @@ def run_benchmark(
     order = [subset.name for subset in found.subsets]
     groups.sort(key=lambda group: order.index(group.subset.name))
     costs = pd.DataFrame(
-        [cell_costs(cell, plan.test_names[key]) for (key, _), networks in plan.cells.items()
+        [cell_costs(cell, plan.tests[key].names) for (key, _), networks in plan.cells.items()
          for cells in networks.values() for cell in cells]
     )  # fmt: skip
     info = {
@@ -145,17 +147,19 @@ def make_plan(
         for key, subsets in sharing.items()
         for backbone in backbones
     }
-    names = {
-        key: tuple(dict.fromkeys(name for subset in subsets for name in data.read(subset, "test").names))
-        for key, subsets in sharing.items()
-    }
-    return Plan(cells, names)
+    return Plan(cells, {key: _united([data.read(subset, "test") for subset in of]) for key, of in sharing.items()})
+
+
+def _united(lists: Sequence[LabelList]) -> LabelList:
+    """All images of some lists, each once."""
+    labels = {name: row for one in lists for name, row in zip(one.names, one.labels, strict=True)}
+    return LabelList(tuple(labels), np.stack(list(labels.values())), lists[0].classes)
 
 
 def _compute(plan: Plan, data: BenchmarkData, say: Callable[[str], object], show_progress: bool) -> None:
     """Train and score cell by cell, the first seed of all networks first."""
     work = [
-        (cell, plan.test_names[key])
+        (cell, plan.tests[key])
         for (key, _), networks in plan.cells.items()
         for cells in networks.values()
         for cell in cells
@@ -163,10 +167,10 @@ def _compute(plan: Plan, data: BenchmarkData, say: Callable[[str], object], show
     order = list(dict.fromkeys(cell.seed for cell, _ in work))
     work.sort(key=lambda item: order.index(item[0].seed))
     begun, computed = time.monotonic(), 0
-    for number, (cell, names) in enumerate(work, start=1):
+    for number, (cell, test) in enumerate(work, start=1):
         say(f"Cell {number} of {len(work)}: {cell.label}")
         trained = train_cell(cell, data, show_progress=show_progress)
-        scored = score_cell(cell, data, names, show_progress=show_progress)
+        scored = score_cell(cell, data, test, show_progress=show_progress)
         if trained or scored:
             computed += 1
             each = (time.monotonic() - begun) / computed

@@ -163,6 +163,18 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
     return decode_image(path, read_file(path, max_pixels), size, max_pixels)
 
 
+def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of an image in pixels, from its header; arguments and errors as in `read_image`."""
+    path = Path(path)
+    data = read_file(path, max_pixels)
+    try:
+        return _open(path, data, None, max_pixels).size
+    except ImageError:
+        raise
+    except Exception as error:  # as in decode_image
+        raise ImageError(path, "unreadable", f"damaged ({error}). Copy the file again.") from error
+
+
 def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the content of an image file; all but the reading of `read_image`.
 

@@ -1,4 +1,4 @@
-"""The two presets that turn decoded pixels into network input: one for training, one for everything else.
+"""Turn decoded pixels into network input: as they are, or for training in a random view of each image.
 
 Both work on whole batches. Normalisation with the backbone's mean and deviation belongs to the network.
 """
@@ -6,6 +6,7 @@ Both work on whole batches. Normalisation with the backbone's mean and deviation
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,24 +30,50 @@ def eval_preset(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32)
 
 
-def train_preset(
-    images: np.ndarray,
+class Views(NamedTuple):
+    """How n images are seen.
+
+    Attributes
+    ----------
+    theta : float32 tensor (n, 2, 3)
+        Affine maps from places (x, y, 1) in the view to places in the image, both in [-1, 1] from border to border, as
+        in `torch.nn.functional.affine_grid`.
+    contrast : float32 tensor (n,)
+        Factors of the distance from white.
+    """
+
+    theta: Tensor
+    contrast: Tensor
+
+
+def train_preset(images: np.ndarray, generator: torch.Generator, **freedom: Any) -> Tensor:
+    """Draw a random view of each image: `draw_views` and `apply_views` in one.
+
+    Parameters
+    ----------
+    images, generator, **freedom
+        See there.
+    """
+    return apply_views(images, draw_views(len(images), generator, **freedom))
+
+
+def draw_views(
+    count: int,
     generator: torch.Generator,
     *,
     scale: tuple[float, float] = (0.8, 1.15),
     shift: float = 0.08,
     rotation: float = 15.0,
     contrast: float = 0.15,
-) -> Tensor:
-    """Draw a random view of each image: flips, scale, rotation, shift and contrast.
+) -> Views:
+    """Draw random views: flips, scale, rotation, shift and contrast.
 
-    A bag may lie on the belt in any orientation, so both flips are harmless. What comes in from outside is white, as
-    the empty belt is.
+    A bag may lie on the belt in any orientation, so both flips are harmless.
 
     Parameters
     ----------
-    images : uint8 array (n, H, W, 3)
-        RGB.
+    count : int
+        Number of images.
     generator : torch.Generator
         Source of randomness.
     scale : (float, float)
@@ -57,15 +84,7 @@ def train_preset(
         Largest rotation in degrees, either way.
     contrast : float
         Largest relative change of the distance from white: a thicker or thinner load.
-
-    Returns
-    -------
-    float32 tensor (n, 3, H, W)
-        Values in [0, 255], channels-last.
     """
-    count = len(images)
-    # Distance from white, so that the zero padding of grid_sample is the white of an empty belt.
-    darkness = 255.0 - eval_preset(images)
 
     def draw(low: float, high: float) -> Tensor:
         return torch.rand(count, generator=generator) * (high - low) + low
@@ -81,7 +100,27 @@ def train_preset(
         ],
         1,
     )
-    grid = F.affine_grid(theta, list(darkness.shape), align_corners=False)
+    return Views(theta, draw(1 - contrast, 1 + contrast))
+
+
+def apply_views(images: np.ndarray, views: Views) -> Tensor:
+    """Show images in given views. What comes in from outside is white, as the empty belt is.
+
+    Parameters
+    ----------
+    images : uint8 array (n, H, W, 3)
+        RGB.
+    views : Views
+        One for each image.
+
+    Returns
+    -------
+    float32 tensor (n, 3, H, W)
+        Values in [0, 255], channels-last.
+    """
+    # Distance from white, so that the zero padding of grid_sample is the white of an empty belt.
+    darkness = 255.0 - eval_preset(images)
+    grid = F.affine_grid(views.theta, list(darkness.shape), align_corners=False)
     moved = F.grid_sample(darkness, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    moved = moved * draw(1 - contrast, 1 + contrast).view(-1, 1, 1, 1)
+    moved = moved * views.contrast.view(-1, 1, 1, 1)
     return (255.0 - moved).clamp_(0, 255).contiguous(memory_format=torch.channels_last)

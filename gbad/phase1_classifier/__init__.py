@@ -10,7 +10,7 @@ from gbad.phase1_classifier.architectures import (
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.chr import CHRClassifier
 from gbad.phase1_classifier.features import FeatureFile, extract_features, predict_batch, predict_stream
-from gbad.phase1_classifier.heatmap import class_heatmap
+from gbad.phase1_classifier.heatmap import class_heatmap, position_maps
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.plain import PlainClassifier
 from gbad.phase1_classifier.training import train_classifier
@@ -28,6 +28,7 @@ __all__ = [
     "classifier_from_state",
     "classifier_state",
     "extract_features",
+    "position_maps",
     "predict_batch",
     "predict_stream",
     "train_classifier",

@@ -1,4 +1,4 @@
-"""Where in the image a class was seen: Grad-CAM (Selvaraju et al., ICCV 2017) on the maps that are pooled."""
+"""Where in the image a class was seen: the positions that a classifier has learnt from boxes, else Grad-CAM."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import torch
 from torch.nn import functional as F
 
 from gbad.data.transforms import eval_preset
+from gbad.errors import GbadError
 from gbad.phase1_classifier.architectures import Classifier
+from gbad.phase1_classifier.model import ThreatClassifier
 
 
 def class_heatmap(model: Classifier, image: np.ndarray, class_index: int) -> np.ndarray:
     """Evidence for a class at each place of an image.
+
+    A classifier that has learnt positions gives their probabilities; for others it is Grad-CAM (Selvaraju et al., ICCV
+    2017) on the maps that are pooled.
 
     Parameters
     ----------
@@ -28,6 +33,8 @@ def class_heatmap(model: Classifier, image: np.ndarray, class_index: int) -> np.
         In [0, 1], at the resolution of the finest map; all zero if nothing in the image speaks for the class.
     """
     device = next(model.parameters()).device
+    if isinstance(model, ThreatClassifier) and model.position is not None:
+        return position_maps(model, image[None])[0, class_index]
     with torch.no_grad():
         levels = model.levels(eval_preset(image[None]).to(device))
     with torch.enable_grad():
@@ -43,3 +50,30 @@ def class_heatmap(model: Classifier, image: np.ndarray, class_index: int) -> np.
         total += F.interpolate(evidence, size=size, mode="bilinear", align_corners=False)[0, 0]
     peak = total.max()
     return (total / peak if peak > 0 else total).cpu().numpy()
+
+
+def position_maps(model: Classifier, images: np.ndarray) -> np.ndarray:
+    """Probability that a place is in a threat of each class, as learnt from boxes.
+
+    Parameters
+    ----------
+    model : Classifier
+        In evaluation mode, trained with a position weight.
+    images : uint8 array (n, size, size, 3)
+        RGB, decoded as for prediction.
+
+    Returns
+    -------
+    float32 array (n, C, h, w)
+        In [0, 1], at the resolution of L1.
+
+    Raises
+    ------
+    GbadError
+        If the classifier has not learnt positions.
+    """
+    if not isinstance(model, ThreatClassifier):
+        raise GbadError("only a classifier with a feature pyramid can learn positions: use the architecture fpn")
+    device = next(model.parameters()).device
+    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+        return model.position_maps(eval_preset(images).to(device)).sigmoid().cpu().numpy()

@@ -11,6 +11,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from gbad.errors import GbadError
 from gbad.phase1_classifier.backbones import backbone, build_backbone, fold_norms
 from gbad.phase1_classifier.classifier import Normalise, Prediction, keep_frozen_norms, multilabel_bce
+from gbad.phase1_classifier.positions import PositionHead
 
 POOLINGS = ("average", "max")
 FUSIONS = ("hidden", "logits")
@@ -35,6 +36,9 @@ class ThreatClassifier(nn.Module):
     fusion : {"hidden", "logits"}
         What Σ averages, which the letter leaves open: the hidden vectors before one FC5, or the logits of an FC5 per
         level.
+    position_weight : float
+        Above 0, the levels also learn from boxes where threats are (`PositionHead`), with this weight in the loss. Then
+        a logit is the mean of FC5's and the maximum of the class's heat-map times a learnt factor.
     folded_norms : bool
         Whether batch normalisation is folded into the backbone's convolutions (`fold_norms`).
 
@@ -53,6 +57,7 @@ class ThreatClassifier(nn.Module):
         head_width: int = 256,
         pooling: str = "average",
         fusion: str = "hidden",
+        position_weight: float = 0.0,
         folded_norms: bool = False,
     ) -> None:
         super().__init__()
@@ -61,11 +66,13 @@ class ThreatClassifier(nn.Module):
                 raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
         self.spec: dict[str, Any] = {
             "architecture": "fpn", "backbone_name": backbone_name, "n_classes": n_classes, "fpn_width": fpn_width,
-            "head_width": head_width, "pooling": pooling, "fusion": fusion, "folded_norms": folded_norms,
+            "head_width": head_width, "pooling": pooling, "fusion": fusion, "position_weight": position_weight,
+            "folded_norms": folded_norms,
         }  # fmt: skip
         facts = backbone(backbone_name)
         self.pooling = pooling
         self.fusion = fusion
+        self.position_weight = position_weight
         self.n_features = head_width * len(facts.channels)
         self.normalise = Normalise(backbone_name)
         self.backbone = build_backbone(backbone_name)
@@ -76,6 +83,7 @@ class ThreatClassifier(nn.Module):
         self.classify = nn.ModuleList(
             nn.Linear(head_width, n_classes) for _ in (facts.channels if fusion == "logits" else (0,))
         )
+        self.position = PositionHead(fpn_width, n_classes, len(facts.channels)) if position_weight else None
 
     def train(self, mode: bool = True) -> ThreatClassifier:
         """Switch to training mode, except that frozen normalisation keeps its statistics."""
@@ -93,9 +101,23 @@ class ThreatClassifier(nn.Module):
         """
         return self.classify_levels(self.levels(images))
 
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Equation 1 on images as in `forward` and labels, float (N, C)."""
-        return multilabel_bce(self(images).logits, labels)
+    def loss(self, images: Tensor, labels: Tensor, boxes: Tensor | None = None, theta: Tensor | None = None) -> Tensor:
+        """Equation 1, plus ``position_weight`` times the loss of the positions where boxes are given.
+
+        Parameters
+        ----------
+        images : float Tensor (N, 3, H, W)
+            As in `forward`.
+        labels : float Tensor (N, C)
+            1 = present.
+        boxes, theta : float Tensor (N, K, 5), float Tensor (N, 2, 3)
+            See `gbad.phase1_classifier.positions.box_targets`.
+        """
+        levels = self.levels(images)
+        loss = multilabel_bce(self.classify_levels(levels).logits, labels)
+        if self.position is None or boxes is None or theta is None:
+            return loss
+        return loss + self.position_weight * self.position.loss(levels, labels, boxes, theta)
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Give the pyramid's levels L1 to L4 of images as in `forward`: (N, fpn_width, h, w) each."""
@@ -112,4 +134,17 @@ class ThreatClassifier(nn.Module):
             logits = self.classify[0](torch.stack(hidden).mean(0))
         else:
             logits = torch.stack([fc(level) for fc, level in zip(self.classify, hidden, strict=True)]).mean(0)
-        return Prediction(logits.float(), torch.cat(hidden, 1).float())
+        logits = logits.float() if self.position is None else self.position.combine(logits.float(), levels)
+        return Prediction(logits, torch.cat(hidden, 1).float())
+
+    def position_maps(self, images: Tensor) -> Tensor:
+        """Logits of the classes at each place of images as in `forward`: float32 (N, C, h, w), h and w those of L1.
+
+        Raises
+        ------
+        GbadError
+            If the classifier has not learnt positions.
+        """
+        if self.position is None:
+            raise GbadError("this classifier knows no positions: train it with boxes and a position_weight above 0")
+        return self.position.heat_map(self.levels(images))

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
+from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
-from gbad.data.transforms import train_preset
+from gbad.data.transforms import apply_views, draw_views
 from gbad.errors import GbadError
 from gbad.files import atomic_path
 from gbad.metrics import average_precision_per_class, mean_average_precision
@@ -47,6 +48,7 @@ def train_classifier(
     classes: tuple[str, ...],
     folder: str | Path,
     *,
+    boxes: Boxes | None = None,
     epochs: int = 15,
     batch_size: int = 32,
     optimiser: str = "sgd",
@@ -77,6 +79,8 @@ def train_classifier(
         For the report.
     folder : path-like
         Holds ``checkpoint-<epoch>`` and ``history.csv``. Training continues from the checkpoint found there.
+    boxes : Boxes, optional
+        Where threats are, by row of the list: for a classifier with a ``position_weight``, which needs them.
     epochs : int
         Passes over the rows that `epoch_rows` draws.
     batch_size : int
@@ -106,10 +110,12 @@ def train_classifier(
     Raises
     ------
     GbadError
-        If the loss is no longer finite, or an option is unknown.
+        If the loss is no longer finite, an option is unknown, or boxes are missing or of no use.
     """
     if optimiser not in OPTIMISERS:
         raise GbadError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
+    if bool(model.spec.get("position_weight")) != (boxes is not None):
+        raise GbadError("boxes and a position_weight above 0 need each other: give both or neither")
     folder = Path(folder)
     positive = np.asarray(labels.any(1))
     accelerator = _accelerator(model.spec["backbone_name"], precision, device)
@@ -132,7 +138,8 @@ def train_classifier(
         rows = epoch_rows(positive, training_rows, negatives=negatives, seed=seed, epoch=epoch)
         with accelerator.main_process_first():  # one process decodes, the others find the cache filled
             rows = cache.fill(rows, show_progress=show_progress)
-        loader = _loader(accelerator, cache, labels, rows, batch_size, derived_seed(seed, "augmentation", epoch))
+        dataset = _Batches(cache, labels, boxes, derived_seed(seed, "augmentation", epoch))
+        loader = _loader(accelerator, dataset, rows, batch_size)
         steps = len(loader)
         trained.train()
         total = torch.zeros((), device=accelerator.device)
@@ -227,30 +234,35 @@ class _Loss(nn.Module):
         return self.model.loss(*batch)
 
 
-class _Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Rows of the cache; a whole batch is read and augmented at once."""
+class _Batches(Dataset[tuple[Tensor, ...]]):
+    """Rows of the cache in random views; a whole batch is read and augmented at once."""
 
-    def __init__(self, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, seed: int) -> None:
-        self.cache, self.labels, self.rows, self.seed = cache, labels, rows, seed
+    rows: np.ndarray
+
+    def __init__(self, cache: DecodedCache, labels: np.ndarray, boxes: Boxes | None, seed: int) -> None:
+        self.cache, self.labels, self.boxes, self.seed = cache, labels, boxes, seed
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
         rows = self.rows[indices]
         # The batch's first position seeds its augmentation: no state to carry over a resume or between processes.
-        images = train_preset(self.cache[rows], torch_generator(derived_seed(self.seed, indices[0])))
-        return images, torch.from_numpy(self.labels[rows].astype(np.float32))
+        views = draw_views(len(rows), torch_generator(derived_seed(self.seed, indices[0])))
+        batch = apply_views(self.cache[rows], views), torch.from_numpy(self.labels[rows].astype(np.float32))
+        if self.boxes is None:
+            return batch
+        return *batch, torch.from_numpy(padded_boxes(self.boxes, rows)), views.theta
 
 
 def _loader(
-    accelerator: Accelerator, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, batch_size: int, seed: int
-) -> DataLoader[tuple[Tensor, Tensor]]:
+    accelerator: Accelerator, dataset: _Batches, rows: np.ndarray, batch_size: int
+) -> DataLoader[tuple[Tensor, ...]]:
     # A last batch of one image has no batch statistics: it is dropped, but never the only batch.
-    whole = len(rows) - (len(rows) % batch_size == 1 and len(rows) > 1)
-    dataset = _Batches(cache, labels, rows[:whole], seed)
+    dataset.rows = rows[: len(rows) - (len(rows) % batch_size == 1 and len(rows) > 1)]
     # The generator keeps the loader from drawing a seed from the process's random numbers.
-    loader = DataLoader(dataset, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(seed))
+    generator = torch_generator(dataset.seed)
+    loader = DataLoader(dataset, batch_size, collate_fn=lambda batch: batch, generator=generator)
     return accelerator.prepare(loader)
 
 

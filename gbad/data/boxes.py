@@ -1,0 +1,138 @@
+"""Where the threats of a training list are: boxes, relative to the images, by the rows of the list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gbad.data.annotations import find_annotations, read_voc_boxes
+from gbad.data.images import image_size
+from gbad.errors import DataError, ImageError
+
+Boxes = dict[int, np.ndarray]
+"""Of the rows that have boxes: float32 (k, 5), a box a line: column of its class; left, top, right, bottom in [0, 1].
+
+These four are shares of the image's width and height, so that they hold for the warped image as well.
+"""
+
+GivenBox = tuple[str | int, float, float, float, float]
+"""Class, by its name or its column, and left, top, right, bottom in pixels of the original image."""
+
+
+def given_boxes(
+    boxes: Sequence[Sequence[GivenBox]],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    size_of: Callable[[int], tuple[int, int]],
+) -> Boxes:
+    """Bring boxes that a caller gives, one list per image, into the form of `Boxes`.
+
+    Parameters
+    ----------
+    boxes : sequence of n sequences of (class, left, top, right, bottom)
+        In pixels of the original image; empty for images without threats, and for those whose boxes are not known.
+    labels : uint8 array (n, C)
+        Image-level labels.
+    classes : sequence of C str
+    size_of : callable
+        ``size_of(row) -> (width, height)`` of the original image. Rows for which it raises ImageError are left out.
+
+    Raises
+    ------
+    DataError
+        If there is no box at all, or one has an unknown class, is of a class that its image is not labelled with, or
+        is not inside its image.
+    """
+    if len(boxes) != len(labels):
+        raise DataError(f"boxes must be one list per image: {len(labels)} lists, not {len(boxes)}")
+    found: Boxes = {}
+    for row in (row for row, own in enumerate(boxes) if len(own)):
+        try:
+            size = size_of(row)
+        except ImageError:
+            continue  # whoever reads the image counts it
+        found[row] = np.stack([_given_box(row, box, labels, classes, size) for box in boxes[row]])
+    if not found:
+        raise DataError("boxes holds no box. Give those of the images with threats, or set position_weight to 0.")
+    return found
+
+
+def _given_box(
+    row: int, box: GivenBox, labels: np.ndarray, classes: Sequence[str], size: tuple[int, int]
+) -> np.ndarray:
+    if len(box) != 5:
+        raise DataError(f"image {row}: {box!r} is no box (class, left, top, right, bottom)")
+    label, left, top, right, bottom = box
+    column = {name: number for number, name in enumerate(classes)}.get(str(label), label)
+    if isinstance(column, str) or column not in range(len(classes)):
+        raise DataError(f"image {row}: a box has the class {label!r}; the classes are {', '.join(classes)}")
+    if not labels[row, column]:
+        raise DataError(
+            f"image {row} has a box of the class {classes[column]!r}, but is not labelled with it. Correct one of both."
+        )
+    width, height = size
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise DataError(
+            f"image {row}: the box {(left, top, right, bottom)} is empty or not inside the image of {width} × {height} "
+            "pixels. Give left, top, right, bottom in pixels of the original image."
+        )
+    return np.array([column, left / width, top / height, right / width, bottom / height], np.float32)
+
+
+def read_boxes(
+    data: str | Path, names: Sequence[str], paths: Sequence[Path], labels: np.ndarray, classes: Sequence[str]
+) -> Boxes:
+    """Read the boxes of a list's images from ``data/Annotation/<name>.xml`` (Pascal VOC).
+
+    Boxes are cut at the image's border. The list decides: boxes of classes that it does not have, or that the image is
+    not labelled with, do not count (`gbad check` reports such contradictions).
+
+    Parameters
+    ----------
+    data : path-like
+        Folder in SIXray's layout.
+    names, paths : sequences of n str, n Path
+        Of the images. Rows whose image cannot be read are left out.
+    labels : uint8 array (n, C)
+    classes : sequence of C str
+
+    Raises
+    ------
+    DataError
+        If no image with a threat has a box, or an annotation is damaged.
+    """
+    folder = Path(data) / "Annotation"
+    annotations = find_annotations(folder)
+    column_of = {name: column for column, name in enumerate(classes)}
+    found: Boxes = {}
+    for row in np.flatnonzero(labels.any(1)).tolist():
+        if names[row] not in annotations:
+            continue
+        objects = [(column_of.get(name, -1), box) for name, box in read_voc_boxes(annotations[names[row]])]
+        known = [(column, *box) for column, box in objects if column >= 0 and labels[row, column]]
+        if not known:
+            continue
+        try:
+            width, height = image_size(paths[row])
+        except ImageError:
+            continue  # whoever reads the image counts it
+        boxes = np.array(known, np.float32)
+        boxes[:, 1:] = (boxes[:, 1:] / [width, height, width, height]).clip(0, 1)
+        found[row] = boxes
+    if not found:
+        raise DataError(
+            f"{folder}: no box for any image with threats of the list. Put <name>.xml (Pascal VOC) there, or set "
+            "position_weight to 0."
+        )
+    return found
+
+
+def padded_boxes(boxes: Boxes, rows: np.ndarray) -> np.ndarray:
+    """Boxes of some rows as one array, float32 (len(rows), K, 5), K the largest number, at least 1; class -1 = none."""
+    own = [boxes.get(int(row), np.empty((0, 5), np.float32)) for row in rows]
+    padded = np.full((len(rows), max([1, *map(len, own)]), 5), -1.0, np.float32)
+    for line, found in zip(padded, own, strict=True):
+        line[: len(found)] = found
+    return padded
