@@ -106,7 +106,7 @@ def run_benchmark(
     say("Tables, plots and report")
     groups = [
         make_group(
-            found, subset, backbone, plan.cells[key, backbone], chosen, plan.test_names[key]
+            found, subset, backbone, plan.cells[key, backbone], chosen, plan.tests[key].names
         )
         for backbone in backbones
         for subset in found.subsets

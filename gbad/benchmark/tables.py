@@ -101,9 +101,9 @@ def subset_table(
             }
             rows.append({"method": f"{backbone}: {method.label}", **cells, "data": "this benchmark"})
     if of_subset and of_subset[0].classes == CLASSES:
-        for (backbone, method), numbers in PUBLISHED_AP.get(subset, {}).items():
+        for (backbone, name), numbers in PUBLISHED_AP.get(subset, {}).items():
             cells = {label: f"{value:.1f}" for label, value in zip((*CLASSES, MEAN), numbers, strict=True)}
-            rows.append({"method": f"{backbone}: {method}", **cells, "data": published})
+            rows.append({"method": f"{backbone}: {name}", **cells, "data": published})
     return pd.DataFrame(rows)
 
 
