@@ -8,11 +8,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gbad.errors import DataError
 from gbad.metrics import checked_labels, checked_scores
 
 
 def bootstrap_average_precision(
-    y_true: npt.ArrayLike, y_scores: Sequence[npt.ArrayLike], *, resamples: int = 1000, seed: int = 0
+    y_true: npt.ArrayLike,
+    y_scores: Sequence[npt.ArrayLike],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> np.ndarray:
     """Average precision of several methods on the same resamples of the images.
 
@@ -30,6 +36,8 @@ def bootstrap_average_precision(
         Number of resamples B.
     seed : int
         Same seed, same resamples.
+    sample_weight : array-like of shape (n,), optional
+        How often an image counts each time that it is drawn, see :func:`average_precision`.
 
     Returns
     -------
@@ -40,7 +48,7 @@ def bootstrap_average_precision(
     -----
     AP changes only where a positive enters, so the images between two neighbouring positives are interchangeable: each
     ranking is binned once by the distinct scores of its positives, and a resample costs one ``bincount`` per ranking.
-    The result equals ``average_precision_score(..., sample_weight=number of times drawn)``.
+    The result equals ``average_precision_score(..., sample_weight=number of times drawn * sample_weight)``.
     """
     scores = [checked_scores(y_true, y_score, ndim=2) for y_score in y_scores]
     positive = checked_labels(y_true, "y_true", ndim=2)
@@ -49,6 +57,10 @@ def bootstrap_average_precision(
     n_threats, n_classes = int(any_threat.sum()), positive.shape[1]
     positive = positive[order]
     members = [np.flatnonzero(positive[:, c]) for c in range(n_classes)]
+    of_image = np.ones(len(positive)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    if of_image.shape != any_threat.shape:
+        raise DataError(f"sample_weight has shape {of_image.shape} for {len(positive)} images: pass one weight each.")
+    of_image = of_image[order]
     bins = [[_bins(score[order, c], members[c]) for c in range(n_classes)] for _, score in scores]
 
     generator = np.random.default_rng(seed)
@@ -56,7 +68,7 @@ def bootstrap_average_precision(
     result = np.full((resamples, len(scores), n_classes), np.nan)
     for b in range(resamples):
         draws = [generator.integers(low, high, size=high - low) for low, high in strata if high > low]
-        weights = np.bincount(np.concatenate(draws), minlength=len(positive)).astype(float)
+        weights = np.bincount(np.concatenate(draws), minlength=len(positive)) * of_image
         for c, rows in enumerate(members):
             if weights[rows].any():
                 result[b, :, c] = [_weighted_average_precision(ranking[c], rows, weights) for ranking in bins]
@@ -127,7 +139,7 @@ def _weighted_average_precision(bins: np.ndarray, rows: np.ndarray, weights: np.
     images = np.bincount(bins, weights, n_bins)[:0:-1].cumsum()
     gained = np.bincount(bins[rows], weights[rows], n_bins)[:0:-1]
     found = gained.cumsum()
-    return float((gained * found / np.maximum(images, 1)).sum() / found[-1])
+    return float((gained * found / np.where(images > 0, images, 1.0)).sum() / found[-1])
 
 
 def _mean_over_classes(values: np.ndarray) -> np.ndarray:

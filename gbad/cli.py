@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
+from gbad.benchmark.command import benchmark
 from gbad.errors import GbadError, RunError
 
 app = typer.Typer(
@@ -255,6 +256,9 @@ def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/dem
     _console.print(ap_table(metrics))
     images = out / "data" / "JPEGImage"
     _say(f"Report in {out / 'report.html'}.", "predict", out / "pipeline.joblib", images, "--out", "scores.csv")
+
+
+app.command()(benchmark)
 
 
 def _say(text: str, *command: object) -> None:

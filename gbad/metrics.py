@@ -15,7 +15,12 @@ Rule = Literal["all_points", "voc07", "voc10"]
 FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
 
 
-def average_precision(y_true: npt.ArrayLike, y_score: npt.ArrayLike, rule: Rule = "all_points") -> float:
+def average_precision(
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    rule: Rule = "all_points",
+    sample_weight: npt.ArrayLike | None = None,
+) -> float:
     """Average precision of one class.
 
     Images with equal scores count as one threshold, so the value does not depend on the order of the rows.
@@ -31,6 +36,9 @@ def average_precision(y_true: npt.ArrayLike, y_score: npt.ArrayLike, rule: Rule 
         :func:`sklearn.metrics.average_precision_score`. ``"voc07"``: mean of the best precision at recall at least
         0, 0.1, ..., 1; ``"voc10"``: area under the curve of the best precision at no less recall
         (PASCAL VOC development kits of 2007 and 2010).
+    sample_weight : array-like of shape (n,), optional
+        How often each image counts, for ``"all_points"`` only. Where threat-free images count k times, this is the
+        value of a list that holds each of them k times (prevalence-adjusted average precision).
 
     Returns
     -------
@@ -40,20 +48,24 @@ def average_precision(y_true: npt.ArrayLike, y_score: npt.ArrayLike, rule: Rule 
     Raises
     ------
     DataError
-        If the shapes differ, a label is neither 0 nor 1, a score is not finite, or `rule` is unknown.
+        If the shapes differ, a label is neither 0 nor 1, a score is not finite, `rule` is unknown or takes no weights.
 
     Examples
     --------
     >>> average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
     0.8333333333333333
+    >>> average_precision([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], sample_weight=[1, 2, 1, 2])
+    0.75
     """
     positive, score = checked_scores(y_true, y_score, ndim=1)
     if rule not in ("all_points", "voc07", "voc10"):
         raise DataError(f"rule={rule!r} is unknown; use 'all_points', 'voc07' or 'voc10'.")
+    if sample_weight is not None and rule != "all_points":
+        raise DataError(f"rule={rule!r} is defined without weights; use 'all_points'.")
     if not positive.any():
         return float("nan")
     if rule == "all_points":
-        return float(average_precision_score(positive, score))
+        return float(average_precision_score(positive, score, sample_weight=sample_weight))
     true_positives, false_positives = confusion_counts(positive, score)
     precision = true_positives / (true_positives + false_positives)
     best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
@@ -66,7 +78,11 @@ def average_precision(y_true: npt.ArrayLike, y_score: npt.ArrayLike, rule: Rule 
 
 
 def average_precision_per_class(
-    y_true: npt.ArrayLike, y_score: npt.ArrayLike, classes: Sequence[str], rule: Rule = "all_points"
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    classes: Sequence[str],
+    rule: Rule = "all_points",
+    sample_weight: npt.ArrayLike | None = None,
 ) -> dict[str, float]:
     """Average precision of each class.
 
@@ -78,7 +94,7 @@ def average_precision_per_class(
         Finite scores, higher = more likely present.
     classes : sequence of C str
         Names in column order.
-    rule : {"all_points", "voc07", "voc10"}
+    rule, sample_weight
         See :func:`average_precision`.
 
     Returns
@@ -92,7 +108,7 @@ def average_precision_per_class(
         As :func:`average_precision`, or if the number of classes differs from C.
     """
     positive, score = checked_scores(y_true, y_score, ndim=2, classes=classes)
-    return {name: average_precision(positive[:, c], score[:, c], rule) for c, name in enumerate(classes)}
+    return {name: average_precision(positive[:, c], score[:, c], rule, sample_weight) for c, name in enumerate(classes)}
 
 
 def mean_average_precision(per_class: Mapping[str, float]) -> float:

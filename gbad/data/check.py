@@ -154,7 +154,7 @@ def check_dataset(
     parts = {part: read_sixray(data, subset, part) for part in PARTS if list_path(data, subset, part).is_file()}
     if not parts:
         read_sixray(data, subset, PARTS[0])  # raises, and says which subsets there are
-    listed_wrong = None if mislabelled is None else _read_ids(Path(mislabelled))
+    listed_wrong = None if mislabelled is None else read_ids(Path(mislabelled))
     images = find_images(data)
     counts, names, problems = _count_lists(data, subset, parts, images)
     problems += [Problem("", name, str(images[name]), "no_row", "in no list") for name in images.keys() - names]
@@ -226,7 +226,14 @@ def render(report: CheckReport, console: Console) -> None:
     console.print(f"Subset {escape(report.subset)} is {verdict}.")
 
 
-def _read_ids(path: Path) -> set[str]:
+def read_ids(path: Path) -> set[str]:
+    """Read image names from a text file, one a line, with or without suffix; what follows ``#`` is a comment.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -20,11 +20,13 @@ class GeneratedLayout:
     train_positives, test_positives : int
         Images with threats in each list.
     negatives_per_positive : int
-        Threat-free images for each image with threats, in both lists.
+        Threat-free images for each image with threats, in both lists unless the test list has its own number.
     size : int
         Longer side of the images in pixels.
     seed : int
         Another seed gives other images.
+    test_negatives_per_positive : int, optional
+        Threat-free images for each image with threats in the test list.
     """
 
     subset: int
@@ -33,6 +35,7 @@ class GeneratedLayout:
     negatives_per_positive: int
     size: int
     seed: int
+    test_negatives_per_positive: int | None = None
 
     @property
     def limits(self) -> dict[str, int]:
@@ -41,6 +44,7 @@ class GeneratedLayout:
             "train_positives": 0,
             "test_positives": 0,
             "negatives_per_positive": 0,
+            "test_negatives_per_positive": 0,
             "size": 32,
             "seed": 0,
             "subset": 1,
@@ -49,7 +53,7 @@ class GeneratedLayout:
     def check(self) -> None:
         """Raise DataError if a number is out of range or no image is asked for."""
         for name, least in self.limits.items():
-            if (value := getattr(self, name)) < least:
+            if (value := getattr(self, name)) is not None and value < least:
                 raise DataError(f"{name} is {value}; it must be at least {least}.")
         if len(self) == 0:
             raise DataError("No image is asked for: train_positives and test_positives are both 0.")
@@ -57,14 +61,21 @@ class GeneratedLayout:
     @property
     def parts(self) -> dict[str, tuple[range, range]]:
         """Numbers of the images with threats and of the threat-free images of each list; numbers start at 1."""
-        train, test, ratio = self.train_positives, self.test_positives, self.negatives_per_positive
+        train, test = self.train_positives, self.test_positives
+        without, test_without = self._negatives
         return {
-            "train": (range(1, train + 1), range(1, train * ratio + 1)),
-            "test": (range(train + 1, train + test + 1), range(train * ratio + 1, (train + test) * ratio + 1)),
+            "train": (range(1, train + 1), range(1, without + 1)),
+            "test": (range(train + 1, train + test + 1), range(without + 1, without + test_without + 1)),
         }
 
     def __len__(self) -> int:
-        return (self.train_positives + self.test_positives) * (1 + self.negatives_per_positive)
+        return self.train_positives + self.test_positives + sum(self._negatives)
+
+    @property
+    def _negatives(self) -> tuple[int, int]:
+        """Threat-free images of the training list and of the test list."""
+        ratio, of_test = self.negatives_per_positive, self.test_negatives_per_positive
+        return self.train_positives * ratio, self.test_positives * (ratio if of_test is None else of_test)
 
     def name(self, position: int) -> str:
         """Name of an image: first all with threats (P00001, ...), then the threat-free ones (N0000001, ...)."""

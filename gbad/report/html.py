@@ -109,7 +109,7 @@ def write_report(
 
     drawn = figures(classes=classes, metrics=metrics, history=history, **arrays)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             title=title,
@@ -117,7 +117,7 @@ def write_report(
             headline=_headline(metrics),
             rows=_class_rows(metrics, classes),
             any_prevalence=float(arrays["y_true"].any(axis=1).mean()),
-            figures={name: _inline(figure) for name, figure in drawn.items()},
+            figures={name: inline(figure) for name, figure in drawn.items()},
             curves=_curves(arrays, classes),
             galleries=_galleries(arrays, classes, paths, heatmaps),
             info=info or {},
@@ -189,7 +189,7 @@ def _curves(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> list[tu
     curves = []
     for c, name in enumerate(classes):
         y_true, ungated, gated = (arrays[key][:, c : c + 1] for key in ("y_true", "ungated", "gated"))
-        curves.append((name, _inline(precision_recall_figure(y_true, ungated, gated, [name], titles=False))))
+        curves.append((name, inline(precision_recall_figure(y_true, ungated, gated, [name], titles=False))))
     return curves
 
 
@@ -225,12 +225,13 @@ def _galleries(
     return galleries
 
 
-def _inline(figure: Figure) -> Markup:
+def inline(figure: Figure) -> Markup:
     """Make a figure part of the page. Markup is safe here: matplotlib escapes the texts that it writes into an SVG."""
     return Markup(svg(figure, {INK: "var(--ink)", GRID: "var(--grid)", GATED: "var(--gated)"}))
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Templates of this folder, with the filters that they use."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined

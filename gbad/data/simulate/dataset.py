@@ -41,6 +41,7 @@ def simulate_dataset(
     load: float = 1.0,
     show_progress: bool = False,
     remove_threats: bool = False,
+    test_negatives_per_positive: int | None = None,
 ) -> None:
     """Write a simulated data set in SIXray's layout.
 
@@ -77,6 +78,8 @@ def simulate_dataset(
     remove_threats : bool
         Write the same images without their threats but with the same labels: whatever a classifier learns from
         these is a shortcut. Annotations and masks are empty.
+    test_negatives_per_positive : int, optional
+        The same for the test list alone.
 
     Raises
     ------
@@ -97,6 +100,7 @@ def simulate_dataset(
         raw=raw,
         load=load,
         remove_threats=remove_threats,
+        test_negatives_per_positive=test_negatives_per_positive,
     )
     settings.check()
     out = Path(out)

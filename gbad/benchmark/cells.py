@@ -1,0 +1,209 @@
+"""Cells: one trained network each, with its scores; kept on disk, continued after a kill, never mistaken for another.
+
+A cell's folder is named by what it is and by a fingerprint of everything that decides its scores: all settings, the
+training list and where the images come from. Other settings make another folder, so an old result never passes for a
+new one. The folder holds::
+
+    cell.json                what the fingerprint stands for
+    run/                     the run folder, see `gbad.training`
+    validation.npz           scores of the validation part
+    test-<names>.npz         scores of test images, with peaks of heat-maps
+    done.json                seconds
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gbad.benchmark.data import BenchmarkData
+from gbad.benchmark.inference import Scores, score_images, validation_scores
+from gbad.benchmark.methods import Network
+from gbad.benchmark.peaks import peaks_in_boxes
+from gbad.benchmark.scales import Scale, Subset
+from gbad.data.bad_images import BadImages
+from gbad.data.images import locate
+from gbad.data.labels import LabelList
+from gbad.errors import GbadError
+from gbad.files import read_json, write_json
+from gbad.pipeline import GBADPipeline
+from gbad.run_folder import digest
+from gbad.runs import Run, finish, open_run, start_run
+from gbad.settings import check_settings, plain_settings
+
+VERSION = 1
+"""Raised whenever the same settings would give other scores."""
+
+CHUNK = 2048
+"""Test images that are scored before their scores are kept: what a kill can cost."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network, trained on one list from one seed.
+
+    Attributes
+    ----------
+    folder : Path
+    network, backbone, seed
+        What it is.
+    subset : Subset
+        One whose training list it learns from.
+    pipeline : GBADPipeline
+        Its settings; not fitted.
+    phases : int
+        Last phase.
+    content : dict
+        What the fingerprint stands for.
+    """
+
+    folder: Path
+    network: str
+    backbone: str
+    seed: int
+    subset: Subset
+    pipeline: GBADPipeline
+    phases: int
+    content: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+        return f"{self.network}, {self.backbone}, seed {self.seed}, training list {self.subset.list}"
+
+
+def make_cell(
+    root: Path, data: BenchmarkData, subset: Subset, name: str, network: Network, backbone: str, seed: int,
+    scale: Scale, overrides: Mapping[str, Any],
+) -> Cell:  # fmt: skip
+    """Describe a cell; nothing is read or written but the training list.
+
+    Raises
+    ------
+    GbadError
+        If a setting cannot work.
+    """
+    settings = {
+        **scale.settings, "size": scale.sizes.get(backbone, scale.settings["size"]), **network.settings, **overrides,
+        "backbone": backbone, "random_state": seed,
+    }  # fmt: skip
+    pipeline = GBADPipeline(**settings)
+    params = pipeline.get_params(deep=False)
+    check_settings(params)
+    content = {
+        "version": VERSION, "settings": plain_settings(params), "phases": network.phases,
+        "training_list": data.fingerprint(subset), "origin": data.origin,
+    }  # fmt: skip
+    text = json.dumps(content, sort_keys=True, default=_no_json)
+    fingerprint = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+    folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint}"
+    return Cell(folder, name, backbone, seed, subset, pipeline, network.phases, content)
+
+
+def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) -> bool:
+    """Train a cell's network and score its validation part, unless that is done; say whether anything was."""
+    if (cell.folder / "done.json").exists():
+        return False
+    run = _open_or_start(cell, data)
+    phases = finish(run, last=cell.phases, show_progress=show_progress)
+    validation_scores(run, cell.phases).save(cell.folder / "validation.npz")
+    # As large as the data and as three copies of the network: what is done needs neither.
+    for folder in (run.folder / "cache", *run.folder.glob("phase1/checkpoint-*")):
+        shutil.rmtree(folder, ignore_errors=True)
+    seconds = {name: round(done["seconds"], 1) for name, done in phases.items()}
+    history = pd.read_csv(run.folder / "phase1" / "history.csv")
+    budget = {"epochs": len(history), "images_seen": int(history["images"].sum())}
+    write_json(cell.folder / "done.json", {"seconds": seconds, **budget})
+    return True
+
+
+def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progress: bool = False) -> bool:
+    """Score test images with a cell's trained network, unless that is done; say whether anything was.
+
+    Raises
+    ------
+    TooManyBadImagesError
+        If more than one image in a hundred cannot be used.
+    """
+    names = test.names
+    path = _scores_path(cell, names)
+    if path.exists():
+        return False
+    parts = path.with_suffix(".parts")
+    paths = locate(data.folder, names)
+    bad = BadImages(len(paths), 0.01, report=cell.folder / "bad_images.csv")
+    begun = time.monotonic()
+    run = cell.folder / "run"
+    for start in range(0, len(names), CHUNK):
+        part = parts / f"{start:08d}.npz"
+        if not part.exists():
+            stop = min(start + CHUNK, len(names))
+            description = f"test images {start:,} to {stop:,} of {len(names):,}"
+            score_images(
+                run, cell.phases, names[start:stop], paths[start:stop], cell.pipeline.size, bad,
+                description=description, show_progress=show_progress,
+            ).save(part)  # fmt: skip
+    scores = Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))])
+    if cell.phases == 3 and (data.folder / "Annotation").is_dir():
+        scores = scores.with_peaks(peaks_in_boxes(run, data.folder, test))
+    write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - begun, 1), "images": len(names)})
+    scores.save(path)  # last: where it is, the cell is scored
+    shutil.rmtree(parts, ignore_errors=True)
+    return True
+
+
+def cell_scores(cell: Cell, names: tuple[str, ...]) -> Scores:
+    """Scores of test images that `score_cell` has left."""
+    return Scores.load(_scores_path(cell, names))
+
+
+def cell_validation(cell: Cell) -> Scores:
+    """Scores of the validation part that `train_cell` has left."""
+    return Scores.load(cell.folder / "validation.npz")
+
+
+def cell_costs(cell: Cell, names: tuple[str, ...]) -> dict[str, Any]:
+    """What a cell is and cost: seconds of the phases and of scoring, epochs, and images that phase 1 was shown."""
+    done, scoring = read_json(cell.folder / "done.json"), read_json(_scores_path(cell, names).with_suffix(".json"))
+    return {
+        "network": cell.network, "backbone": cell.backbone, "training_list": cell.subset.list, "seed": cell.seed,
+        "epochs": done["epochs"], "images_seen": done["images_seen"],
+        **{f"{name}_seconds": value for name, value in done["seconds"].items()},
+        "scoring_seconds": scoring["seconds"], "test_images": scoring["images"], "folder": cell.folder.name,
+    }  # fmt: skip
+
+
+def cached(cell: Cell, name: str, about: Any, compute: Callable[[], Any]) -> Any:
+    """JSON of a computation on a cell's scores, done once: a file by its name holds what it was about."""
+    path = cell.folder / f"{name}.json"
+    about = json.loads(json.dumps(about))
+    if path.exists() and (found := read_json(path))["about"] == about:
+        return found["result"]
+    result = compute()
+    write_json(path, {"about": about, "result": result})
+    return result
+
+
+def _scores_path(cell: Cell, names: tuple[str, ...]) -> Path:
+    return cell.folder / f"test-{digest(names)[:10]}.npz"
+
+
+def _open_or_start(cell: Cell, data: BenchmarkData) -> Run:
+    folder = cell.folder / "run"
+    if (folder / "run.json").exists():
+        return open_run(folder)
+    if not (cell.folder / "cell.json").exists():
+        write_json(cell.folder / "cell.json", cell.content)
+    return start_run(folder, data.folder, cell.subset.list, cell.pipeline)
+
+
+def _no_json(value: Any) -> Any:
+    raise GbadError(f"{value!r}: a setting of the benchmark must be a number, a text or None")

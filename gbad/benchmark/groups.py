@@ -1,0 +1,147 @@
+"""Scores of all methods on one subset with one backbone: what every table and plot is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gbad.benchmark.bounds import DRAWS, oracle_gated, random_gate_average_precision
+from gbad.benchmark.cells import Cell, cached, cell_scores, cell_validation
+from gbad.benchmark.data import BenchmarkData
+from gbad.benchmark.inference import Scores
+from gbad.benchmark.methods import METHODS, Method
+from gbad.benchmark.scales import Subset
+from gbad.metrics import average_precision_per_class
+from gbad.run_folder import digest
+
+
+@dataclass(frozen=True)
+class Group:
+    """One subset, one backbone.
+
+    Attributes
+    ----------
+    subset : Subset
+    backbone : str
+    classes : tuple of str
+    seeds : tuple of int
+        Of the trainings.
+    names : tuple of str
+        The n test images that all networks could score.
+    y_true : bool array (n, C)
+    weights : float array (n,)
+        How often each image counts.
+    methods : mapping of str to Method
+        Those of the tables.
+    test, validation : mapping of str to list of Scores
+        By network, one entry a seed.
+    scores : mapping of str to float array (S, n, C)
+        By method, but for random gates.
+    ap : mapping of str to float array (S, C)
+        Average precision by method; NaN for a class without positives.
+    """
+
+    subset: Subset
+    backbone: str
+    classes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    names: tuple[str, ...]
+    y_true: np.ndarray
+    weights: np.ndarray
+    methods: Mapping[str, Method]
+    test: Mapping[str, list[Scores]]
+    validation: Mapping[str, list[Scores]]
+    scores: Mapping[str, np.ndarray]
+    ap: Mapping[str, np.ndarray]
+
+    @property
+    def y_any(self) -> np.ndarray:
+        """Whether an image shows any threat, bool (n,)."""
+        return np.asarray(self.y_true.any(axis=1))
+
+    def columns(self, scores: Scores, method: str) -> np.ndarray:
+        """Scores of a method on some images, (m, C): the classifier's logits or the logarithms of what is gated."""
+        gated = self.methods[method].output == "gated"
+        return scores.log_gated if gated and scores.log_gated is not None else scores.logits
+
+
+def make_group(
+    data: BenchmarkData,
+    subset: Subset,
+    backbone: str,
+    cells: Mapping[str, Sequence[Cell]],
+    methods: Mapping[str, Method],
+    scored: tuple[str, ...],
+) -> Group:
+    """Read what the cells hold about a subset.
+
+    Parameters
+    ----------
+    data : BenchmarkData
+    subset : Subset
+    backbone : str
+    cells : mapping of str to sequence of Cell
+        By network, one a seed.
+    methods : mapping of str to Method
+    scored : tuple of str
+        Names that the cells were scored on.
+    """
+    labels = data.read(subset, "test")
+    wanted = set(labels.names)
+    read = {network: [cell_scores(cell, scored) for cell in of_seeds] for network, of_seeds in cells.items()}
+    for of_seeds in read.values():  # a damaged image is missing everywhere
+        for one in of_seeds:
+            wanted &= set(one.names.tolist())
+    rows = np.array([row for row, name in enumerate(labels.names) if name in wanted], dtype=np.int64)
+    names = tuple(labels.names[row] for row in rows)
+    test = {network: [scores.select(names)[1] for scores in of_seeds] for network, of_seeds in read.items()}
+    y_true = labels.labels[rows].astype(bool)
+    y_any = np.asarray(y_true.any(axis=1))
+    weights = np.where(y_any, 1.0, float(subset.negative_weight))
+
+    scores = {
+        name: np.stack([_scores_of(method, of_seed, y_any) for of_seed in test[method.network]])
+        for name, method in methods.items()
+        if method.output != "random"
+    }
+    ap = {}
+    for name, method in methods.items():
+        if method.output == "random":
+            pairs = zip(cells[method.network], test[method.network], strict=True)
+            ap[name] = np.stack([_random_gate(cell, of_seed, names, y_true, weights) for cell, of_seed in pairs])
+        else:
+            ap[name] = np.array(
+                [[*average_precision_per_class(y_true, ranking, labels.classes, sample_weight=weights).values()]
+                 for ranking in scores[name]]
+            )  # fmt: skip
+    return Group(
+        subset, backbone, labels.classes, tuple(cell.seed for cell in next(iter(cells.values()))), names, y_true,
+        weights, {name: method for name, method in METHODS.items() if name in methods}, test,
+        {network: [cell_validation(cell) for cell in of_seeds] for network, of_seeds in cells.items()}, scores, ap,
+    )  # fmt: skip
+
+
+def _scores_of(method: Method, scores: Scores, y_any: np.ndarray) -> np.ndarray:
+    if method.output == "logits":
+        return scores.logits
+    if method.output == "oracle":
+        return oracle_gated(scores.logits, y_any)
+    assert scores.log_gated is not None
+    return scores.log_gated
+
+
+def _random_gate(
+    cell: Cell, scores: Scores, names: tuple[str, ...], y_true: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    assert scores.anomalous is not None
+    # Of the subset's list: threat-free images count as often as they stand for.
+    rate = float(np.average(scores.anomalous, weights=weights))
+    about = {"images": digest(names), "weight": float(weights.max()), "rate": rate, "draws": DRAWS}
+    key = f"random-gate-{cell.subset.list}-{digest(names, weights)[:8]}"
+
+    def compute() -> list[float]:
+        return random_gate_average_precision(y_true, scores.logits, rate, weights).tolist()
+
+    return np.array(cached(cell, key, about, compute), dtype=float)

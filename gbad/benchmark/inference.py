@@ -1,0 +1,214 @@
+"""Scores of a trained network, as arrays that tables are made from without the images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
+
+from gbad.data.bad_images import BadImages
+from gbad.data.source import ImageSource, source_from_paths
+from gbad.errors import DataError, GbadError, ImageError
+from gbad.files import atomic_path
+from gbad.persistence import load
+from gbad.phase1_classifier import Classifier, predict_stream
+from gbad.phase3_gate import ThreatGate
+from gbad.pipeline import GBADPipeline
+from gbad.progress import progress_bar
+from gbad.runs import Run
+from gbad.training import gate_predictions, load_classifier, read_losses
+
+FOLDS = 5
+MAX_VALIDATION_NEGATIVES = 2000
+"""Of a classifier without gate; one with a gate has scores of the whole validation part anyway."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network says about n images and C classes; all but the first two are None without a gate.
+
+    Attributes
+    ----------
+    names : str array (n,)
+    logits : float64 array (n, C)
+        Of the classifier.
+    log_gated : float64 array (n, C) or None
+        Logarithms of the gated probabilities.
+    losses : float64 array (n, 2) or None
+    gate_score : float64 array (n,) or None
+    anomalous : bool array (n,) or None
+        The gate's decision.
+    thresholds : float64 array (C,) or None
+        On the gated probabilities: at or above, a class counts as detected.
+    labels : uint8 array (n, C) or None
+        Of the validation part; test labels are in the test list.
+    peaks : int8 array (n, C) or None
+        1 where a threat's heat-map has its maximum in its box, 0 where not, -1 without box.
+    """
+
+    names: np.ndarray
+    logits: np.ndarray
+    log_gated: np.ndarray | None = None
+    losses: np.ndarray | None = None
+    gate_score: np.ndarray | None = None
+    anomalous: np.ndarray | None = None
+    thresholds: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    peaks: np.ndarray | None = None
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` file, whole or not at all."""
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **{name: array for name, array in arrays.items() if array is not None})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file of `save`; GbadError if it is damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**{name: arrays[name] for name in arrays.files})
+        except (OSError, ValueError, TypeError) as error:
+            raise GbadError(f"{path}: no scores of this version ({error}). Delete it and run again.") from error
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Join scores of one network on several images."""
+        first = parts[0]
+        joined = {
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in dataclasses.fields(cls)
+            if getattr(first, field.name) is not None and field.name != "thresholds"
+        }
+        return cls(**joined, thresholds=first.thresholds)
+
+    def select(self, names: Sequence[str]) -> tuple[np.ndarray, Self]:
+        """Take the images that are among `names`, in that order.
+
+        Returns
+        -------
+        rows : int array (m,)
+            Which of `names` there are scores for.
+        scores : Scores
+            Of m images.
+        """
+        place = {name: row for row, name in enumerate(self.names.tolist())}
+        rows = np.array([row for row, name in enumerate(names) if name in place], dtype=np.int64)
+        own = np.array([place[names[row]] for row in rows.tolist()], dtype=np.int64)
+        taken = {
+            field.name: getattr(self, field.name)[own]
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is not None and field.name != "thresholds"
+        }
+        return rows, dataclasses.replace(self, **taken)
+
+    def with_peaks(self, peaks: dict[tuple[str, int], bool]) -> Self:
+        """Add where heat-maps peak: whether in the box, by image name and class."""
+        table = np.full(self.logits.shape, -1, np.int8)
+        place = {name: row for row, name in enumerate(self.names.tolist())}
+        for (name, column), inside in peaks.items():
+            if name in place:
+                table[place[name], column] = inside
+        return dataclasses.replace(self, peaks=table)
+
+
+def score_images(
+    run: Path, phases: int, names: Sequence[str], paths: Sequence[Path], size: int, bad: BadImages, *,
+    description: str = "scoring", show_progress: bool = False,
+) -> Scores:  # fmt: skip
+    """Score images with a finished run; those that cannot be used are counted in `bad` and left out."""
+    source = source_from_paths(paths, size)
+    parts, found = [], []
+    pipeline = load(run / "pipeline.joblib") if phases == 3 else None
+    batches = _classified(run, source, np.arange(len(source))) if pipeline is None else _explained(pipeline, source)
+    with progress_bar(description, len(source), show=show_progress) as advance:
+        for rows, values, errors in batches:
+            for error in errors.values():
+                bad.add(error)
+            parts.append(values)
+            found.append(rows)
+            advance(len(rows) + len(errors))
+    rows = np.concatenate(found)
+    if not len(rows):
+        raise DataError(f"none of {len(paths):,} test images can be used, the first is {paths[0]}")
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    thresholds = None if pipeline is None else pipeline.thresholds_
+    return Scores(np.array(names, dtype=str)[rows], **arrays, thresholds=thresholds)
+
+
+def validation_scores(run: Run, phases: int) -> Scores:
+    """Score the validation part of a finished run, on which thresholds are chosen.
+
+    A gate that was fitted on these rows would flatter itself: each fold is gated by one fitted on the other folds.
+    """
+    names, classes = np.array(split_names(run), dtype=str), run.data.classes
+    if phases < 3:
+        rows = _validation_rows(run)
+        parts = list(_classified(run.folder, run.data.source, rows))
+        rows = np.concatenate([part[0] for part in parts])
+        logits = np.concatenate([part[1]["logits"] for part in parts])
+        return Scores(names[rows], logits, labels=run.data.labels[rows])
+    pipeline = load(run.folder / "pipeline.joblib")
+    rows, held_out, losses, logits = read_losses(run.folder, classes)
+    rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
+    log_gated, score, anomalous = _gated(pipeline, logits, losses, run.data.positive[rows].astype(int))
+    return Scores(names[rows], logits, log_gated, losses, score, anomalous, pipeline.thresholds_, run.data.labels[rows])
+
+
+def split_names(run: Run) -> list[str]:
+    """Names of a run's training list, without suffix."""
+    return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
+
+
+def _gated(
+    pipeline: GBADPipeline, logits: np.ndarray, losses: np.ndarray, threat: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def apply(gate: ThreatGate, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return gate_predictions(logits[rows], losses[rows], gate, pipeline.suppression, pipeline.strength_)
+
+    folds = min(FOLDS, *np.bincount(threat, minlength=2))
+    if pipeline.gate_fit == "paper" or folds < 2:
+        return apply(pipeline.gate_, np.arange(len(logits)))
+    values = np.empty_like(logits), np.empty(len(logits)), np.empty(len(logits), dtype=bool)
+    for fitted, others in StratifiedKFold(folds).split(losses, threat):  # neighbours of the list stay in one fold
+        gate = clone(pipeline.gate_).fit(losses[fitted], threat[fitted])
+        for array, part in zip(values, apply(gate, others), strict=True):
+            array[others] = part
+    return values
+
+
+def _validation_rows(run: Run) -> np.ndarray:
+    """All validation rows with threats, and evenly spaced ones of those without: no draw, no seed."""
+    rows = np.flatnonzero(run.data.validation)
+    positive, without = rows[run.data.positive[rows]], rows[~run.data.positive[rows]]
+    if len(without) > MAX_VALIDATION_NEGATIVES:
+        without = without[np.linspace(0, len(without) - 1, MAX_VALIDATION_NEGATIVES).astype(int)]
+    return np.concatenate([positive, without])
+
+
+Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[int, ImageError]]
+
+
+def _classified(run: Path, source: ImageSource, rows: np.ndarray) -> Iterator[Batch]:
+    model = _on_device(load_classifier(run))
+    for done, logits, _, errors in predict_stream(model, source, rows):
+        yield done, {"logits": logits}, errors
+
+
+def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
+    names = ("logits", "log_gated", "losses", "gate_score", "anomalous")
+    for rows, explanation, errors in pipeline.stream(source):
+        yield rows, {name: getattr(explanation, name) for name in names}, errors
+
+
+def _on_device(model: Classifier) -> Classifier:
+    model.eval()
+    return model.to(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else model

@@ -1,0 +1,120 @@
+"""What the benchmark compares: networks that are trained, and methods that score with what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gbad.errors import GbadError
+
+LETTER = {"architecture": "fpn", "pooling": "average", "negatives": "fixed", "gate_fit": "paper", "suppression": "hard"}
+"""The letter: average-pooled FPN, one draw of negatives, a machine on training losses, hard suppression."""
+
+BEST = {"architecture": "fpn", "pooling": "max", "negatives": "fresh", "gate_fit": "held-out", "suppression": "soft"}
+"""The variant that ranks best: the one place where `gbad` of the benchmark is set."""
+
+POSITION_WEIGHT = 1.0
+"""Weight of the position loss in `gbad_boxes`."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What is trained once per training list, backbone and seed, and shared by all methods that need it.
+
+    Attributes
+    ----------
+    settings : mapping
+        Parameters of `gbad.GBADPipeline`, beside those of the scale.
+    phases : int
+        Last phase that is run: 1 for classifiers without gate.
+    """
+
+    settings: Mapping[str, Any]
+    phases: int = 1
+
+
+NETWORKS = {
+    "cnn": Network({"architecture": "plain", "negatives": "natural"}),
+    "cnn_balanced": Network({"architecture": "plain", "negatives": "fixed"}),
+    "chr": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "natural"}),
+    "chr_none": Network({"architecture": "chr", "chr_mask": "none", "negatives": "natural"}),
+    "chr_released": Network({"architecture": "chr", "chr_mask": "released", "negatives": "natural"}),
+    "gbad_paper": Network(LETTER, 3),
+    "gbad": Network(BEST, 3),
+    "gbad_boxes": Network(BEST | {"position_weight": POSITION_WEIGHT}, 3),
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes
+    ----------
+    label : str
+        What the tables call it.
+    network : str
+        Key of `NETWORKS`.
+    output : str
+        ``"logits"`` of the classifier, ``"gated"`` (behind the network's own gate), ``"oracle"`` (behind a gate that
+        knows which images show a threat) or ``"random"`` (behind a gate that lets as many images through, drawn
+        blindly).
+    """
+
+    label: str
+    network: str
+    output: str
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it only shows what a gate can do, and is no method that could be used."""
+        return self.output in ("oracle", "random")
+
+
+METHODS = {
+    "cnn": Method("CNN", "cnn", "logits"),
+    "cnn_balanced": Method("CNN, balanced", "cnn_balanced", "logits"),
+    "cnn_balanced_fpn": Method("CNN + FPN, balanced", "gbad_paper", "logits"),
+    "chr": Method("CHR", "chr", "logits"),
+    "chr_none": Method("CHR, no mask", "chr_none", "logits"),
+    "chr_released": Method("CHR, released mask", "chr_released", "logits"),
+    "gbad_paper": Method("GBAD, as in the letter", "gbad_paper", "gated"),
+    "gbad_ungated": Method("GBAD's classifier alone", "gbad", "logits"),
+    "gbad": Method("GBAD", "gbad", "gated"),
+    "gbad_boxes_ungated": Method("GBAD's classifier alone, boxes", "gbad_boxes", "logits"),
+    "gbad_boxes": Method("GBAD, boxes", "gbad_boxes", "gated"),
+    "gbad_paper_oracle_gate": Method("GBAD, letter: oracle gate", "gbad_paper", "oracle"),
+    "gbad_paper_random_gate": Method("GBAD, letter: random gate", "gbad_paper", "random"),
+    "gbad_oracle_gate": Method("GBAD: oracle gate", "gbad", "oracle"),
+    "gbad_random_gate": Method("GBAD: random gate", "gbad", "random"),
+}
+
+DIFFERENCES = (
+    ("gbad", "cnn"), ("gbad", "chr"), ("gbad", "cnn_balanced"), ("gbad", "cnn_balanced_fpn"), ("gbad", "gbad_paper"),
+    ("gbad", "gbad_ungated"), ("gbad_paper", "cnn_balanced_fpn"), ("gbad_boxes", "gbad"),
+    ("gbad_boxes", "gbad_boxes_ungated"),
+)  # fmt: skip
+"""Pairs whose difference gets an interval of its own, first minus second."""
+
+
+def chosen_methods(names: Iterable[str] | None) -> dict[str, Method]:
+    """Methods by name, in the order of the tables; all of them for None.
+
+    Raises
+    ------
+    GbadError
+        If a name is unknown.
+    """
+    wanted = set(METHODS if names is None else names)
+    if unknown := sorted(wanted - METHODS.keys()):
+        raise GbadError(f"unknown method {', '.join(unknown)}; choose from {', '.join(METHODS)}")
+    if not wanted:
+        raise GbadError(f"no method was named; choose from {', '.join(METHODS)}")
+    return {name: method for name, method in METHODS.items() if name in wanted}
+
+
+def needed_networks(methods: Mapping[str, Method]) -> dict[str, Network]:
+    """Networks that some methods need, each once."""
+    needed = {method.network for method in methods.values()}
+    return {name: network for name, network in NETWORKS.items() if name in needed}

@@ -1,0 +1,250 @@
+"""Write everything that a benchmark found: CSV, JSON, Markdown, plots and one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gbad.benchmark import figures, report, tables
+from gbad.benchmark.any_threat import FIGURES, detector_rows, group_detectors
+from gbad.benchmark.data import BenchmarkData
+from gbad.benchmark.groups import Group
+from gbad.benchmark.published import PUBLISHED_ANY_THREAT, SOURCE
+from gbad.benchmark.summary import summarise
+from gbad.data.images import locate
+from gbad.files import atomic_path, write_json
+
+TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
+"""The letter's tables by subset."""
+
+INTERVALS = (
+    "Means over the training seeds; in brackets 95 % bootstrap intervals over test images and training seeds together "
+    "(over test images alone where there is one seed)."
+)
+BOUNDS = "Oracle and random gates are bounds: the first knows which images show a threat, the second nothing."
+
+
+def write_results(
+    folder: Path, data: BenchmarkData, groups: Sequence[Group], costs: pd.DataFrame, info: Mapping[str, Any],
+    *, resamples: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Write the results of a benchmark; images are read for the few pictures of the page alone.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they go.
+    data : BenchmarkData
+    groups : sequence of Group
+        By subset and backbone.
+    costs : DataFrame
+        From `gbad.benchmark.cells.cell_costs`, one row a cell.
+    info : mapping
+        Command, versions, hardware.
+    resamples : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        The content of ``summary.json``.
+    """
+    subsets = list(dict.fromkeys(group.subset.name for group in groups))
+    values = tables.estimates(groups, resamples)
+    published = tables.OTHER_DATA if data.is_generated else "letter, SIXray"
+    by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
+    shown = _shown(groups)
+    any_threat = _any_threat_rows(shown, resamples)
+    gates = tables.gate_table(groups)
+    method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
+    confidences = tables.confidence_table(shown[0], method)
+    summary = summarise(groups, values, any_threat if shown[0].subset.name == "100" else any_threat.iloc[:0])
+    notes = (*data.notes, _budget(costs), INTERVALS)
+    summary |= {"notes": [*notes], **info}
+
+    written = {
+        "results": tables.tidy(groups),
+        "estimates": values,
+        "gates": gates,
+        "table5": confidences,
+        "cells": costs,
+    }
+    written |= {_file(subset): table for subset, table in by_subset.items()}
+    written["table4"] = any_threat
+    for name, table in written.items():
+        _write_csv(table, folder / f"{name}.csv")
+    write_json(folder / "summary.json", summary)
+    drawn = _figures(groups, values, shown)
+    figures.save_figures(
+        folder / "plots", {name: figure for of_name in drawn.values() for name, figure in of_name.items()}
+    )
+
+    sections = [
+        report.section("Bars", [_bars(summary)]),
+        *(
+            report.section(
+                _heading(subset), [table], {f"SIXray{subset}": figure for figure in drawn[subset].values()},
+                (*notes, BOUNDS, f"Published rows: {SOURCE}."),
+            )
+            for subset, table in by_subset.items()
+        ),
+        report.section("Differences", [_differences(values)], drawn["map"], (INTERVALS,)),
+        report.section(
+            f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
+            drawn["any"],
+            ("Thresholds are chosen on validation parts, for the subset's ratio of threat-free images; a gate alone "
+             "has its own.", f"Published rows: {SOURCE}."),
+        ),
+        report.section(
+            "Table 5: confidences in logits", [confidences],
+            notes=(f"{shown[0].methods[method].label}, first seed: natural logarithms of the odds.",),
+        ),
+        report.section("Gates", [gates] if len(gates) else [], notes=("Shares; means over the seeds.", BOUNDS)),
+    ]  # fmt: skip
+    paths = dict(zip(shown[0].names, locate(data.folder, shown[0].names), strict=True))
+    title = f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}"
+    report.write_page(
+        folder / "report.html", title=title, cards=_cards(values, groups), sections=sections,
+        galleries=report.galleries(shown[0], paths), info={**info, "seconds": _totals(costs)},
+    )  # fmt: skip
+    _write_markdown(folder / "tables.md", by_subset, values, any_threat, confidences, summary, published)
+    return summary
+
+
+def _shown(groups: Sequence[Group]) -> list[Group]:
+    """Groups of the subset that Tables 4 and 5 are about: the letter's SIXray100, or the last that there is."""
+    names = [group.subset.name for group in groups]
+    subset = "100" if "100" in names else names[-1]
+    return [group for group in groups if group.subset.name == subset]
+
+
+def _any_threat_rows(groups: Sequence[Group], resamples: int) -> pd.DataFrame:
+    parts = []
+    for group in groups:
+        if group.y_any.all() or not group.y_any.any():
+            continue
+        rows = detector_rows(group_detectors(group), group.y_any, group.subset.ratio, resamples=resamples)
+        rows.insert(0, "backbone", group.backbone)
+        parts.append(rows)
+    columns = ["backbone", "method", *FIGURES]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+    readable = [
+        {
+            "method": f"{tables.PUBLISHED_BACKBONES.get(row['backbone'], row['backbone'])}: {row['method']}",
+            **{name: tables.percent(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in FIGURES},
+            "ROC-AUC": f"{row['roc_auc']:.3f}", "PR-AUC": f"{row['pr_auc']:.3f}", "data": "this benchmark",
+        }
+        for _, row in rows.iterrows()
+    ]  # fmt: skip
+    readable += [
+        {"method": name, **{figure: f"{value:.1f}" for figure, value in zip(FIGURES, values, strict=True)},
+         "ROC-AUC": "", "PR-AUC": "", "data": source}
+        for name, values in PUBLISHED_ANY_THREAT.items()
+    ]  # fmt: skip
+    return pd.DataFrame(readable)
+
+
+def _figures(groups: Sequence[Group], values: pd.DataFrame, shown: Sequence[Group]) -> dict[str, dict[str, Any]]:
+    drawn: dict[str, dict[str, Any]] = {}
+    for group in groups:
+        name = f"ap-sixray{group.subset.name}-{group.backbone}"
+        drawn.setdefault(group.subset.name, {})[name] = figures.class_figure(group, values)
+    backbones = dict.fromkeys(group.backbone for group in groups)
+    drawn["map"] = {f"map-{backbone}": figures.map_figure(groups, values, backbone) for backbone in backbones}
+    drawn["any"] = {}
+    for group in shown:
+        detectors = group_detectors(group)
+        plotted = {group.methods[name].label: detectors[name] for name in figures.PLOTTED if name in detectors}
+        plotted = plotted or detectors
+        if group.y_any.any() and not group.y_any.all():
+            drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
+            drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(group.y_any, plotted)
+    return drawn
+
+
+def _differences(values: pd.DataFrame) -> pd.DataFrame:
+    pairs = values[values["row"].str.contains(" - ", regex=False)]
+    rows = []
+    for (subset, backbone, row), own in pairs.groupby(["subset", "backbone", "row"], sort=False):
+        cells = {line["class"]: tables.percent(line["value"], line["low"], line["high"]) for _, line in own.iterrows()}
+        rows.append({"difference (points)": row, "subset": subset, "backbone": backbone, **cells})
+    return pd.DataFrame(rows)
+
+
+def _bars(summary: Mapping[str, Any]) -> pd.DataFrame:
+    met = {True: "yes", False: "no", None: "not run"}
+    return pd.DataFrame([
+        {**bar, "value": "" if bar["value"] is None else f"{bar['value']:.1f}", "needed": f"{bar['needed']:g}",
+         "interval": " to ".join(f"{bound:.1f}" for bound in bar["interval"] or ()), "met": met[bar["met"]]}
+        for bar in summary["bars"]
+    ])  # fmt: skip
+
+
+def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[dict[str, str]]:
+    cards = []
+    for group in groups:
+        for row in ("gbad", "gbad - cnn", "gbad - gbad_ungated"):
+            found = tables.estimate(values, group.subset.name, group.backbone, row)
+            if not found:
+                continue
+            value, low, high = (100 * number for number in found)
+            tone = "" if row == "gbad" else "good" if low > 0 else "bad" if high < 0 else ""
+            label = f"{row}, SIXray{group.subset.name}, {group.backbone}"
+            interval = f"{low:.1f} to {high:.1f}"
+            cards.append({"label": label, "value": f"{value:.1f}", "interval": interval, "tone": tone})
+    return cards
+
+
+def _budget(costs: pd.DataFrame) -> str:
+    """How many images phase 1 was shown: the same for all networks, or within which bounds."""
+    bounds = [costs.groupby(["training_list", "backbone"])["images_seen"].agg(kind) for kind in ("min", "max")]
+    same = "the same number of" if (bounds[0] == bounds[1]).all() else "not quite the same number of"
+    numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((bounds[0].min(), bounds[1].max())))
+    epochs = ", ".join(map(str, sorted(costs["epochs"].unique())))
+    return (
+        f"Phase 1 of all networks on one list was shown {same} images ({numbers}, {epochs} epochs), with the same "
+        "augmentation, image size and optimiser; no epoch was selected."
+    )
+
+
+def _totals(costs: pd.DataFrame) -> dict[str, float]:
+    names = [name for name in map(str, costs.columns) if name.endswith("_seconds")]
+    seconds = {name.removesuffix("_seconds"): round(float(costs[name].sum()), 1) for name in names}
+    return seconds | {"all cells": round(sum(seconds.values()), 1)}
+
+
+def _write_markdown(
+    path: Path, by_subset: Mapping[str, pd.DataFrame], values: pd.DataFrame,
+    any_threat: pd.DataFrame, confidences: pd.DataFrame, summary: Mapping[str, Any], published: str,
+) -> None:  # fmt: skip
+    notes = "\n".join(f"- {note}" for note in (*summary["notes"], BOUNDS, f"Published rows: {SOURCE}."))
+    parts = [f"# Benchmark\n\n`{summary['command']}`\n\n{notes}"]
+    parts += [f"## {_heading(subset)}\n\n{tables.markdown(table)}" for subset, table in by_subset.items()]
+    parts += [
+        f"## Differences\n\n{tables.markdown(_differences(values))}",
+        f"## Table 4: any threat\n\n{tables.markdown(_readable_any_threat(any_threat, published))}",
+        f"## Table 5: confidences in logits\n\n{tables.markdown(confidences)}",
+        f"## Bars\n\n{tables.markdown(_bars(summary))}",
+    ]
+    with atomic_path(path) as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
+
+
+def _heading(subset: str) -> str:
+    number = f"Table {TABLE_NUMBERS[subset]}: " if subset in TABLE_NUMBERS else ""
+    return f"{number}average precision (%), SIXray{subset}"
+
+
+def _file(subset: str) -> str:
+    return f"table{TABLE_NUMBERS[subset]}" if subset in TABLE_NUMBERS else f"table-{subset}"
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)

@@ -1,0 +1,100 @@
+"""Intervals that hold what chance there is: which images are in the test list, and which seed training began with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gbad.bootstrap import bootstrap_average_precision
+from gbad.randomness import derived_seed
+
+LEVEL = 0.95
+
+
+def seed_mean_samples(
+    y_true: np.ndarray, scores: Mapping[str, np.ndarray], weights: np.ndarray, *, resamples: int, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Resampled average precision of several methods, the mean over training seeds.
+
+    Parameters
+    ----------
+    y_true : array (n, C)
+        1 = present.
+    scores : mapping of str to float array (S, n, C)
+        By method: one ranking a seed. All methods have the same S seeds.
+    weights : float array (n,)
+        How often each test image counts.
+    resamples : int
+        B.
+    seed : int
+        Of the resampling.
+
+    Returns
+    -------
+    mapping of str to float64 array (B, C)
+        NaN where a resample has no positive of a class.
+
+    Notes
+    -----
+    Images are drawn as in `gbad.bootstrap.bootstrap_average_precision`, the same for all methods and seeds. Then
+    seeds are drawn with replacement, the same for all methods; their deviation from the mean over all seeds is
+    stretched by ``sqrt(S / (S - 1))``, because the spread of S draws from S values is too small by that factor. A
+    single seed leaves the chance of training out.
+    """
+    rankings = [ranking for method in scores.values() for ranking in method]
+    values = bootstrap_average_precision(y_true, rankings, resamples=resamples, seed=seed, sample_weight=weights)
+    n_seeds = len(next(iter(scores.values())))
+    values = values.reshape(resamples, len(scores), n_seeds, -1)
+    mean = values.mean(axis=2)
+    if n_seeds > 1:
+        generator = np.random.default_rng(derived_seed(seed, "training seeds"))
+        drawn = generator.integers(0, n_seeds, (resamples, n_seeds))
+        of_drawn = values[np.arange(resamples)[:, None], :, drawn].mean(axis=1)  # (B, M, C)
+        mean = mean + np.sqrt(n_seeds / (n_seeds - 1)) * (of_drawn - mean)
+    return {name: mean[:, m] for m, name in enumerate(scores)}
+
+
+def intervals(
+    samples: Mapping[str, np.ndarray], classes: Sequence[str], differences: Iterable[tuple[str, str]] = ()
+) -> dict[str, dict[str, tuple[float, float]]]:
+    """Percentile intervals of each class and of their mean, for methods and for differences between two.
+
+    Parameters
+    ----------
+    samples : mapping of str to array (B, C)
+        From `seed_mean_samples`.
+    classes : sequence of C str
+    differences : iterable of (str, str)
+        Pairs of methods; those of which one is missing are left out.
+
+    Returns
+    -------
+    dict
+        ``{method or "a - b": {class or "mean": (low, high)}}``; NaN for a class without positives.
+    """
+    # Stretched deviations of seeds can leave [0, 1].
+    wanted: dict[str, Any] = {name: np.clip(sample, 0.0, 1.0) for name, sample in samples.items()}
+    wanted |= {f"{a} - {b}": samples[a] - samples[b] for a, b in differences if a in samples and b in samples}
+    found = {}
+    for name, sample in wanted.items():
+        bounds = {label: percentiles(sample[:, c]) for c, label in enumerate(classes)}
+        found[name] = bounds | {"mean": percentiles(mean_over_classes(sample))}
+    return found
+
+
+def mean_over_classes(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without NaN; NaN where all are."""
+    present = ~np.isnan(values)
+    count = present.sum(axis=-1)
+    return np.where(count > 0, np.where(present, values, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan)
+
+
+def percentiles(values: np.ndarray) -> tuple[float, float]:
+    """Bounds of the central 95 % of resampled values, without NaN; NaN if there are none."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    return low, high

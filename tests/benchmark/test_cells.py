@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gbad.benchmark import cells, run
+from gbad.benchmark.cells import cell_scores, cell_validation, make_cell, score_cell, train_cell
+from gbad.benchmark.data import BenchmarkData, existing_data
+from gbad.benchmark.inference import Scores
+from gbad.benchmark.methods import METHODS, NETWORKS, chosen_methods, needed_networks
+from gbad.benchmark.scales import SCALES
+from gbad.data.labels import read_sixray
+from gbad.errors import GbadError
+from gbad.metrics import average_precision_per_class
+from gbad.phase2_anomaly import BiGANDetector
+
+QUICK = {"pretrained": False, "size": 64, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
+SCALE = replace(SCALES["small"], backbones=("resnet18",), resamples=20)
+CHOSEN = ("cnn", "cnn_balanced_fpn", "gbad_paper", "gbad_ungated", "gbad", "gbad_oracle_gate", "gbad_random_gate")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_bigan() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        options = {
+            "min_steps": 20, "epochs": 1, "latent_size": 4, "hidden_sizes": (16,), "discriminator_sizes": (16, 8, 8),
+        }  # fmt: skip
+        for name, value in options.items():
+            patch.setitem(BiGANDetector.__init__.__kwdefaults__, name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(dataset: Path) -> BenchmarkData:
+    return existing_data(dataset)
+
+
+def benchmark(out: Path, data: BenchmarkData, **options: Any) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"methods": CHOSEN, "seeds": (1, 2), "overrides": QUICK, "data": data.folder}
+    return run.run_benchmark(out, SCALE, **(chosen | options))
+
+
+@pytest.fixture(scope="module")
+def finished(data: BenchmarkData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds of four networks. Not to be changed."""
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    benchmark(out, data)
+    return out
+
+
+@pytest.fixture
+def own(finished: Path, tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(finished, tmp_path / "out"))
+
+
+def modified(out: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in out.glob("cells/**/*") if path.is_file()}
+
+
+def test_each_network_is_trained_once_and_shared(finished: Path) -> None:
+    networks = needed_networks(chosen_methods(CHOSEN))
+    assert set(networks) == {"cnn", "gbad_paper", "gbad"}
+    assert len(list((finished / "cells").iterdir())) == 2 * len(networks)
+    costs = pd.read_csv(finished / "results" / "cells.csv")
+    assert sorted(costs["network"]) == sorted(2 * [*networks])
+    assert costs["images_seen"].nunique() == 1
+    assert costs.loc[costs["network"] == "cnn", "phase2_seconds"].isna().all()
+
+
+def test_everything_is_written(finished: Path) -> None:
+    found = {path.name for path in (finished / "results").iterdir()}
+    assert found == {
+        "results.csv", "estimates.csv", "table1.csv", "table4.csv", "table5.csv", "gates.csv", "cells.csv",
+        "summary.json", "tables.md", "report.html", "plots",
+    }  # fmt: skip
+    plots = {path.name for path in (finished / "results" / "plots").iterdir()}
+    names = ("ap-sixray10-resnet18", "map-resnet18", "roc-resnet18", "precision-recall-resnet18")
+    assert plots == {f"{name}.{suffix}" for name in names for suffix in ("png", "svg")}
+    page = (finished / "results" / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg" in page
+    assert 'src="http' not in page
+    for method in CHOSEN:
+        assert METHODS[method].label in page.replace("&#39;", "'")
+
+
+def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, data: BenchmarkData) -> None:
+    test = read_sixray(data.folder, 10, "test")
+    tidy = pd.read_csv(finished / "results" / "results.csv")
+    for method, output in (("gbad_ungated", "logits"), ("gbad", "log_gated")):
+        folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
+        scores = Scores.load(next(folder.glob("test-*.npz")))
+        assert tuple(scores.names) == test.names
+        expected = average_precision_per_class(test.labels, getattr(scores, output), test.classes)
+        own = tidy[(tidy["method"] == method) & (tidy["seed"] == 2)].set_index("class")["ap"]
+        assert {name: own[name] for name in test.classes} == pytest.approx(expected, abs=1e-12)
+
+
+def test_scores_are_those_of_the_saved_pipeline(finished: Path, data: BenchmarkData) -> None:
+    import gbad
+    from gbad.data.images import locate
+
+    folder = next((finished / "cells").glob("gbad_paper-resnet18-10-seed1-*"))
+    scores = Scores.load(next(folder.glob("test-*.npz")))
+    pipeline = gbad.load(folder / "run" / "pipeline.joblib")
+    explained = pipeline.explain(locate(data.folder, scores.names[:5].tolist()))
+    assert scores.logits[:5] == pytest.approx(explained.logits, abs=1e-5)
+    assert scores.log_gated is not None
+    assert scores.log_gated[:5] == pytest.approx(explained.log_gated, abs=1e-4)
+    assert scores.peaks is not None
+    assert set(scores.peaks[scores.peaks >= 0]) <= {0, 1}
+    present = read_sixray(data.folder, 10, "test").labels.astype(bool)
+    assert ((scores.peaks >= 0) == present).all()  # each threat has a box
+
+
+def test_validation_scores_leave_the_training_rows_alone(finished: Path) -> None:
+    for folder in (finished / "cells").iterdir():
+        split = pd.read_csv(folder / "run" / "split.csv").set_index("name")
+        validation = Scores.load(folder / "validation.npz")
+        assert set(split.loc[validation.names, "part"]) == {"validation"}
+        assert validation.labels is not None
+        assert (split.loc[validation.names].iloc[:, 1:].to_numpy() == validation.labels).all()
+        assert len(validation.names) == (split["part"] == "validation").sum()
+
+
+def test_finished_cells_are_not_computed_again(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("finish", "score_images", "validation_scores"):
+        monkeypatch.setattr(cells, name, lambda *args, **options: pytest.fail("computed again"))
+    before = modified(own)
+    tables = (own / "results" / "results.csv").read_text()
+    shutil.rmtree(own / "results")
+    summary = benchmark(own, data)
+    assert modified(own) == before
+    assert (own / "results" / "results.csv").read_text() == tables
+    assert summary["bars"][0]["met"] is not None
+
+
+def test_changed_settings_make_other_cells(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "write_results", lambda *args, **options: {})
+    before = modified(own)
+    benchmark(own, data, methods=("cnn",), seeds=(1,), overrides=QUICK | {"epochs": 2})
+    after = modified(own)
+    assert {path: after[path] for path in before} == before
+    new = {path.parts[-2] for path in after.keys() - before.keys() if path.name == "cell.json"}
+    assert len(new) == 1
+    content = json.loads((own / "cells" / new.pop() / "cell.json").read_text())
+    assert content["settings"]["epochs"] == 2
+
+
+def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_path: Path) -> None:
+    def folder(subset_data: BenchmarkData = data, network: str = "cnn", seed: int = 1, **options: Any) -> str:
+        chosen = QUICK | options
+        subset = subset_data.subsets[0]
+        cell = make_cell(tmp_path, subset_data, subset, "x", NETWORKS[network], "resnet18", seed, SCALE, chosen)
+        return cell.folder.name
+
+    first = folder()
+    assert folder() == first
+    others = [
+        folder(network="chr"), folder(seed=2), folder(epochs=2), folder(size=96),
+        folder(replace(data, origin={"simulation": "another"})),
+    ]  # fmt: skip
+    assert len({first, *others}) == 6
+    with pytest.raises(GbadError, match="unknown backbone"):
+        make_cell(tmp_path, data, data.subsets[0], "x", NETWORKS["cnn"], "resnet1", 1, SCALE, QUICK)
+
+
+def test_scoring_goes_on_where_it_was_killed(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
+    test = read_sixray(data.folder, 10, "test")
+    cell = make_cell(own / "cells", data, data.subsets[0], "gbad", NETWORKS["gbad"], "resnet18", 1, SCALE, QUICK)
+    expected = cell_scores(cell, test.names)
+    next(cell.folder.glob("test-*.npz")).unlink()
+    monkeypatch.setattr(cells, "CHUNK", 16)
+    scored, count = cells.score_images, []
+
+    def killed(*args: Any, **options: Any) -> Scores:
+        if len(count) == 2:
+            raise KeyboardInterrupt
+        count.append(len(args[2]))
+        return scored(*args, **options)
+
+    monkeypatch.setattr(cells, "score_images", killed)
+    with pytest.raises(KeyboardInterrupt):
+        score_cell(cell, data, test)
+    assert count == [16, 16]
+    count[:] = [0]
+    assert score_cell(cell, data, test)
+    assert count == [0, 4]  # the last of three parts
+    found = cell_scores(cell, test.names)
+    np.testing.assert_array_equal(found.names, expected.names)
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
+    assert not list(cell.folder.glob("*.parts"))
+
+
+def test_training_goes_on_where_it_was_killed(
+    data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = make_cell(tmp_path, data, data.subsets[0], "cnn", NETWORKS["cnn"], "resnet18", 1, SCALE, QUICK)
+    scored = cells.validation_scores
+
+    def killed(*args: Any) -> Scores:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cells, "validation_scores", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_cell(cell, data)
+    classifier = cell.folder / "run" / "phase1" / "classifier.joblib"
+    written = classifier.stat().st_mtime_ns
+    monkeypatch.setattr(cells, "validation_scores", scored)
+    assert train_cell(cell, data)
+    assert not train_cell(cell, data)
+    assert classifier.stat().st_mtime_ns == written
+    assert cell_validation(cell).labels is not None
+    assert not (cell.folder / "run" / "cache").exists()
+
+
+def test_scores_by_name_and_damaged_files(tmp_path: Path) -> None:
+    scores = Scores(np.array(["a", "b", "c"]), np.arange(6.0).reshape(3, 2), thresholds=np.array([0.5, 0.6]))
+    rows, selected = scores.select(["c", "x", "a"])
+    assert rows.tolist() == [0, 2]
+    assert selected.logits.tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert selected.thresholds is not None
+    scores.save(tmp_path / "scores.npz")
+    assert Scores.load(tmp_path / "scores.npz").names.tolist() == ["a", "b", "c"]
+    (tmp_path / "scores.npz").write_bytes(b"damaged")
+    with pytest.raises(GbadError, match=r"scores\.npz"):
+        Scores.load(tmp_path / "scores.npz")
+
+
+def test_the_command(run_python: Callable[..., Any], dataset: Path, finished: Path, tmp_path: Path) -> None:
+    """As a user calls it, with networks that are too small to learn anything."""
+    out = tmp_path / "a folder"
+    outcome = run_python(
+        "pipelines/benchmark.py", dataset, "--scale", "small", "--methods", "cnn", "--seeds", "3",
+        "--backbones", "resnet18", "--no-pretrained", "--size", 32, "--epochs", 1, "--out", out, "--resamples", 5,
+    )  # fmt: skip
+    assert outcome.status == 0, outcome.err
+    assert "Cell 1 of 1: cnn, resnet18, seed 3" in outcome.out
+    tidy = pd.read_csv(out / "results" / "results.csv")
+    assert set(tidy["method"]) == {"cnn"}
+    assert set(tidy["seed"]) == {3}
+    summary = json.loads((out / "results" / "summary.json").read_text())
+    assert summary["all_met"] is False
+    assert summary["settings"]["epochs"] == 1
+
+
+def test_wrong_arguments_cost_nothing(gbad_command: Callable[..., Any], dataset: Path, tmp_path: Path) -> None:
+    for arguments, message in (
+        (("--methods", "cnn,gbat"), "unknown method gbat"),
+        (("--scale", "huge"), "unknown scale 'huge'"),
+        (("--seeds", "1,1"), "seeds must be different"),
+        (("--backbones", "resnet1"), "unknown backbone"),
+    ):
+        outcome = gbad_command("benchmark", dataset, "--out", tmp_path, *arguments)
+        assert outcome.status == 1
+        assert message in outcome.err
+    assert gbad_command("benchmark", dataset, "--seeds", "one").status == 2
+    assert not (tmp_path / "cells").exists()
