@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from gbad.errors import GbadError
@@ -233,6 +232,8 @@ def make_backbone(
         if weights is not None:
             raise ValueError(f"the small backbone has no weights to load, got {weights}; choose a ResNet.")
         return nn.Sequential(*_shrink([channels, width, 2 * width, 4 * width])), 4 * width
+    import torchvision  # slow to import, and no other system of phase 2 needs it
+
     resnet = getattr(torchvision.models, name)(weights=None)
     if weights is not None:
         load_weights(resnet, weights)

@@ -17,9 +17,12 @@ from sklearn.metrics import roc_auc_score
 from gbad.errors import DataError, GbadError, ImageError, PipelineFileError, RunError
 from gbad.phase2_anomaly import (
     AnoGANDetector,
+    DenseSkipDetector,
     EGBADDetector,
     GANomalyDetector,
     ImageAnomalyDetector,
+    PANDAGANDetector,
+    SAGANDetector,
     SkipGANomalyDetector,
     VAEDetector,
     epochs,
@@ -29,6 +32,9 @@ Detector = ImageAnomalyDetector[Any]
 
 SHORT: dict[str, Any] = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "channels": 1}
 TINY: dict[str, Any] = SHORT | {"features": 2, "latent_size": 4}
+TINY_SAGAN = TINY | {"widths": (4, 6)}
+TINY_DENSE_SKIP = TINY | {"widths": (4, 6), "features": 4}
+TINY_PANDA = SHORT | {"width": 4, "low_channels": 4, "latent_size": 4, "backbone": "small", "parts": 4, "filters": 4}
 
 DETECTORS: dict[str, Detector] = {
     "ganomaly": GANomalyDetector(**TINY),
@@ -36,6 +42,9 @@ DETECTORS: dict[str, Detector] = {
     "egbad": EGBADDetector(**TINY),
     "anogan": AnoGANDetector(**TINY, search_steps=10, calibration_images=8),
     "vae": VAEDetector(**TINY),
+    "sagan": SAGANDetector(**TINY_SAGAN),
+    "dense_skip": DenseSkipDetector(**TINY_DENSE_SKIP),
+    "panda_gan": PANDAGANDetector(**TINY_PANDA),
 }
 """One unfitted detector of each system, small enough to train in a moment."""
 
@@ -45,6 +54,9 @@ LEARNERS: dict[str, Detector] = {
     "egbad": EGBADDetector(**TINY | {"features": 4, "epochs": 12}),
     "anogan": AnoGANDetector(**TINY | {"features": 4, "epochs": 12}, search_steps=30, calibration_images=8),
     "vae": VAEDetector(**TINY | {"features": 4, "epochs": 12}),
+    "sagan": SAGANDetector(**TINY_SAGAN | {"epochs": 12}),
+    "dense_skip": DenseSkipDetector(**TINY_DENSE_SKIP | {"epochs": 12}),
+    "panda_gan": PANDAGANDetector(**TINY_PANDA | {"epochs": 24}),
 }
 """The same with the size and the time to learn `make_images`."""
 

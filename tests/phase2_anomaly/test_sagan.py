@@ -39,7 +39,7 @@ def test_hyperparameters_are_those_of_the_paper() -> None:
 
 
 def test_channel_attention_judges_mean_and_maximum_with_the_same_network() -> None:
-    attention = ChannelAttention(2, reduction=2)  # one hidden unit
+    attention = ChannelAttention(2, reduction=2, least=1)  # one hidden unit
     first, second = attention.judge[0], attention.judge[2]
     assert isinstance(first, nn.Linear)
     assert isinstance(second, nn.Linear)
