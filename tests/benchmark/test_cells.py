@@ -22,7 +22,7 @@ from gbad.errors import GbadError
 from gbad.metrics import average_precision_per_class
 from gbad.phase2_anomaly import BiGANDetector
 
-QUICK = {"pretrained": False, "size": 64, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
+QUICK = {"pretrained": False, "size": 32, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
 SCALE = replace(SCALES["small"], backbones=("resnet18",), resamples=20)
 CHOSEN = ("cnn", "cnn_balanced_fpn", "gbad_paper", "gbad_ungated", "gbad", "gbad_oracle_gate", "gbad_random_gate")
 
