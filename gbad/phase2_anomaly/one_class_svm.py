@@ -78,7 +78,9 @@ class OneClassSVMDetector(FeatureDetector):
     def _learn(self, X: np.ndarray, random: np.random.RandomState) -> None:
         Z = self._drawn(X, self.max_rows, random)
         self.gamma_ = 1.0 / Z.shape[1] if isinstance(self.gamma, str) else float(self.gamma)
-        machine = OneClassSVM(nu=self.nu, gamma=self.gamma_, cache_size=500).fit(Z)
+        machine = OneClassSVM(nu=self.nu, gamma=self.gamma_, cache_size=500)
+        machine.random_state = 0  # nothing is drawn from it, but None would move the process's own numbers
+        machine.fit(Z)
         self.support_vectors_ = machine.support_vectors_
         self.weights_ = machine.dual_coef_[0] / machine.dual_coef_[0].sum()
 
