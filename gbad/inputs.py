@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from gbad.data.boxes import Boxes, GivenBox, given_boxes
 from gbad.data.images import image_size
 from gbad.data.source import ImageSource, source_from_array, source_from_paths
 from gbad.errors import DataError
+from gbad.run_folder import digest
+from gbad.training_set import TrainingSet, validation_rows
 
 Images = Sequence[str | Path] | np.ndarray
 """Paths of images, or their pixels: uint8 (n, H, W, 3)."""
@@ -40,40 +43,61 @@ def original_size(images: Images, row: int) -> tuple[int, int]:
     return image_size(images[row])
 
 
-def check_training_list(
-    images: Images, labels: np.ndarray, classes: Sequence[str] | None, names: Sequence[str] | None
-) -> tuple[np.ndarray, tuple[str, ...], Sequence[str]]:
-    """Check that labels, classes and names fit the images, and fill in what is not given.
+def training_list(
+    images: Images,
+    labels: np.ndarray,
+    params: Mapping[str, Any],
+    *,
+    classes: Sequence[str] | None,
+    names: Sequence[str] | None,
+    boxes: Sequence[Sequence[GivenBox]] | None,
+) -> tuple[TrainingSet, Sequence[str]]:
+    """Make what is trained on from the arguments of `GBADPipeline.fit` and its parameters.
 
     Returns
     -------
-    labels : uint8 array (n, C)
-    classes : tuple of C str
-        ``class_0``, … if not given.
+    data : TrainingSet
     names : sequence of n str
-        The stems of the paths if not given.
+        Of the images: the stems of the paths if not given.
 
     Raises
     ------
     DataError
         If something does not fit.
     """
+    source = image_source(images, params["size"])
+    labels, classes = _check_labels(labels, len(images), classes)
+    paths = None if are_pixels(images) else [Path(path) for path in images]
+    if names is None:
+        # Names that do not end in a number have no neighbours: nothing is known about the order of an array.
+        names = [path.stem for path in paths] if paths else [f"row {row} of array" for row in range(len(labels))]
+    elif len(names) != len(images):
+        raise DataError(f"{len(names)} names for {len(images)} images")
+    validation = validation_rows(names, labels, paths, params["validation_fraction"], params["random_state"])
+    places = _check_boxes(boxes, images, labels, classes, params["position_weight"])
+    return TrainingSet(source, labels, classes, validation, places), names
+
+
+def fingerprints(images: Images, data: TrainingSet, names: Sequence[str]) -> dict[str, str]:
+    """What a run folder must agree with to be continued with these images, labels and boxes."""
+    content = np.asarray(images) if are_pixels(images) else data.source.names
+    found = {"images": digest(content), "labels": digest(names, data.labels, data.classes)}
+    if data.boxes is not None:
+        found["boxes"] = digest(np.array(list(data.boxes)), *data.boxes.values())
+    return found
+
+
+def _check_labels(labels: np.ndarray, count: int, classes: Sequence[str] | None) -> tuple[np.ndarray, tuple[str, ...]]:
     labels = np.asarray(labels)
-    if labels.ndim != 2 or len(labels) != len(images) or not np.isin(labels, (0, 1)).all():
-        raise DataError(f"labels must be 0 or 1, one row per image: (n, C) with n = {len(images)}, not {labels.shape}")
+    if labels.ndim != 2 or len(labels) != count or not np.isin(labels, (0, 1)).all():
+        raise DataError(f"labels must be 0 or 1, one row per image: (n, C) with n = {count}, not {labels.shape}")
     classes = tuple(f"class_{c}" for c in range(labels.shape[1])) if classes is None else tuple(classes)
     if len(classes) != labels.shape[1]:
         raise DataError(f"{len(classes)} class names for {labels.shape[1]} columns of labels")
-    if names is not None and len(names) != len(images):
-        raise DataError(f"{len(names)} names for {len(images)} images")
-    if names is None:
-        # Names that do not end in a number have no neighbours: nothing is known about the order of an array.
-        pixels = are_pixels(images)
-        names = [f"row {row} of array" if pixels else Path(image).stem for row, image in enumerate(images)]
-    return labels.astype(np.uint8), classes, names
+    return labels.astype(np.uint8), classes
 
 
-def check_boxes(
+def _check_boxes(
     boxes: Sequence[Sequence[GivenBox]] | None,
     images: Images,
     labels: np.ndarray,

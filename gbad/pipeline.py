@@ -24,10 +24,10 @@ from gbad.data.source import ImageSource, source_from_paths, stream
 from gbad.errors import DataError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
 from gbad.files import read_json
-from gbad.inputs import Images, are_pixels, check_boxes, check_training_list, image_source
+from gbad.inputs import Images, fingerprints, image_source, training_list
 from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, classifier_state, predict_batch
-from gbad.run_folder import claim, digest
+from gbad.run_folder import claim
 from gbad.settings import check_kinds, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
 
@@ -216,19 +216,12 @@ class GBADPipeline(BaseEstimator):
         DataError
             If labels or images do not fit.
         """
-        check_settings(self.get_params(deep=False))
-        source = image_source(images, self.size)
-        labels, classes, names = check_training_list(images, labels, classes, names)
-        paths = None if are_pixels(images) else [Path(path) for path in images]
-        validation = training.validation_rows(names, labels, paths, self.validation_fraction, self.random_state)
-        places = check_boxes(boxes, images, labels, classes, self.position_weight)
-        data = training.TrainingSet(source, labels, classes, validation, places)
-        bad = BadImages(len(source), max_bad, strict=strict)
+        params = self.get_params(deep=False)
+        check_settings(params)
+        data, names = training_list(images, labels, params, classes=classes, names=names, boxes=boxes)
+        bad = BadImages(len(data.source), max_bad, strict=strict)
         if run is not None:
-            content = source.names if paths else np.asarray(images)
-            about = {"images": digest(content), "labels": digest(names, labels, classes)}
-            about |= {} if places is None else {"boxes": digest(np.array(list(places)), *places.values())}
-            claim(Path(run), about | {"settings": plain_settings(self.get_params(deep=False))})
+            claim(Path(run), fingerprints(images, data, names) | {"settings": plain_settings(params)})
         with tempfile.TemporaryDirectory(prefix="gbad-") as temporary:
             return self.fit_phases(data, Path(run or temporary), bad, show_progress=show_progress)
 

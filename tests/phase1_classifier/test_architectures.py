@@ -32,8 +32,8 @@ LABELS = np.zeros((8, 2), np.uint8)
 LABELS[:3, 0] = LABELS[2:4, 1] = 1
 
 
-def small(architecture: str) -> Classifier:
-    options = SMALL[architecture]
+def small(architecture: str, **more: float) -> Classifier:
+    options = SMALL[architecture] | more
     return build_classifier("resnet18", 2, architecture=architecture, pretrained=False, **options)[0]  # type: ignore[arg-type]
 
 
@@ -93,13 +93,17 @@ def test_heatmaps_are_maps_in_0_to_1_at_the_finest_resolution(architecture: str)
     assert 0 <= heatmap.min() <= heatmap.max() <= 1
 
 
-@pytest.mark.parametrize("architecture", ["plain", "chr"])  # the pyramid: test_training.py
+@pytest.mark.parametrize("architecture", ["plain", "chr", "fpn"])  # the last with boxes; without: test_training.py
 def test_a_continued_training_ends_like_an_unbroken_one(architecture: str, tmp_path: Path) -> None:
+    boxes = {0: np.array([[0, 0.1, 0.1, 0.5, 0.5]], np.float32)} if architecture == "fpn" else None
+    options = {"position_weight": 1.0} if boxes else {}
+
     def train(name: str, epochs: int) -> tuple[np.ndarray, pd.DataFrame]:
         with closing(DecodedCache(source_from_array(PIXELS, 32), tmp_path / "cache", BadImages(8))) as cache:
             model, history = train_classifier(
-                small(architecture), cache, LABELS, np.arange(8), np.arange(8), ("Gun", "Knife"), tmp_path / name,
-                epochs=epochs, batch_size=4, learning_rate=1e-3, negatives="natural", device="cpu", precision="no",
+                small(architecture, **options), cache, LABELS, np.arange(8), np.arange(8), ("Gun", "Knife"),
+                tmp_path / name, boxes=boxes, epochs=epochs, batch_size=4, learning_rate=1e-3, negatives="natural",
+                device="cpu", precision="no",
             )  # fmt: skip
         return predict_batch(model, PIXELS)[0], history
 

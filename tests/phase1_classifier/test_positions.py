@@ -166,17 +166,13 @@ def toy_set() -> tuple[np.ndarray, np.ndarray, Boxes]:
     return images, labels, boxes
 
 
-def test_training_with_boxes_finds_threats_and_continues(tmp_path: Path) -> None:
+def test_training_with_boxes_finds_threats(tmp_path: Path) -> None:
     images, labels, boxes = toy_set()
     rows, shown = np.concatenate([np.arange(32), np.arange(48, 64)]), np.arange(32, 48)
     with closing(DecodedCache(source_from_array(images, 32), tmp_path / "cache", BadImages(64))) as cache:
         model, history = train_classifier(
-            small(), cache, labels, rows, shown, ("Dark", "Red"), tmp_path / "run", boxes=boxes, epochs=12,
+            small(), cache, labels, rows, shown, ("Dark", "Red"), tmp_path / "run", boxes=boxes, epochs=8,
             batch_size=16, optimiser="adamw", learning_rate=3e-3, ema_decay=0.9, device="cpu", precision="no",
-        )  # fmt: skip
-        again, _ = train_classifier(
-            small(), cache, labels, rows, shown, ("Dark", "Red"), tmp_path / "run", boxes=boxes, epochs=12,
-            device="cpu", precision="no",
         )  # fmt: skip
         with pytest.raises(GbadError, match="need each other"):
             train_classifier(small(), cache, labels, rows, shown, ("Dark", "Red"), tmp_path / "other")
@@ -190,4 +186,3 @@ def test_training_with_boxes_finds_threats_and_continues(tmp_path: Path) -> None
         y, x = np.divmod(map_[int(column)].argmax(), 8)
         hits += left <= (x + 0.5) / 8 <= right and top <= (y + 0.5) / 8 <= bottom
     assert hits >= 13  # of 16 that it was not trained on; chance: 1 of 16
-    np.testing.assert_allclose(predict_batch(again, images)[0], predict_batch(model, images)[0], atol=1e-6)
