@@ -49,7 +49,8 @@ def benchmark(
         "pretrained": pretrained,
     }  # fmt: skip
     summary = run_benchmark(
-        out, chosen, data=data, methods=[*METHODS] if methods == "all" else _words(methods), seeds=_numbers(seeds), backbones=_words(backbones),
+        out, chosen, data=data, methods=[*METHODS] if methods == "all" else _words(methods), seeds=_numbers(seeds),
+        backbones=_words(backbones),
         data_seed=data_seed, mislabelled=mislabelled,
         overrides={name: value for name, value in overrides.items() if value is not None},
         say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), show_progress=True,

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gbad.benchmark import figures, report, tables
-from gbad.benchmark.any_threat import FIGURES, detector_rows, group_detectors
+from gbad.benchmark.any_threat import FIGURES, SeedScores, detector_rows, group_detectors
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.groups import Group
 from gbad.benchmark.published import PUBLISHED_ANY_THREAT, SOURCE
@@ -168,8 +168,8 @@ def _figures(
     drawn["any"] = {}
     for group in shown:
         own = group_detectors(group)
-        plotted = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
-        plotted = (plotted or own) | dict(detectors)
+        labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
+        plotted = {**(labelled or own), **detectors}
         if group.y_any.any() and not group.y_any.all():
             drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
             drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(group.y_any, plotted)
