@@ -35,6 +35,23 @@ def test_each_resample_equals_sklearns_weighted_average_precision():
                 assert resample[m, c] == pytest.approx(expected, abs=1e-12)
 
 
+def test_weights_of_images_multiply_how_often_they_are_drawn():
+    y_true, scores = simulated_scores(300, 0.05, 1.5)
+    scores = scores.round(1)  # with ties
+    weights = np.where(y_true.any(axis=1), 1.0, 10.0)
+    values = bootstrap_average_precision(y_true, [scores], resamples=10, seed=3, sample_weight=weights)
+    generator = np.random.default_rng(3)
+    strata = [np.flatnonzero(y_true.any(axis=1)), np.flatnonzero(~y_true.any(axis=1))]
+    for resample in values:
+        drawn = np.concatenate([rows[generator.integers(0, len(rows), size=len(rows))] for rows in strata])
+        counts = np.bincount(drawn, minlength=len(y_true)) * weights
+        for c in range(len(CLASSES)):
+            expected = average_precision_score(y_true[:, c], scores[:, c], sample_weight=counts)
+            assert resample[0, c] == pytest.approx(expected, abs=1e-12)
+    with pytest.raises(DataError, match="one weight each"):
+        bootstrap_average_precision(y_true, [scores], resamples=1, sample_weight=weights[1:])
+
+
 def test_same_seed_same_resamples_other_seed_others():
     y_true, scores = simulated_scores(200, 0.1, 1.0)
     first, again, other = (bootstrap_average_precision(y_true, [scores], resamples=5, seed=s) for s in (0, 0, 1))

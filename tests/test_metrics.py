@@ -172,3 +172,19 @@ def test_confusion_counts_group_equal_scores():
     true_positives, false_positives = confusion_counts([1, 0, 1, 0], [0.5, 0.5, 0.9, 0.1])
     assert true_positives.tolist() == [1, 2, 2]
     assert false_positives.tolist() == [0, 1, 2]
+
+
+def test_weighted_average_precision_equals_sklearns_and_that_of_copies():
+    generator = np.random.default_rng(4)
+    y_true = generator.random((200, 2)) < 0.1
+    score = (generator.standard_normal(y_true.shape) + y_true).round(1)  # with ties
+    weights = np.where(y_true.any(axis=1), 1, 10)
+    found = average_precision_per_class(y_true, score, ("Gun", "Knife"), sample_weight=weights)
+    copied = np.repeat(np.arange(200), weights)
+    for c, name in enumerate(found):
+        expected = average_precision_score(y_true[:, c], score[:, c], sample_weight=weights)
+        assert found[name] == pytest.approx(expected, abs=1e-12)
+        assert found[name] == pytest.approx(average_precision(y_true[copied, c], score[copied, c]), abs=1e-12)
+        assert found[name] < average_precision(y_true[:, c], score[:, c])
+    with pytest.raises(DataError, match="without weights"):
+        average_precision([1, 0], [1, 0], "voc07", sample_weight=[1, 1])

@@ -17,7 +17,9 @@ def benchmark(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for data, cells and results.")] = Path("runs/benchmark"),
     scale: Annotated[str, typer.Option(help="small (2 cores, hours) or full (GPU or cluster).")] = "small",
-    methods: Annotated[str | None, typer.Option(help="Names with commas between them. Default: all.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Names with commas between them. Default: the scale's; 'all' for all.")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Of the trainings, numbers with commas between them.")] = "0,1,2",
     backbones: Annotated[str | None, typer.Option(help="Names with commas. Default: the scale's.")] = None,
     data_seed: Annotated[int, typer.Option(min=0, help="Of the simulated data.")] = 0,
@@ -34,6 +36,7 @@ def benchmark(
     resamples: Annotated[int | None, typer.Option(min=2, help="Of the bootstrap intervals.")] = None,
 ) -> None:
     """Reproduce the letter's tables: GBAD against CNN and CHR; a killed benchmark continues with the same command."""
+    from gbad.benchmark.methods import METHODS
     from gbad.benchmark.run import run_benchmark
     from gbad.benchmark.scales import scale_of
 
@@ -46,7 +49,8 @@ def benchmark(
         "pretrained": pretrained,
     }  # fmt: skip
     summary = run_benchmark(
-        out, chosen, data=data, methods=_words(methods), seeds=_numbers(seeds), backbones=_words(backbones),
+        out, chosen, data=data, methods=[*METHODS] if methods == "all" else _words(methods), seeds=_numbers(seeds),
+        backbones=_words(backbones),
         data_seed=data_seed, mislabelled=mislabelled,
         overrides={name: value for name, value in overrides.items() if value is not None},
         say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), show_progress=True,

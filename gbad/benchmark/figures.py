@@ -32,6 +32,7 @@ from gbad.report.style import (
 STYLES = (
     (UNGATED, "--", "s"), (THREAT, "-.", "^"), (FALSE_ALARM, (0, (4, 1)), "v"), (SUPPRESSED, ":", "D"),
     (GATED, "-", "o"), ("#009e73", (0, (3, 1, 1, 1)), "P"), ("#555555", (0, (1, 1)), "X"),
+    ("#a6761d", (0, (5, 1, 1, 1)), "*"),
 )  # fmt: skip
 """Colour, line and marker, in turn."""
 

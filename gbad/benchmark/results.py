@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from gbad.benchmark import figures, report, tables
-from gbad.benchmark.any_threat import FIGURES, detector_rows, group_detectors
+from gbad.benchmark.any_threat import FIGURES, SeedScores, detector_rows, group_detectors
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.groups import Group
 from gbad.benchmark.published import PUBLISHED_ANY_THREAT, SOURCE
@@ -29,7 +29,7 @@ BOUNDS = "Oracle and random gates are bounds: the first knows which images show 
 
 def write_results(
     folder: Path, data: BenchmarkData, groups: Sequence[Group], costs: pd.DataFrame, info: Mapping[str, Any],
-    *, resamples: int,
+    *, resamples: int, detectors: Mapping[str, Sequence[SeedScores]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the results of a benchmark; images are read for the few pictures of the page alone.
 
@@ -46,6 +46,8 @@ def write_results(
         Command, versions, hardware.
     resamples : int
         Of the bootstrap.
+    detectors : mapping of str to sequence of SeedScores, optional
+        Image-level detectors for Table 4 and Figures 5 and 6, scored on the test images of the groups of SIXray100.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def write_results(
     published = tables.OTHER_DATA if data.is_generated else "letter, SIXray"
     by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
     shown = _shown(groups)
-    any_threat = _any_threat_rows(shown, resamples)
+    any_threat = _any_threat_rows(shown, resamples, detectors or {})
     gates = tables.gate_table(groups)
     method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
     confidences = tables.confidence_table(shown[0], method)
@@ -77,7 +79,7 @@ def write_results(
     for name, table in written.items():
         _write_csv(table, folder / f"{name}.csv")
     write_json(folder / "summary.json", summary)
-    drawn = _figures(groups, values, shown)
+    drawn = _figures(groups, values, shown, detectors or {})
     figures.save_figures(
         folder / "plots", {name: figure for of_name in drawn.values() for name, figure in of_name.items()}
     )
@@ -121,12 +123,15 @@ def _shown(groups: Sequence[Group]) -> list[Group]:
     return [group for group in groups if group.subset.name == subset]
 
 
-def _any_threat_rows(groups: Sequence[Group], resamples: int) -> pd.DataFrame:
+def _any_threat_rows(
+    groups: Sequence[Group], resamples: int, detectors: Mapping[str, Sequence[SeedScores]]
+) -> pd.DataFrame:
     parts = []
     for group in groups:
         if group.y_any.all() or not group.y_any.any():
             continue
-        rows = detector_rows(group_detectors(group), group.y_any, group.subset.ratio, resamples=resamples)
+        found = {**detectors, **group_detectors(group)}
+        rows = detector_rows(found, group.y_any, group.subset.ratio, resamples=resamples)
         rows.insert(0, "backbone", group.backbone)
         parts.append(rows)
     columns = ["backbone", "method", *FIGURES]
@@ -150,7 +155,10 @@ def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     return pd.DataFrame(readable)
 
 
-def _figures(groups: Sequence[Group], values: pd.DataFrame, shown: Sequence[Group]) -> dict[str, dict[str, Any]]:
+def _figures(
+    groups: Sequence[Group], values: pd.DataFrame, shown: Sequence[Group],
+    detectors: Mapping[str, Sequence[SeedScores]],
+) -> dict[str, dict[str, Any]]:  # fmt: skip
     drawn: dict[str, dict[str, Any]] = {}
     for group in groups:
         name = f"ap-sixray{group.subset.name}-{group.backbone}"
@@ -159,9 +167,9 @@ def _figures(groups: Sequence[Group], values: pd.DataFrame, shown: Sequence[Grou
     drawn["map"] = {f"map-{backbone}": figures.map_figure(groups, values, backbone) for backbone in backbones}
     drawn["any"] = {}
     for group in shown:
-        detectors = group_detectors(group)
-        plotted = {group.methods[name].label: detectors[name] for name in figures.PLOTTED if name in detectors}
-        plotted = plotted or detectors
+        own = group_detectors(group)
+        labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
+        plotted = {**(labelled or own), **detectors}
         if group.y_any.any() and not group.y_any.all():
             drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
             drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(group.y_any, plotted)

@@ -69,7 +69,7 @@ def run_benchmark(
     data : Path, optional
         Data in SIXray's layout, instead of simulated ones.
     methods : sequence of str, optional
-        Of `gbad.benchmark.methods.METHODS`; all by default.
+        Of `gbad.benchmark.methods.METHODS`; by default those of the scale.
     seeds : sequence of int
         Of the trainings; the data stay the same.
     backbones : sequence of str, optional
@@ -90,7 +90,7 @@ def run_benchmark(
     dict
         The content of ``summary.json``.
     """
-    chosen, out = chosen_methods(methods), Path(out).resolve()
+    chosen, out = chosen_methods(methods or scale.methods), Path(out).resolve()
     if not seeds or len(set(seeds)) < len(seeds):
         raise GbadError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     backbones = tuple(backbones or scale.backbones)

@@ -12,17 +12,18 @@ import pandas as pd
 import pytest
 
 from gbad.benchmark import cells, run
+from gbad.benchmark import data as benchmark_data
 from gbad.benchmark.cells import cell_scores, cell_validation, make_cell, score_cell, train_cell
 from gbad.benchmark.data import BenchmarkData, existing_data
 from gbad.benchmark.inference import Scores
 from gbad.benchmark.methods import METHODS, NETWORKS, chosen_methods, needed_networks
-from gbad.benchmark.scales import SCALES
+from gbad.benchmark.scales import SCALES, ListSizes
 from gbad.data.labels import read_sixray
 from gbad.errors import GbadError
 from gbad.metrics import average_precision_per_class
 from gbad.phase2_anomaly import BiGANDetector
 
-QUICK = {"pretrained": False, "size": 64, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
+QUICK = {"pretrained": False, "size": 32, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
 SCALE = replace(SCALES["small"], backbones=("resnet18",), resamples=20)
 CHOSEN = ("cnn", "cnn_balanced_fpn", "gbad_paper", "gbad_ungated", "gbad", "gbad_oracle_gate", "gbad_random_gate")
 
@@ -220,6 +221,33 @@ def test_training_goes_on_where_it_was_killed(
     assert classifier.stat().st_mtime_ns == written
     assert cell_validation(cell).labels is not None
     assert not (cell.folder / "run" / "cache").exists()
+
+
+def test_simulated_subsets_share_networks_and_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate = benchmark_data.simulate_dataset
+    monkeypatch.setattr(
+        benchmark_data, "simulate_dataset", lambda *args, **options: simulate(*args, **(options | {"workers": 1}))
+    )
+    scale = replace(
+        SCALE, lists={"10": ListSizes(14, 14, 5, 5), "100": ListSizes(14, 14, 5, 15)}, image_size=48, resamples=3
+    )
+    run.run_benchmark(tmp_path, scale, methods=("cnn", "cnn_balanced"), seeds=(0,), overrides=QUICK)
+    assert len(list((tmp_path / "cells").iterdir())) == 2
+    folder = next((tmp_path / "cells").glob("cnn-*"))
+    scores = Scores.load(next(folder.glob("test-*.npz")))
+    assert len(scores.names) == 20  # each image once
+    tidy = pd.read_csv(tmp_path / "results" / "results.csv", dtype={"subset": str})
+    own = tidy[tidy["method"] == "cnn"].set_index(["subset", "class"])["ap"]
+    for subset, name, weight in (("10", "10", 1), ("100", "100", 1), ("1000", "100", 10)):
+        test = read_sixray(tmp_path / "data", name, "test")
+        logits = scores.select(test.names)[1].logits
+        weights = np.where(test.positive, 1, weight)
+        expected = average_precision_per_class(test.labels, logits, test.classes, sample_weight=weights)
+        for label, value in expected.items():
+            assert own[subset, label] == pytest.approx(value, nan_ok=True)
+    assert {path.name for path in (tmp_path / "results").glob("table[123].csv")} == {
+        "table1.csv", "table2.csv", "table3.csv",
+    }  # fmt: skip
 
 
 def test_scores_by_name_and_damaged_files(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,11 +10,13 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from gbad.benchmark import tables
-from gbad.benchmark.any_threat import detector_rows, group_detectors
+from gbad.benchmark.any_threat import SeedScores, detector_rows, group_detectors
+from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.groups import Group
 from gbad.benchmark.inference import Scores
 from gbad.benchmark.methods import METHODS, chosen_methods
 from gbad.benchmark.published import CLASSES
+from gbad.benchmark.results import write_results
 from gbad.benchmark.scales import Subset
 from gbad.benchmark.summary import summarise
 from gbad.errors import GbadError
@@ -178,6 +182,31 @@ def test_a_class_that_loses_too_much_is_named() -> None:
     assert "Wrench" in worst["bar"]
     assert worst["value"] == pytest.approx(5.0)
     assert worst["met"] is False
+
+
+def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: Path) -> None:
+    data = BenchmarkData(dataset, tuple(group.subset for group in groups), {"simulation": {}}, ("A note.",))
+    costs = pd.DataFrame({
+        "training_list": ["10", "10"], "backbone": ["resnet34"] * 2, "images_seen": [1200, 1200], "epochs": [3, 3],
+        "phase1_seconds": [2.0, 3.0],
+    })  # fmt: skip
+    y_any = groups[0].y_any
+    ganomaly = [SeedScores(y_any, y_any + 0.0, y_any + 0.0)]
+    info = {"command": "gbad benchmark", "data": "made up"}
+    write_results(tmp_path, data, groups, costs, info, resamples=5, detectors={"GANomaly <1>": ganomaly})
+    table4 = pd.read_csv(tmp_path / "table4.csv").set_index("method")
+    assert table4.loc["GANomaly <1>", "f1"] == 1.0
+    assert {path.name for path in tmp_path.glob("table?.csv")} == {f"table{n}.csv" for n in (2, 3, 4, 5)}
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    text = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    for found in (page, text):
+        assert "A note." in found
+        assert "the same number of images (1,200, 3 epochs)" in found
+        assert tables.OTHER_DATA in found
+    assert "GANomaly &lt;1&gt;" in page
+    assert "no picture" in page  # these images do not exist
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert len(summary["bars"]) == 9 + 1 + 4 + 1 + 1
 
 
 def test_a_markdown_table() -> None:

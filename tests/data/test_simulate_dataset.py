@@ -154,3 +154,12 @@ def test_large_sets_go_into_numbered_folders() -> None:
     assert settings.files(10_000)["image"] == "JPEGImage/1/N0009001.jpg"
     counts = np.bincount([int(settings.files(k)["image"].split("/")[1]) for k in range(len(settings))])
     assert counts.tolist() == [10_000, 1_000]
+
+
+def test_the_test_list_can_have_a_ratio_of_its_own() -> None:
+    settings = SimulationSettings(100, 4, 2, 3, 48, 0, test_negatives_per_positive=5)
+    assert settings.parts["train"] == (range(1, 5), range(1, 13))
+    assert settings.parts["test"] == (range(5, 7), range(13, 23))
+    assert len(settings) == 6 + 12 + 10
+    with pytest.raises(DataError, match="test_negatives_per_positive is -1"):
+        SimulationSettings(100, 4, 2, 3, 48, 0, test_negatives_per_positive=-1).check()
