@@ -22,7 +22,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.bigan_networks import BiGAN, add_spectral_norm, remove_spectral_norm
-from gbad.phase2_anomaly.bigan_training import Callback, TrainingSettings, train_bigan
+from gbad.phase2_anomaly.bigan_training import TrainingSettings, train_bigan
+from gbad.phase2_anomaly.epochs import Callback
 from gbad.randomness import derived_seed, forked_rng
 
 _CHUNK_ROWS = 2048  # bounds the float64 memory of scoring: 2048 x 1029 features take 17 MB

@@ -1,9 +1,8 @@
-"""Train the networks of a bidirectional GAN: one step for D, one for E and G, averaged weights, checkpoints."""
+"""Train the networks of a bidirectional GAN: one step for D, one for E and G, averaged weights."""
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,15 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gbad.errors import GbadError, RunError
-from gbad.files import atomic_path
+from gbad.errors import GbadError
 from gbad.phase2_anomaly.bigan_networks import BiGAN
+from gbad.phase2_anomaly.epochs import Callback, run_epochs
 from gbad.phase2_anomaly.losses import discriminator_loss, encoder_generator_loss, reconstruction_loss
-from gbad.randomness import derived_seed, forked_rng
 
-Callback = Callable[[int, int, dict[str, float]], object]
-
-_CHECKPOINT_SECONDS = 30.0
 _DIVERGED = 100.0  # mean |residual| of a standardised feature; always answering the mean gives at most 1
 
 
@@ -89,24 +84,18 @@ def train_bigan(
     device = next(networks.parameters()).device
     average = copy.deepcopy(networks).requires_grad_(False)
     optimisers = make_optimisers(networks, settings)
-    parts = {"networks": networks, "average": average} | dict(zip(("of_d", "of_eg"), optimisers, strict=True))
-    identity = _plain(asdict(settings) | (fingerprint or {}))
-    history: list[dict[str, float]] = []
-    if checkpoint is not None and checkpoint.exists():
-        history = _load_checkpoint(checkpoint, identity, parts)
-    saved = time.monotonic()
     networks.train()
-    for epoch in range(len(history), settings.n_epochs):
-        # Each epoch has random numbers of its own, so a resumed training needs no generator's state.
-        with forked_rng(derived_seed(settings.seed, "epoch", epoch), device):
-            history.append(_train_epoch(networks, average, optimisers, read_rows, settings, epoch))
-        _check_losses(history, settings)
-        last = epoch + 1 == settings.n_epochs
-        if checkpoint is not None and (last or time.monotonic() - saved > _CHECKPOINT_SECONDS):
-            _save_checkpoint(checkpoint, identity, parts, history)
-            saved = time.monotonic()
-        if callback is not None:
-            callback(epoch + 1, settings.n_epochs, history[-1])
+    history = run_epochs(
+        lambda epoch: _train_epoch(networks, average, optimisers, read_rows, settings, epoch),
+        settings.n_epochs,
+        seed=settings.seed,
+        device=device,
+        parts={"networks": networks, "average": average} | dict(zip(("of_d", "of_eg"), optimisers, strict=True)),
+        check=lambda history: _check_losses(history, settings),
+        checkpoint=checkpoint,
+        identity=asdict(settings) | (fingerprint or {}),
+        callback=callback,
+    )
     return average, history
 
 
@@ -204,40 +193,3 @@ def _check_losses(history: list[dict[str, float]], settings: TrainingSettings) -
             f"The BiGAN's training diverged in epoch {len(history)} of {settings.n_epochs} (losses {last}). "
             f"Lower learning_rate (now {settings.learning_rate}) or set spectral_norm=True."
         )
-
-
-def _plain(value: Any) -> Any:
-    """Turn `value` into what a checkpoint gives back: lists for tuples, Python's numbers for NumPy's."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _save_checkpoint(
-    path: Path, identity: dict[str, Any], parts: dict[str, Any], history: list[dict[str, float]]
-) -> None:
-    states = {name: part.state_dict() for name, part in parts.items()}
-    with atomic_path(path) as temporary:
-        torch.save({"identity": identity, "history": history, "states": states}, temporary)
-
-
-def _load_checkpoint(path: Path, identity: dict[str, Any], parts: dict[str, Any]) -> list[dict[str, float]]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, history, states = content["identity"], content["history"], content["states"]
-    except Exception as error:
-        raise RunError(f"{path}: not a readable checkpoint ({error}). Delete it to train from the start.") from error
-    different = [
-        f"{name} was {found.get(name)!r} and is {identity.get(name)!r}"
-        for name in sorted(found | identity)
-        if found.get(name) != identity.get(name)
-    ]
-    if different:
-        raise RunError(
-            f"{path}: belongs to another training: {'; '.join(different)}. Delete it or choose another path."
-        )
-    for name, part in parts.items():
-        part.load_state_dict(states[name])
-    return history

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gbad.errors import GbadError, RunError
-from gbad.phase2_anomaly import BiGANDetector, bigan_training
+from gbad.phase2_anomaly import BiGANDetector, epochs
 
 SMALL: dict[str, Any] = {
     "latent_size": 3,
@@ -260,7 +260,7 @@ class Killed(Exception):
 def test_killed_training_resumes_bit_for_bit(
     detector: BiGANDetector, rows: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bigan_training, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(epochs, "_CHECKPOINT_SECONDS", 0.0)
     calls: list[tuple[int, int]] = []
 
     def kill(epoch: int, n_epochs: int, losses: dict[str, float]) -> None:

@@ -1,0 +1,372 @@
+"""The contract of image-level anomaly detectors, and all that they share.
+
+A system is a dataclass of hyperparameters with four functions: `_networks` and `_optimisers` build, `_step` trains on
+one batch, `_score_parts` judges images. Two ways of scoring are kept apart. Clean: networks in eval mode, and a range
+and threshold learnt in ``fit``, so that each image is scored by itself. Paper: what the published code did, for
+comparison only.
+"""
+
+from __future__ import annotations
+
+import numbers
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
+
+from gbad.errors import PipelineFileError
+from gbad.persistence import load_plain, save_plain
+from gbad.phase2_anomaly.base import AnomalyDetector
+from gbad.phase2_anomaly.epochs import Callback
+from gbad.phase2_anomaly.image_rows import ImageRows
+from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
+from gbad.randomness import derived_seed, forked_rng
+
+Networks = TypeVar("Networks", bound=nn.Module)
+
+_CHUNK_PIXELS = 32 * 32 * 32  # pixels (per channel) that are scored together: 32 images of 32 px, one of 256 px
+_FORMAT = 1
+
+
+# A dataclass, because it writes the constructor that scikit-learn asks for (keywords, stored untouched) and lets a
+# system inherit the common hyperparameters with other defaults.
+@dataclass(kw_only=True, eq=False, repr=False)
+class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
+    """Base of outlier detectors that learn what normal images look like.
+
+    Images are an array of uint8, (n, height, width) or (n, height, width, C) with C 1 or 3, or a list of files. The
+    networks see them at ``image_size`` in [-1, 1].
+
+    Parameters
+    ----------
+    image_size : int
+        Side in pixels: a power of two from 32 to 256. Other images are warped to it.
+    channels : int or None
+        1 or 3; None takes what the training images have (3 for files). Other images are converted.
+    epochs : int
+        Passes over the training images.
+    batch_size : int
+        Largest batch, 2 or more.
+    learning_rate, beta1 : float
+        Of Adam; its second decay rate is 0.999.
+    device : str
+        Where to train and score: ``"cpu"``, ``"cuda"``, ...
+    calibration_images : int
+        So many training images (drawn at random, if there are more) set the scores' range and threshold.
+    contamination : float
+        Share of the training images that ``predict`` calls abnormal, in (0, 0.5].
+    random_state : int, RandomState or None
+        Equal numbers give equal detectors. The process's own random numbers are left alone.
+
+    Attributes
+    ----------
+    channels_ : int
+        Channels that the networks see.
+    weights_ : dict of str to ndarray
+        State of the networks.
+    n_parameters_ : int
+        Trainable parameters of all networks.
+    score_min_, score_range_ : float
+        Lowest anomaly of the calibration images before scaling, and the distance to their highest.
+    offset_ : float
+        Threshold on ``score_samples``.
+    seed_ : int
+        Drawn from ``random_state``.
+    history_ : dict of str to ndarray of shape (epochs,), float64
+        Mean of each training loss in each epoch.
+    """
+
+    image_size: int = 32
+    channels: int | None = None
+    epochs: int = 15
+    batch_size: int = 64
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    device: str = "cpu"
+    calibration_images: int = 2048
+    contamination: float = 0.1
+    random_state: int | np.random.RandomState | None = 0
+
+    input_kind: ClassVar[str] = "images"
+    part_names: ClassVar[tuple[str, ...]]
+    """Names of the columns of :meth:`score_parts`; each system sets them."""
+    _paper_mode_trains: ClassVar[bool] = True
+    """Whether the published code left the networks in train mode for testing."""
+
+    # ---- what a system supplies -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _networks(self) -> Networks:
+        """Build all networks as one module for ``image_size`` and ``channels_``, with initial weights.
+
+        Everything that scoring needs has to be in the module's ``state_dict``. Weights are drawn from PyTorch's
+        default generator.
+        """
+
+    @abstractmethod
+    def _optimisers(self, networks: Networks) -> Optimisers:
+        """Make the optimisers that :meth:`_step` uses, by name."""
+
+    @abstractmethod
+    def _step(self, networks: Networks, optimisers: Optimisers, x: Tensor) -> dict[str, Tensor]:
+        """Train on one batch (b, C, S, S) in [-1, 1]; give its losses, detached scalars."""
+
+    @abstractmethod
+    def _score_parts(self, networks: Networks, x: Tensor) -> Tensor:
+        """Parts of the anomaly score of each image, high means abnormal: (b, C, S, S) -> (b, len(part_names))."""
+
+    def _combine(self, parts: np.ndarray) -> np.ndarray:
+        """Anomaly of each image before scaling: (n, len(part_names)) float64 -> (n,); here the sum of the parts."""
+        return parts.sum(axis=1)
+
+    def _rate_factor(self, epoch: int) -> float:
+        """Factor of the learning rates in an epoch, counted from 0; constant unless a system says otherwise."""
+        return 1.0
+
+    # A system that can tell where an image is abnormal adds `_maps(networks, x)`: (b, C, S, S) -> (b, S, S), >= 0.
+
+    # ---- what all of them do ----------------------------------------------------------------------------------------
+
+    def fit(
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None
+    ) -> Self:
+        """Train on normal images.
+
+        Parameters
+        ----------
+        X : ndarray of uint8, (n, height, width) or (n, height, width, C), or sequence of paths
+            Normal images, two or more.
+        y : None
+            Ignored; here for scikit-learn.
+        checkpoint : path, optional
+            File that holds the state of the training, rewritten now and then. If it exists, training goes on from it
+            and ends in the same weights, bit for bit, as training without a break.
+        callback : callable, optional
+            Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If `X` does not hold images, or holds fewer than two.
+        ValueError
+            If a parameter is out of its range.
+        RunError
+            If `checkpoint` belongs to other images or other parameters.
+        GbadError
+            If the training diverges, or the checkpoint cannot be written.
+        """
+        self._check_parameters()
+        images = ImageRows(X, self.image_size, self.channels)
+        if len(images) < 2:
+            raise ValueError(f"Training needs at least two normal images, got {len(images)}.")
+        self.channels_ = images.channels
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        with forked_rng(derived_seed(self.seed_, "weights")):
+            networks = self._networks().to(self.device)
+        optimisers = self._optimisers(networks)
+        history = train_networks(
+            networks,
+            optimisers,
+            lambda x: self._step(networks, optimisers, x),
+            images.read,
+            Schedule(len(images), self.epochs, self.batch_size, self.seed_),
+            rate_factor=self._rate_factor,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            identity=None if checkpoint is None else self._identity(images),
+            callback=callback,
+        )
+        self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
+        self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
+        self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
+        random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
+        rows = np.sort(random.permutation(len(images))[: self.calibration_images])
+        anomaly = self._combine(self._per_image(images, self._score_parts, rows))
+        self.score_min_ = float(anomaly.min())
+        self.score_range_ = float(max(np.ptp(anomaly), np.finfo(np.float64).tiny))
+        self.offset_ = self._offset_of(self._scaled(anomaly), self.contamination)
+        return self
+
+    def score_parts(self, X: Any) -> np.ndarray:
+        """Parts of the anomaly score, as the networks give them: (n, len(part_names)) float64, high = abnormal."""
+        return self._per_image(self._images(X), self._score_parts)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Score images, each by itself: in eval mode, with the range of the training images.
+
+        Parameters
+        ----------
+        X : ndarray of uint8 or sequence of paths
+            One image or more.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            The lower, the more abnormal; 0 to -1 over the calibration images. Images are judged in chunks of one
+            size, the last one filled up, so that an image's score depends on no other.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        DataError
+            If `X` does not hold images.
+        ImageError
+            If a file cannot be read.
+        """
+        return self._scaled(self._combine(self.score_parts(X)))
+
+    @available_if(lambda self: hasattr(self, "_maps"))
+    def anomaly_map(self, X: Any) -> np.ndarray:
+        """Where images are abnormal: (n, image_size, image_size) float32, 0 or larger; for systems that know it."""
+        return self._per_image(self._images(X), self._maps).astype(np.float32)  # type: ignore[attr-defined]
+
+    def paper_scores(self, X: Any, batch_size: int | None = None) -> np.ndarray:
+        """Score a test set as the published code did. It leaks: do not decide anything by these scores.
+
+        Networks stay in train mode, where the code left them so: images are then normalised with the statistics of
+        their batch of test images, in the order given, and the result is scaled to 0...1 over all of `X`. An
+        image's score depends on the images around it, and on the share of abnormal ones.
+
+        Parameters
+        ----------
+        X : ndarray of uint8 or sequence of paths
+            The whole test set, in the order of the published code (normal images first), two images or more.
+        batch_size : int, optional
+            None takes the hyperparameter.
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+            In [0, 1]; the higher, the more abnormal (the other sign than ``score_samples``).
+        """
+        images = self._images(X)
+        networks = self._fitted_networks().train(self._paper_mode_trains)
+        n_batches = max(1, min(-(-len(images) // (batch_size or self.batch_size)), len(images) // 2))
+        with forked_rng(derived_seed(self.seed_, "paper"), self.device), torch.no_grad():
+            parts = [
+                self._score_parts(networks, images.read(rows).to(self.device)).cpu().double().numpy()
+                for rows in np.array_split(np.arange(len(images)), n_batches)
+            ]
+        anomaly = self._combine(np.concatenate(parts))
+        return (anomaly - anomaly.min()) / max(np.ptp(anomaly), np.finfo(np.float64).tiny)
+
+    def save(self, path: str | Path) -> None:
+        """Save the fitted detector as one file of plain numbers, for :meth:`load`."""
+        content = {"format": _FORMAT, "detector": type(self).__name__, "params": self._plain_params()}
+        save_plain(content | {"arrays": self.get_arrays()}, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Load a file of :meth:`save`; scores are equal bit for bit.
+
+        Raises
+        ------
+        PipelineFileError
+            If the file is missing, damaged, from a newer format, or holds another detector.
+        """
+        content = load_plain(path)
+        found = content.get("detector") if isinstance(content, dict) else None
+        if found != cls.__name__:
+            raise PipelineFileError(f"{path}: holds {found or 'no image detector'}, not a {cls.__name__}.")
+        if content["format"] != _FORMAT:
+            raise PipelineFileError(f"{path}: format {content['format']!r}; this version reads {_FORMAT}. Update gbad.")
+        return cls.from_arrays(content["params"], content["arrays"])
+
+    def get_arrays(self) -> dict[str, np.ndarray]:
+        """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
+        check_is_fitted(self, "offset_")  # the last thing that fit learns
+        arrays: dict[str, np.ndarray] = {}
+        for name, value in vars(self).items():
+            if name.endswith("_"):
+                inner = value if isinstance(value, dict) else None
+                arrays |= {f"{name}.{key}": item for key, item in inner.items()} if inner else {name: np.asarray(value)}
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+        """Rebuild a fitted detector from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
+        detector = cls(**params)
+        for key, values in arrays.items():
+            name, _, inner = key.partition(".")
+            if inner:
+                vars(detector).setdefault(name, {})[inner] = np.asarray(values)
+            else:
+                setattr(detector, name, np.asarray(values) if np.ndim(values) else np.asarray(values).item())
+        return detector
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A torch.device would tie the pickle to PyTorch; everything else is plain already.
+        return super().__getstate__() | {"device": str(self.device)}
+
+    def _check_parameters(self) -> None:
+        if self.image_size not in (32, 64, 128, 256):
+            raise ValueError(f"image_size must be 32, 64, 128 or 256, got {self.image_size!r}.")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels must be 1, 3 or None (as the training images), got {self.channels!r}.")
+        check_scalar(self.epochs, "epochs", numbers.Integral, min_val=1)
+        check_scalar(self.batch_size, "batch_size", numbers.Integral, min_val=2)
+        check_scalar(self.calibration_images, "calibration_images", numbers.Integral, min_val=1)
+        check_scalar(self.learning_rate, "learning_rate", numbers.Real, min_val=0.0, include_boundaries="neither")
+        check_scalar(self.beta1, "beta1", numbers.Real, min_val=0.0, max_val=1.0, include_boundaries="left")
+        check_scalar(
+            self.contamination, "contamination", numbers.Real, min_val=0.0, max_val=0.5, include_boundaries="right"
+        )
+
+    def _plain_params(self) -> dict[str, Any]:
+        params = self.get_params(deep=False) | {"device": str(self.device)}
+        if not isinstance(self.random_state, numbers.Integral):
+            params["random_state"] = self.seed_  # a generator is no plain number, and has moved on since
+        return params
+
+    def _identity(self, images: ImageRows) -> dict[str, Any]:
+        """All that decides the trained weights, for the checkpoint."""
+        others = ("device", "calibration_images", "contamination")
+        params = {name: value for name, value in self._plain_params().items() if name not in others}
+        return params | {"detector": type(self).__name__, "sha256 of X": images.fingerprint()}
+
+    def _images(self, X: Any) -> ImageRows:
+        check_is_fitted(self, "offset_")  # the last thing that fit learns
+        return ImageRows(X, self.image_size, self.channels_)
+
+    def _scaled(self, anomaly: np.ndarray) -> np.ndarray:
+        return -(anomaly - self.score_min_) / self.score_range_
+
+    def _fitted_networks(self) -> Networks:
+        with torch.device("meta"):  # no initial weights: they would be drawn from the process's random numbers
+            networks = self._networks()
+        weights = {name: torch.tensor(values, device=self.device) for name, values in self.weights_.items()}
+        networks.load_state_dict(weights, assign=True)
+        return networks.eval()
+
+    def _per_image(
+        self, images: ImageRows, function: Callable[[Networks, Tensor], Tensor], rows: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Apply `function` in eval mode, to chunks of one size: a float32 result may depend on the batch's size."""
+        networks = self._fitted_networks()
+        size = max(1, _CHUNK_PIXELS // self.image_size**2)
+        with torch.no_grad():
+            results = [
+                function(networks, images.read(chunk).to(self.device))[:used].cpu().double().numpy()
+                for chunk, used in _chunks(np.arange(len(images)) if rows is None else rows, size)
+            ]
+        return np.concatenate(results)
+
+
+def _chunks(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Cut `rows` into chunks of `size`, the last one filled up with its last row; with the number of real rows."""
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        yield np.pad(chunk, (0, size - len(chunk)), mode="edge"), len(chunk)
