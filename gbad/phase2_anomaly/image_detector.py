@@ -231,7 +231,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     @available_if(lambda self: hasattr(self, "_maps"))
     def anomaly_map(self, X: Any) -> np.ndarray:
         """Where images are abnormal: (n, image_size, image_size) float32, 0 or larger; for systems that know it."""
-        return self._per_image(self._images(X), self._maps).astype(np.float32)  # type: ignore[attr-defined]
+        return self._per_image(self._images(X), self._maps).astype(np.float32)
 
     def paper_scores(self, X: Any, batch_size: int | None = None) -> np.ndarray:
         """Score a test set as the published code did. It leaks: do not decide anything by these scores.
@@ -302,7 +302,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         for key, values in arrays.items():
             name, _, inner = key.partition(".")
             if inner:
-                vars(detector).setdefault(name, {})[inner] = np.asarray(values)
+                detector.__dict__.setdefault(name, {})[inner] = np.asarray(values)
             else:
                 setattr(detector, name, np.asarray(values) if np.ndim(values) else np.asarray(values).item())
         return detector

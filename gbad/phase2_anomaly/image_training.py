@@ -112,10 +112,15 @@ def adam(modules: nn.Module | Iterable[nn.Module], learning_rate: float, beta1: 
     return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), fused=fused)
 
 
-def move(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Step down the gradient of `loss`, in the optimiser's own parameters only: no other gradient is touched."""
+def move(optimiser: torch.optim.Optimizer, loss: Tensor, *, keep_graph: bool = False) -> None:
+    """Step down the gradient of `loss` in the optimiser's own parameters only; no other gradient is touched.
+
+    With `keep_graph`, another loss from the same forward pass can be used afterwards, as long as its gradient passes
+    through no weight that has moved.
+    """
     optimiser.zero_grad()
-    loss.backward(inputs=[parameter for group in optimiser.param_groups for parameter in group["params"]])
+    moved = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    loss.backward(inputs=moved, retain_graph=keep_graph)
     optimiser.step()
 
 
