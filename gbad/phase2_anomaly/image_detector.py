@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -137,7 +137,13 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     # ---- what all of them do ----------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        checkpoint: str | Path | None = None,
+        callback: Callback | None = None,
+        each_epoch: Callable[[int, Self], object] | None = None,
     ) -> Self:
         """Train on normal images.
 
@@ -152,6 +158,9 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             and ends in the same weights, bit for bit, as training without a break.
         callback : callable, optional
             Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
+        each_epoch : callable, optional
+            Called as ``each_epoch(epoch, detector)``, with a fitted detector in the state after that epoch, before the
+            epoch's checkpoint is written. Paper mode needs it: the published code tests after each epoch.
 
         Returns
         -------
@@ -187,16 +196,10 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             checkpoint=None if checkpoint is None else Path(checkpoint),
             identity=None if checkpoint is None else self._identity(images),
             callback=callback,
+            each_epoch=None if each_epoch is None else lambda epoch: each_epoch(epoch, self._copy_of(networks, images)),
         )
-        self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
-        self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
-        random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
-        rows = np.sort(random.permutation(len(images))[: self.calibration_images])
-        anomaly = self._combine(self._per_image(images, self._score_parts, rows))
-        self.score_min_ = float(anomaly.min())
-        self.score_range_ = float(max(np.ptp(anomaly), np.finfo(np.float64).tiny))
-        self.offset_ = self._offset_of(self._scaled(anomaly), self.contamination)
+        self._take_over(networks, images)
         return self
 
     def score_parts(self, X: Any) -> np.ndarray:
@@ -336,6 +339,24 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         others = ("device", "calibration_images", "contamination")
         params = {name: value for name, value in self._plain_params().items() if name not in others}
         return params | {"detector": type(self).__name__, "sha256 of X": images.fingerprint()}
+
+    def _take_over(self, networks: Networks, images: ImageRows) -> None:
+        """Keep the weights of `networks`, and learn range and threshold of the scores from the training images."""
+        self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
+        self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
+        random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
+        rows = np.sort(random.permutation(len(images))[: self.calibration_images])
+        anomaly = self._combine(self._per_image(images, self._score_parts, rows))
+        self.score_min_ = float(anomaly.min())
+        self.score_range_ = float(max(np.ptp(anomaly), np.finfo(np.float64).tiny))
+        self.offset_ = self._offset_of(self._scaled(anomaly), self.contamination)
+
+    def _copy_of(self, networks: Networks, images: ImageRows) -> Self:
+        """Fitted copy in the state that the training has reached."""
+        copy = clone(self)
+        copy.channels_, copy.seed_ = self.channels_, self.seed_
+        copy._take_over(networks, images)
+        return copy
 
     def _images(self, X: Any) -> ImageRows:
         check_is_fitted(self, "offset_")  # the last thing that fit learns

@@ -1,4 +1,4 @@
-"""Images with one class each, in a training and a test part: what every data set for one-class detectors comes down to."""
+"""Images with one class each, in a training and a test part: the form in which one-class data sets are read."""
 
 from __future__ import annotations
 

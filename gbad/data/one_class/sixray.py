@@ -21,8 +21,8 @@ def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int =
     """Read a data set in SIXray's layout.
 
     Trained on are the threat-free images of the training list. With patches, tested on are all patches of threat-free
-    test images (normal) and those patches of the others in which at least a tenth, or half of a box, is threat
-    (abnormal). The remaining patches of images with threats are left out: annotations do not say that they are harmless.
+    test images (normal) and, of the others, those that `patches_of_boxes` chooses (abnormal). The remaining patches of
+    images with threats are left out: annotations do not say that they are harmless.
 
     Parameters
     ----------
@@ -76,7 +76,10 @@ def _test_part(data: Path, paths: list[Path], positive: np.ndarray, grid: int, s
 
 def _masks(data: Path, paths: list[Path], positive: np.ndarray, size: int) -> Masks | None:
     """Masks as a simulated data set has them; None unless all test images with threats have one."""
-    files = [data / "Mask" / f"{path.stem}.png" if threat else None for path, threat in zip(paths, positive, strict=True)]
+    files = [
+        data / "Mask" / f"{path.stem}.png" if threat else None
+        for path, threat in zip(paths, positive.tolist(), strict=True)
+    ]
     if not positive.any() or any(file is not None and not file.is_file() for file in files):
         return None
 
