@@ -1,6 +1,21 @@
 """Phase 2: anomaly detectors that learn what threat-free X-ray images look like."""
 
+from gbad.phase2_anomaly.anogan import AnoGANDetector
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.bigan import BiGANDetector
+from gbad.phase2_anomaly.egbad import EGBADDetector
+from gbad.phase2_anomaly.ganomaly import GANomalyDetector
+from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.skip_ganomaly import SkipGANomalyDetector
+from gbad.phase2_anomaly.vae import VAEDetector
 
-__all__ = ["AnomalyDetector", "BiGANDetector"]
+__all__ = [
+    "AnoGANDetector",
+    "AnomalyDetector",
+    "BiGANDetector",
+    "EGBADDetector",
+    "GANomalyDetector",
+    "ImageAnomalyDetector",
+    "SkipGANomalyDetector",
+    "VAEDetector",
+]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gbad.errors import GbadError
 from gbad.phase2_anomaly.bigan_networks import BiGAN
@@ -145,7 +145,7 @@ def encoder_generator_step(
 
 
 @torch.no_grad()
-def update_average(average: BiGAN, networks: BiGAN, decay: float, step: int) -> None:
+def update_average(average: nn.Module, networks: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights towards the current ones; early steps forget fast, so the start leaves no trace."""
     weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
     for averaged, current in zip(average.parameters(), networks.parameters(), strict=True):

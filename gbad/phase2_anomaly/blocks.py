@@ -74,6 +74,26 @@ def decoder(latent_size: int, features: int, size: int, channels: int) -> nn.Seq
     return nn.Sequential(*layers, _double(features, channels), nn.Tanh())
 
 
+class FeatureDiscriminator(nn.Module):
+    """DCGAN's discriminator, which also gives the features that its logit is made of.
+
+    Parameters
+    ----------
+    channels, features, size : int
+        As in `downward`.
+    """
+
+    def __init__(self, channels: int, features: int, size: int) -> None:
+        super().__init__()
+        self.features, width = downward(channels, features, size)
+        self.logit = nn.Conv2d(width, 1, 4, bias=False)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logit of "real", (b,), and features, (b, W, 4, 4)."""
+        features = self.features(x)
+        return self.logit(features).flatten(), features
+
+
 class Discriminator(nn.Module):
     """DCGAN's discriminator with a code before its last layer, as in Skip-GANomaly.
 

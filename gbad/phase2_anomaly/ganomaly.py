@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.blocks import decoder, downward, encoder, initialise, per_image
+from gbad.phase2_anomaly.blocks import FeatureDiscriminator, decoder, encoder, initialise, per_image
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 from gbad.phase2_anomaly.image_training import Optimisers, adam, move
 from gbad.phase2_anomaly.losses import discriminator_loss
@@ -35,20 +35,6 @@ class Generator(nn.Module):
         code = self.encoder(x)
         reconstructed = self.decoder(code)
         return reconstructed, code, self.second_encoder(reconstructed)
-
-
-class FeatureDiscriminator(nn.Module):
-    """DCGAN's discriminator; the layer before its logit is f of Eq. (1)."""
-
-    def __init__(self, channels: int, features: int, size: int) -> None:
-        super().__init__()
-        self.features, width = downward(channels, features, size)
-        self.logit = nn.Conv2d(width, 1, 4, bias=False)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logit of "real", (b,), and features, (b, W, 4, 4)."""
-        features = self.features(x)
-        return self.logit(features).flatten(), features
 
 
 class GANomaly(nn.Module):

@@ -370,7 +370,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             networks = self._networks()
         weights = {name: torch.tensor(values, device=self.device) for name, values in self.weights_.items()}
         networks.load_state_dict(weights, assign=True)
-        return networks.eval()
+        return networks.requires_grad_(False).eval()
 
     def _per_image(
         self, images: ImageRows, function: Callable[[Networks, Tensor], Tensor], rows: np.ndarray | None = None

@@ -1,8 +1,8 @@
 """Skip-GANomaly: a U-Net that reconstructs normal images, and a discriminator whose code judges the reconstruction.
 
 Source: Akcay, Atapour-Abarghouei, Breckon, "Skip-GANomaly: Skip Connected and Adversarially Trained Encoder-Decoder
-Anomaly Detection", IJCNN 2019. Its losses are printed again as Eqs. (1) to (6) by Liu et al., "SAGAN: Skip-Attention GAN
-for Anomaly Detection"; equation numbers refer to those.
+Anomaly Detection", IJCNN 2019. Liu et al., "SAGAN: Skip-Attention GAN for Anomaly Detection", print its losses again
+as Eqs. (1) to (6); equation numbers refer to those.
 """
 
 from __future__ import annotations
