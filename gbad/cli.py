@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
+from gbad.detector_benchmark.command import register as register_benchmark_detectors
 from gbad.errors import GbadError, RunError
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+register_benchmark_detectors(app)
 _console = Console()
 _errors = Console(stderr=True)
 

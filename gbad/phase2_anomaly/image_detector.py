@@ -143,7 +143,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         *,
         checkpoint: str | Path | None = None,
         callback: Callback | None = None,
-        each_epoch: Callable[[int, Self], object] | None = None,
+        each_epoch: Callable[[int, Callable[[], Self]], object] | None = None,
     ) -> Self:
         """Train on normal images.
 
@@ -159,8 +159,8 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         callback : callable, optional
             Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
         each_epoch : callable, optional
-            Called as ``each_epoch(epoch, detector)``, with a fitted detector in the state after that epoch, before the
-            epoch's checkpoint is written. Paper mode needs it: the published code tests after each epoch.
+            Called as ``each_epoch(epoch, fitted_copy)`` before the epoch's checkpoint is written; ``fitted_copy()``
+            gives a detector in the state after that epoch. The published code tests after each epoch.
 
         Returns
         -------
@@ -196,7 +196,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             checkpoint=None if checkpoint is None else Path(checkpoint),
             identity=None if checkpoint is None else self._identity(images),
             callback=callback,
-            each_epoch=None if each_epoch is None else lambda epoch: each_epoch(epoch, self._copy_of(networks, images)),
+            each_epoch=each_epoch and (lambda epoch: each_epoch(epoch, lambda: self._copy_of(networks, images))),
         )
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
         self._take_over(networks, images)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 
 from gbad.data.duplicates import find_duplicates
 from gbad.data.source import ImageSource, stream
 from gbad.errors import DataError
+
+_IN_MEMORY = 2**31  # bytes
 
 Masks = Callable[[int], np.ndarray]
 """From a row of the test part to its mask, bool (size, size), True where the image is defective."""
@@ -80,16 +83,27 @@ def rows_of(source: ImageSource, rows: np.ndarray) -> ImageSource:
 def load_all(source: ImageSource) -> np.ndarray:
     """Read all images of a source: uint8 (n, size, size, 3).
 
+    More than 2 GiB go into a temporary file, mapped into memory, that disappears with the array.
+
     Raises
     ------
     ImageError
         Of the first image that cannot be used: figures on fewer images than the protocol names would not compare.
     """
-    images = np.empty((len(source), source.size, source.size, 3), np.uint8)
-    for rows, batch, errors in stream(source, np.arange(len(source))):
-        for error in errors.values():
-            raise error
-        images[rows] = batch
+    shape = (len(source), source.size, source.size, 3)
+    images = None if np.prod(shape, dtype=np.int64) > _IN_MEMORY else np.empty(shape, np.uint8)
+    with TemporaryFile() as file:
+        for rows, batch, errors in stream(source, np.arange(len(source))):
+            for error in errors.values():
+                raise error
+            if images is None:
+                # Writing through a memory map would end the process on a full disk; write() raises an error.
+                file.write(batch.tobytes())
+            else:
+                images[rows] = batch
+        if images is None:
+            file.flush()
+            images = np.memmap(file, np.uint8, "r", shape=shape)
     return images
 
 

@@ -110,11 +110,11 @@ def read_class_folders(folder: Path, size: int) -> list[ClassData]:
         test += [(path, label) for path in _where(images, held)]
     if not train or not test:
         raise DataError(f"{folder}: {len(train)} training and {len(test)} test images. Put images into both parts.")
-    parts = [
+    train_part, test_part = (
         part(source_from_paths([path for path, _ in rows], size), [label for _, label in rows])
         for rows in (train, test)
-    ]
-    return [ClassData(folder.resolve().name, tuple(classes), *parts)]
+    )
+    return [ClassData(folder.resolve().name, tuple(classes), train_part, test_part)]
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ _LARGEST = 2**31  # bytes: ten times the largest set of this family
 
 def find_idx(folder: Path) -> dict[str, Path]:
     """Find the four files of a folder by ``train-images``, ``train-labels``, ``test-images`` and ``test-labels``."""
-    found = {}
+    found: dict[str, Path] = {}
     for name, prefix in _PARTS.items():
         for kind, number in (("images", 3), ("labels", 1)):
             for joint in "-.":
