@@ -65,7 +65,7 @@ def read_parameters(texts: Sequence[str], detectors: Sequence[str]) -> dict[str,
         if not equals or not having or name in _OWN or (owner and owner not in having):
             raise GbadError(
                 f"--set {text}: no hyperparameter of the detectors {', '.join(detectors)} that is free. Write "
-                f"NAME=VALUE or DETECTOR.NAME=VALUE; {', '.join(_OWN)} have options of their own or follow from the data."
+                f"NAME=VALUE or DETECTOR.NAME=VALUE. {', '.join(_OWN)} are set for all alike."
             )
         try:
             parameters[key] = json.loads(value)

@@ -74,7 +74,7 @@ def headers(level: float = FALSE_ALARM_RATE) -> list[str]:
         "detector", "ROC-AUC, clean", "95 % over seeds", "95 % over test rows", f"ROC-AUC, {PAPER_LABEL}",
         "95 % over test rows, " + PAPER_LABEL, "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
         f"recall at {level:.0%} false alarms, clean", "false alarms on test rows, clean",
-        f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "pixel ROC-AUC", "PRO",
+        f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "pixel ROC-AUC, clean", "PRO up to 30% false positives, clean",
         "parameters", "of them in scoring", "ms an image, batch 1", "ms an image, batch 64",
     ]  # fmt: skip
 
