@@ -14,7 +14,18 @@ from PIL import Image
 import gbad.report
 from gbad.detector_benchmark.paper_mode import PAPER_LABEL
 from gbad.detector_benchmark.plots import roc_auc_figure
-from gbad.detector_benchmark.tables import class_headers, class_rows, headers, notes, number, rows, summarise
+from gbad.detector_benchmark.tables import (
+    DETECTION,
+    LOCALISATION_AND_COST,
+    class_headers,
+    class_rows,
+    columns,
+    headers,
+    notes,
+    number,
+    rows,
+    summarise,
+)
 from gbad.files import atomic_path
 from gbad.report.gallery import PICTURE_SIDE, data_address, overlaid
 from gbad.report.style import GATED, GRID, INK, svg
@@ -38,7 +49,7 @@ def write_report(
         them, ``maps``; see `run_cell`.
     """
     summaries = summarise(results)
-    first = results[0]
+    first, table = results[0], [headers(), *rows(summaries)]
     loaders = [FileSystemLoader(folder) for folder in (Path(__file__).parent, Path(gbad.report.__file__).parent)]
     environment = Environment(
         loader=ChoiceLoader(loaders), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
@@ -48,10 +59,11 @@ def write_report(
         best=max(summaries, key=lambda one: np.nan_to_num(one["clean"]["roc_auc"])),
         number=number,
         paper_label=PAPER_LABEL,
-        tables=[
-            ("Detectors", headers(), rows(summaries)),
-            ("ROC-AUC by class", class_headers(summaries), class_rows(summaries)),
-        ],
+        tables={
+            "Detection": columns(table, DETECTION),
+            "Localisation and cost": columns(table, LOCALISATION_AND_COST),
+            "ROC-AUC by class": [class_headers(summaries), *class_rows(summaries)],
+        },
         notes=notes(results),
         figure=Markup(svg(roc_auc_figure(summaries), {INK: "var(--ink)", GRID: "var(--grid)", GATED: "var(--gated)"})),
         diverged=[result for result in results if "error" in result],

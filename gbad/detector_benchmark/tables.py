@@ -19,6 +19,10 @@ MEANINGS = {
     "normal-vs-abnormal": "the data set or the command says which classes are normal",
 }
 
+DETECTION = tuple(range(11))
+LOCALISATION_AND_COST = (0, *range(11, 17))
+"""Columns of `headers` and `rows` that make up each of the two tables of all detectors."""
+
 _DASH = "–"
 
 
@@ -74,7 +78,8 @@ def headers(level: float = FALSE_ALARM_RATE) -> list[str]:
         "detector", "ROC-AUC, clean", "95 % over seeds", "95 % over test rows", f"ROC-AUC, {PAPER_LABEL}",
         "95 % over test rows, " + PAPER_LABEL, "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
         f"recall at {level:.0%} false alarms, clean", "false alarms on test rows, clean",
-        f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "pixel ROC-AUC, clean", "PRO up to 30% false positives, clean",
+        f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "pixel ROC-AUC, clean",
+        "PRO up to 30% false positives, clean",
         "parameters", "of them in scoring", "ms an image, batch 1", "ms an image, batch 64",
     ]  # fmt: skip
 
@@ -94,6 +99,11 @@ def rows(summaries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             milliseconds(one["ms_batch_1"]), milliseconds(one["ms_batch_64"]),
         ])  # fmt: skip
     return table
+
+
+def columns(table: Sequence[Sequence[str]], chosen: Sequence[int]) -> list[list[str]]:
+    """Take some columns of a table."""
+    return [[row[column] for column in chosen] for row in table]
 
 
 def class_headers(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -139,16 +149,19 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
     made_with = results[0]["made_with"]
     versions = ", ".join(f"{name} {version}" for name, version in made_with["versions"].items())
     machine = ", ".join(f"{name}: {value}" for name, value in made_with["hardware"].items())
+    table = [headers(), *rows(summaries)]
     return "\n".join([
         f"# Detectors on {results[0]['dataset']}, {results[0]['protocol']}",
         "",
-        *_table(headers(), rows(summaries)),
+        *_table(*columns(table, DETECTION)),
+        "",
+        *_table(*columns(table, LOCALISATION_AND_COST)),
         "",
         *(f"- {note}" for note in notes(results)),
         "",
         "## ROC-AUC by class",
         "",
-        *_table(class_headers(summaries), class_rows(summaries)),
+        *_table(class_headers(summaries), *class_rows(summaries)),
         "",
         "## How it was made",
         "",
@@ -179,7 +192,7 @@ def milliseconds(value: float | None) -> str:
     return _DASH if _missing(value) else f"{value:.3g}"
 
 
-def _table(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+def _table(titles: Sequence[str], *lines: Sequence[str]) -> list[str]:
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 

@@ -72,7 +72,9 @@ def patch_shares(box: Box, shape: tuple[int, int], grid: int) -> tuple[np.ndarra
 
 
 def patches_of_boxes(boxes: Sequence[Box], shape: tuple[int, int], grid: int) -> np.ndarray:
-    """Choose the patches that show a threat: at least a tenth of the patch, or half of a box.
+    """Choose the patches that show a threat: those of which a box covers at least a tenth, or that hold half of a box.
+
+    Of a box that does so nowhere, the patch that holds most of it is chosen.
 
     Returns
     -------
@@ -82,4 +84,5 @@ def patches_of_boxes(boxes: Sequence[Box], shape: tuple[int, int], grid: int) ->
     for box in boxes:
         of_patch, of_box = patch_shares(box, shape, grid)
         shows |= (of_patch >= _LEAST_SHARE) | (of_box >= _HALF)
+        shows[of_patch.argmax()] |= of_patch.any()
     return shows
