@@ -134,7 +134,7 @@ def test_a_killed_command_goes_on(
     process = start(*command)
     first = out / "cells" / "0" / "ganomaly" / "seed0.json"
     while not first.exists() and process.poll() is None:
-        time.sleep(0.01)
+        time.sleep(0.1)
     process.kill()
     process.communicate()
     before = first.read_bytes()
