@@ -3,9 +3,12 @@
 from gbad.phase2_anomaly.anogan import AnoGANDetector
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.bigan import BiGANDetector
+from gbad.phase2_anomaly.dense_skip import DenseSkipDetector
 from gbad.phase2_anomaly.egbad import EGBADDetector
 from gbad.phase2_anomaly.ganomaly import GANomalyDetector
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.panda_gan import PANDAGANDetector
+from gbad.phase2_anomaly.sagan import SAGANDetector
 from gbad.phase2_anomaly.skip_ganomaly import SkipGANomalyDetector
 from gbad.phase2_anomaly.vae import VAEDetector
 
@@ -13,9 +16,12 @@ __all__ = [
     "AnoGANDetector",
     "AnomalyDetector",
     "BiGANDetector",
+    "DenseSkipDetector",
     "EGBADDetector",
     "GANomalyDetector",
     "ImageAnomalyDetector",
+    "PANDAGANDetector",
+    "SAGANDetector",
     "SkipGANomalyDetector",
     "VAEDetector",
 ]

@@ -6,6 +6,7 @@ equation numbers refer to it. No code was published with it.
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +17,18 @@ import torch
 from sklearn.base import clone
 from sklearn.utils import check_scalar
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from gbad.phase2_anomaly.blocks import per_image
-from gbad.phase2_anomaly.dense_skip_networks import AttentionDiscriminator, DenseSkipGenerator
+from gbad.phase2_anomaly.dense_skip_networks import (
+    AttentionDiscriminator,
+    DenseSkipGenerator,
+    add_spectral_norm,
+    fold_spectral_norm,
+)
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 from gbad.phase2_anomaly.image_training import Optimisers, adam, move
 from gbad.phase2_anomaly.losses import discriminator_loss
+from gbad.phase2_anomaly.skip_ganomaly import adversarial_loss
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
@@ -67,12 +73,7 @@ def from_patches(patches: Tensor, grid: int) -> Tensor:
     return rows.reshape(-1, channels, grid * side, grid * side)
 
 
-# ---- losses ---------------------------------------------------------------------------------------------------------
-
-
-def adversarial_loss(fake_logits: Tensor) -> Tensor:
-    """The generator's share of Eq. (2), as mean of ``-log D(x̂)``, which keeps its gradient; scalar."""
-    return softplus(-fake_logits).mean()
+# ---- losses: the adversarial one is Skip-GANomaly's -----------------------------------------------------------------
 
 
 def contextual_loss(x: Tensor, reconstructed: Tensor) -> Tensor:
@@ -123,7 +124,7 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
     learning_rate : float
         Of Adam, as the paper prints it. That is fast for a GAN: where the discriminator's loss stays at 2 log 2, it has
         stopped to learn, and 2e-4 keeps it alive.
-    channels, epochs, batch_size, beta1, device, calibration_images, contamination, random_state
+    **common
         See `ImageAnomalyDetector`. A batch counts images, each of which brings all its patches. The paper's models
         converge in about 20 epochs.
 
@@ -170,18 +171,36 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
         if self.image_size % side:
             raise ValueError(f"image_size must be a multiple of patch_size, got {self.image_size!r} and {side!r}.")
         ImageAnomalyDetector._check_parameters(clone(self).set_params(image_size=side))
-        if not self.widths or side % 2 ** (len(self.widths) - 1):
+        if not 1 <= len(self.widths) <= 6:
             raise ValueError(f"widths must be 1 to 6 numbers of channels, got {self.widths!r}.")
         for name in ("features", "latent_size", "heads"):
             check_scalar(getattr(self, name), name, numbers.Integral, min_val=1)
+        widest = self.features * 2 ** min(3, int(math.log2(side)) - 3)
+        if widest <= self.heads:
+            raise ValueError(
+                f"features is too small for {self.heads} heads: the attention shares {widest} channels with a "
+                f"convolution. Raise features (now {self.features}) or lower heads."
+            )
         check_scalar(self.score_weight, "score_weight", numbers.Real, min_val=0.0, max_val=1.0)
 
     @property
     def _side(self) -> int:
         return self.image_size if self.patch_size is None else self.patch_size
 
-    def _networks(self) -> DenseSkipGAN:
+    def _plain_networks(self) -> DenseSkipGAN:
         return DenseSkipGAN(self.channels_, self._side, self.widths, self.features, self.latent_size, self.heads)
+
+    def _networks(self) -> DenseSkipGAN:
+        networks = self._plain_networks()
+        add_spectral_norm(networks.generator, networks.discriminator)
+        return networks
+
+    def _fitted_networks(self) -> DenseSkipGAN:
+        weights = {name: torch.tensor(values, device=self.device) for name, values in self.weights_.items()}
+        with torch.device("meta"):  # as in the base, but without the bound
+            networks = self._plain_networks()
+        networks.load_state_dict(fold_spectral_norm(weights), assign=True)
+        return networks.eval()
 
     def _optimisers(self, networks: DenseSkipGAN) -> Optimisers:
         return {
@@ -199,9 +218,9 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
             self.adversarial_weight * adversarial_loss(fake)
             + self.contextual_weight * contextual
             + self.latent_weight * latent_loss(features.detach(), reconstructed_features).mean()
-        )
-        move(optimisers["generator"], loss)
-        of_d = discriminator_loss(real, networks.discriminator(reconstructed.detach())[1])
+        )  # Eq. (5)
+        of_d = discriminator_loss(real, fake)  # Eq. (2)
+        move(optimisers["generator"], loss, keep_graph=True)
         move(optimisers["discriminator"], of_d)
         return {"generator": loss.detach(), "discriminator": of_d.detach(), "contextual": contextual.detach()}
 

@@ -23,10 +23,9 @@ class DenseSkipGenerator(nn.Module):
     level with the enlarged one below, ``x^{i,j} = H([x^{i,0}, ..., x^{i,j-1}, U(x^{i+1,j-1})])``, and the last node of
     each level is the decoder. (The paper prints ``x^{i,j}`` for the nodes joined; its source has ``x^{i,k}``.)
 
-    H is a 3x3 convolution under spectral norm, then ReLU. The equation has no pooling, so the encoder's convolutions
+    H is a 3x3 convolution, then ReLU. The equation has no pooling, so the encoder's convolutions
     halve the size by their stride; U is bilinear. The paper states no widths: the default is that of UNet++. The image
-    is a 1x1 convolution and tanh, without a spectral norm, since a gain of at most one there would keep it from full
-    contrast.
+    is a 1x1 convolution and tanh.
 
     Parameters
     ----------
@@ -87,8 +86,8 @@ class SelfAttention2d(nn.Module):
     def __init__(self, channels: int, size: int, heads: int, key_size: int, value_size: int) -> None:
         super().__init__()
         self.heads, self.sizes = heads, (key_size, key_size, value_size)
-        self.project = spectral_norm(nn.Conv2d(channels, sum(self.sizes), 1))
-        self.mix = spectral_norm(nn.Conv2d(value_size, value_size, 1))
+        self.project = nn.Conv2d(channels, sum(self.sizes), 1)
+        self.mix = nn.Conv2d(value_size, value_size, 1)
         per_head = key_size // heads
         self.below = nn.Parameter(torch.randn(2 * size - 1, per_head) * per_head**-0.5)
         self.right = nn.Parameter(torch.randn(2 * size - 1, per_head) * per_head**-0.5)
@@ -133,7 +132,7 @@ class AugmentedConvolution(nn.Module):
         value_size = heads * max(1, round(0.1 * n_out / heads))
         key_size = heads * max(20, round(0.2 * n_out / heads))
         self.attention = SelfAttention2d(n_in, size, heads, key_size, value_size)
-        self.convolution = spectral_norm(nn.Conv2d(n_in, n_out - value_size, 3, padding=1))
+        self.convolution = nn.Conv2d(n_in, n_out - value_size, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and attend."""
@@ -144,7 +143,7 @@ class AttentionDiscriminator(nn.Module):
     """Discriminator of Fig. 4: x -> latent representation f(x) and logit of "real".
 
     4x4 convolutions of stride 2 shrink the image to 4x4 positions; there an attention-augmented convolution looks at
-    all of them at once; the last convolution gives f(x), on which a linear layer decides. All under spectral norm.
+    all of them at once; the last convolution gives f(x), on which a linear layer decides.
 
     Parameters
     ----------
@@ -155,7 +154,7 @@ class AttentionDiscriminator(nn.Module):
     latent_size : int
         Length of f(x).
     heads : int
-        Of the attention; `width` must be more than half of it.
+        Of the attention; fewer than the channels of the last 4x4 convolution of stride 2.
 
     Examples
     --------
@@ -170,11 +169,11 @@ class AttentionDiscriminator(nn.Module):
         widths = [channels, *(width * min(2**step, 8) for step in range(steps))]
         layers: list[nn.Module] = []
         for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
-            layers += [spectral_norm(nn.Conv2d(n_in, n_out, 4, stride=2, padding=1)), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         layers += [AugmentedConvolution(widths[-1], widths[-1], 4, heads), nn.LeakyReLU(0.2)]
         self.shrink = nn.Sequential(*layers)
-        self.last = spectral_norm(nn.Conv2d(widths[-1], latent_size, 4))
-        self.logit = spectral_norm(nn.Linear(latent_size, 1))
+        self.last = nn.Conv2d(widths[-1], latent_size, 4)
+        self.logit = nn.Linear(latent_size, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Judge: (n, C, S, S) -> f(x) (n, Z) and logits (n,)."""
@@ -184,4 +183,27 @@ class AttentionDiscriminator(nn.Module):
 
 def _node(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
     """H of Eq. (1)."""
-    return nn.Sequential(spectral_norm(nn.Conv2d(n_in, n_out, 3, stride, padding=1)), nn.ReLU(inplace=True))
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 3, stride, padding=1), nn.ReLU(inplace=True))
+
+
+def add_spectral_norm(generator: DenseSkipGenerator, discriminator: AttentionDiscriminator) -> None:
+    """Bound every layer of both networks but the generator's last, where a gain of at most one costs contrast."""
+    for network in (generator, discriminator):
+        for layer in list(network.modules()):
+            if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer is not generator.image[0]:
+                spectral_norm(layer)
+
+
+def fold_spectral_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Turn the state of networks under spectral norm into that of the same networks without.
+
+    Scoring needs the bounded weights only. To build the bound for it would cost far more than scoring: PyTorch iterates
+    for it at once, even where the weights are yet to be loaded.
+    """
+    original, left, right = (f".parametrizations.weight.{name}" for name in ("original", "0._u", "0._v"))
+    plain = {name: values for name, values in state.items() if ".parametrizations." not in name}
+    for name in state:
+        if name.endswith(original):
+            layer, weight = name.removesuffix(original), state[name]
+            plain[f"{layer}.weight"] = weight / (state[layer + left] @ weight.flatten(1) @ state[layer + right])
+    return plain

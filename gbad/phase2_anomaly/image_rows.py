@@ -85,13 +85,11 @@ class ImageRows:
 
 
 def _checked(X: np.ndarray) -> np.ndarray:
-    if X.ndim == 3:
-        X = X[..., None]
-    if X.ndim != 4 or X.shape[3] not in (1, 3) or 0 in X.shape[1:3]:
+    if X.ndim not in (3, 4) or (X.ndim == 4 and X.shape[3] not in (1, 3)) or 0 in X.shape[1:]:
         raise DataError(f"An array of shape {X.shape} does not hold images. {_WANTED}.")
     if X.dtype != np.uint8:
         raise DataError(f"Pixels of type {X.dtype} have no agreed range. {_WANTED}: scale the pixels to 0...255 first.")
-    return X
+    return X[..., None] if X.ndim == 3 else X
 
 
 def _as_paths(X: Any) -> list[Path]:

@@ -14,7 +14,6 @@ from typing import Any, ClassVar, Self
 import torch
 from sklearn.utils import check_random_state, check_scalar
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from gbad.phase2_anomaly.blocks import initialise
 from gbad.phase2_anomaly.epochs import Callback
@@ -30,6 +29,7 @@ from gbad.phase2_anomaly.panda_gan_networks import (
     make_backbone,
 )
 from gbad.phase2_anomaly.panda_gan_perceptual import PerceptualFeatures, imagenet_features, self_supervised_features
+from gbad.phase2_anomaly.skip_ganomaly import adversarial_loss
 from gbad.randomness import derived_seed, forked_rng
 
 RECONSTRUCTIONS = ("pixel", "general", "problem")
@@ -82,15 +82,6 @@ def norm(difference: Tensor) -> Tensor:
     return torch.linalg.vector_norm(difference.flatten(1), dim=1)
 
 
-def adversarial_loss(fake_logits: Tensor) -> Tensor:
-    """C(x, x') of Eq. (1) as far as it moves the generator: mean of ``-log C(x')``; scalar.
-
-    Eq. (2) is the discriminator's loss; the generator gets its second term with the label exchanged, which keeps the
-    gradient where the discriminator is sure.
-    """
-    return softplus(-fake_logits).mean()
-
-
 # ---- detector -------------------------------------------------------------------------------------------------------
 
 
@@ -127,7 +118,7 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         no such term, which leaves the spread of the codes to the latent losses.
     learning_rate, discriminator_rate : float
         Of Adam, for generator and re-encoders, and for the discriminator.
-    image_size, channels, epochs, batch_size, beta1, device, calibration_images, contamination, random_state
+    **common
         See `ImageAnomalyDetector`. The paper prints no number of epochs; its rates are low and need many.
 
     Examples
@@ -255,10 +246,11 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         low, high = networks.re_encoders(made)
         reconstruction = networks.reconstruction_error(x, made.image).mean()
         latent = norm(low - made.low).mean() + norm(high - made.high).mean()
-        adversarial = adversarial_loss(networks.discriminator(made.image))
-        loss = reconstruction + adversarial + latent + self.kl_weight * made.divergence.mean()  # Eq. (1)
-        move(optimisers["generator"], loss)
-        real, fake = networks.discriminator(x), networks.discriminator(made.image.detach())
+        real, fake = networks.discriminator(x), networks.discriminator(made.image)
+        # C(x, x') of Eq. (1), as far as it moves the generator: Eq. (2)'s second term with the label exchanged.
+        adversarial = adversarial_loss(fake)
+        loss = reconstruction + adversarial + latent + self.kl_weight * made.divergence.mean()
+        move(optimisers["generator"], loss, keep_graph=True)
         of_d = discriminator_loss(real, fake)  # Eq. (2)
         move(optimisers["discriminator"], of_d)
         losses = {"generator": loss, "discriminator": of_d, "reconstruction": reconstruction, "latent": latent}

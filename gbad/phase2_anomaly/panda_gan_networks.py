@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from gbad.errors import GbadError
+from gbad.phase2_anomaly.vae import divergence
 
 BACKBONES = ("resnet50", "resnet34", "resnet18", "small")
 
@@ -87,8 +87,8 @@ class DualGenerator(nn.Module):
         z_low = self._draw(low, low_log_variance)
         high, high_log_variance = self.encode_high(z_low).chunk(2, dim=1)
         decoded = self.decode_high(self._draw(high, high_log_variance))
-        divergence = kl_divergence(low, low_log_variance) + kl_divergence(high, high_log_variance)
-        return Reconstruction(self.decode_low(decoded * z_low), low, high, decoded, divergence)
+        spread = divergence(low, low_log_variance) + divergence(high, high_log_variance)
+        return Reconstruction(self.decode_low(decoded * z_low), low, high, decoded, spread)
 
     def _draw(self, mean: Tensor, log_variance: Tensor) -> Tensor:
         if not self.training:
@@ -129,17 +129,6 @@ def low_encoder(channels: int, width: int, n_out: int) -> nn.Sequential:
 def high_encoder(channels: int, widths: list[int], n_out: int) -> nn.Sequential:
     """Low-level code (n, L, S/4, S/4) -> (n, n_out, 1, 1)."""
     return nn.Sequential(*_shrink([channels, *widths]), nn.Conv2d(widths[-1], n_out, 4))
-
-
-def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Divergence of N(mean, exp(log_variance)) from N(0, 1), summed over a code: two of (n, ...) -> (n,).
-
-    Examples
-    --------
-    >>> kl_divergence(torch.tensor([[1.0, 2.0]]), torch.zeros(1, 2))
-    tensor([2.5000])
-    """
-    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).flatten(1).sum(1)
 
 
 def bilinear_attention_pooling(features: Tensor, attention: Tensor) -> Tensor:
@@ -243,6 +232,8 @@ def make_backbone(
         if weights is not None:
             raise ValueError(f"the small backbone has no weights to load, got {weights}; choose a ResNet.")
         return nn.Sequential(*_shrink([channels, width, 2 * width, 4 * width])), 4 * width
+    import torchvision  # slow to import, and no other system of phase 2 needs it
+
     resnet = getattr(torchvision.models, name)(weights=None)
     if weights is not None:
         load_weights(resnet, weights)

@@ -19,13 +19,14 @@ class ChannelAttention(nn.Module):
     ----------
     channels : int
         C.
-    reduction : int
-        The hidden layer has ``channels // reduction`` units, at least one.
+    reduction, least : int
+        The hidden layer has ``channels // reduction`` units, and not fewer than `least`: in narrow networks a single
+        unit that never answers would leave nothing to learn.
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
+    def __init__(self, channels: int, reduction: int = 16, least: int = 4) -> None:
         super().__init__()
-        hidden = max(1, channels // reduction)
+        hidden = max(least, channels // reduction)
         self.judge = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
 
     def forward(self, x: Tensor) -> Tensor:
