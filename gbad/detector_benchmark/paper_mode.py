@@ -16,7 +16,6 @@ import numpy as np
 from gbad.detector_benchmark.measures import detection_measures
 from gbad.detector_benchmark.protocols import unit_scores
 from gbad.persistence import load_plain, save_plain
-from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 
 PAPER_LABEL = "paper mode (leaks test statistics)"
 """What every figure of paper mode is called wherever it is shown."""
@@ -63,12 +62,12 @@ class PaperMode:
             self.history = {int(epoch): area for epoch, area in known["history"].items()}
             self.best_epoch, self.best_scores = known["best_epoch"], known["best_scores"]
 
-    def test(self, epoch: int, fitted_copy: Callable[[], ImageAnomalyDetector[Any]]) -> None:
-        """Test the detector in the state after `epoch`; an epoch that was tested before is not tested again."""
+    def test(self, epoch: int, paper_scores: Callable[[Any], np.ndarray]) -> None:
+        """Test the networks as they are after `epoch`; an epoch that was tested before is not tested again."""
         if epoch not in self._epochs or epoch in self.history:
             return
         start = time.perf_counter()
-        scores = unit_scores(fitted_copy().paper_scores(self._test), self._unit)
+        scores = unit_scores(paper_scores(self._test), self._unit)
         self.seconds += time.perf_counter() - start
         if np.isfinite(scores).all():
             self.history[epoch] = detection_measures(self._abnormal, scores, None)["roc_auc"]

@@ -11,13 +11,15 @@ from __future__ import annotations
 import numbers
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -26,7 +28,7 @@ from torch import Tensor, nn
 from gbad.errors import PipelineFileError
 from gbad.persistence import load_plain, save_plain
 from gbad.phase2_anomaly.base import AnomalyDetector
-from gbad.phase2_anomaly.epochs import Callback
+from gbad.phase2_anomaly.epochs import Callback, EachEpoch
 from gbad.phase2_anomaly.image_rows import ImageRows
 from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
 from gbad.randomness import derived_seed, forked_rng
@@ -137,14 +139,9 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     # ---- what all of them do ----------------------------------------------------------------------------------------
 
     def fit(
-        self,
-        X: Any,
-        y: Any = None,
-        *,
-        checkpoint: str | Path | None = None,
-        callback: Callback | None = None,
-        each_epoch: Callable[[int, Callable[[], Self]], object] | None = None,
-    ) -> Self:
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None,
+        each_epoch: EachEpoch | None = None,
+    ) -> Self:  # fmt: skip
         """Train on normal images.
 
         Parameters
@@ -159,8 +156,8 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         callback : callable, optional
             Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
         each_epoch : callable, optional
-            Called as ``each_epoch(epoch, fitted_copy)`` before the epoch's checkpoint is written; ``fitted_copy()``
-            gives a detector in the state after that epoch. The published code tests after each epoch.
+            Called as ``each_epoch(epoch, paper_scores)`` before the epoch's checkpoint is written, because published
+            code tests after each epoch: ``paper_scores(X)`` gives those of the networks as they are then.
 
         Returns
         -------
@@ -196,10 +193,17 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             checkpoint=None if checkpoint is None else Path(checkpoint),
             identity=None if checkpoint is None else self._identity(images),
             callback=callback,
-            each_epoch=each_epoch and (lambda epoch: each_epoch(epoch, lambda: self._copy_of(networks, images))),
+            each_epoch=each_epoch and (lambda epoch: each_epoch(epoch, partial(self._paper_scores, networks))),
         )
+        self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
+        self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
-        self._take_over(networks, images)
+        random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
+        rows = np.sort(random.permutation(len(images))[: self.calibration_images])
+        anomaly = self._combine(self._per_image(images, self._score_parts, rows))
+        self.score_min_ = float(anomaly.min())
+        self.score_range_ = float(max(np.ptp(anomaly), np.finfo(np.float64).tiny))
+        self.offset_ = self._offset_of(self._scaled(anomaly), self.contamination)
         return self
 
     def score_parts(self, X: Any) -> np.ndarray:
@@ -255,8 +259,12 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         ndarray of shape (n,), float64
             In [0, 1]; the higher, the more abnormal (the other sign than ``score_samples``).
         """
-        images = self._images(X)
-        networks = self._fitted_networks().train(self._paper_mode_trains)
+        check_is_fitted(self, "offset_")  # the last thing that fit learns
+        return self._paper_scores(self._fitted_networks(), X, batch_size)
+
+    def _paper_scores(self, networks: Networks, X: Any, batch_size: int | None = None) -> np.ndarray:
+        images = ImageRows(X, self.image_size, self.channels_)
+        networks = deepcopy(networks).train(self._paper_mode_trains)  # train mode changes running statistics
         n_batches = max(1, min(-(-len(images) // (batch_size or self.batch_size)), len(images) // 2))
         with forked_rng(derived_seed(self.seed_, "paper"), self.device), torch.no_grad():
             parts = [
@@ -339,24 +347,6 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         others = ("device", "calibration_images", "contamination")
         params = {name: value for name, value in self._plain_params().items() if name not in others}
         return params | {"detector": type(self).__name__, "sha256 of X": images.fingerprint()}
-
-    def _take_over(self, networks: Networks, images: ImageRows) -> None:
-        """Keep the weights of `networks`, and learn range and threshold of the scores from the training images."""
-        self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
-        self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
-        random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
-        rows = np.sort(random.permutation(len(images))[: self.calibration_images])
-        anomaly = self._combine(self._per_image(images, self._score_parts, rows))
-        self.score_min_ = float(anomaly.min())
-        self.score_range_ = float(max(np.ptp(anomaly), np.finfo(np.float64).tiny))
-        self.offset_ = self._offset_of(self._scaled(anomaly), self.contamination)
-
-    def _copy_of(self, networks: Networks, images: ImageRows) -> Self:
-        """Fitted copy in the state that the training has reached."""
-        copy = clone(self)
-        copy.channels_, copy.seed_ = self.channels_, self.seed_
-        copy._take_over(networks, images)
-        return copy
 
     def _images(self, X: Any) -> ImageRows:
         check_is_fitted(self, "offset_")  # the last thing that fit learns

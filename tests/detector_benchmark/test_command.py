@@ -152,16 +152,16 @@ def test_a_training_that_was_interrupted_gives_the_same_figures(
     """It dies in the test of paper mode after the second epoch, of which there is no checkpoint yet."""
     task = load_task(make_tasks(read_classes(idx, 32), "one-vs-rest", classes=["0"])[0])
     common = {"image_size": 32, "epochs": 2, "random_state": 0, "contamination": 0.05}
-    original = GANomalyDetector.paper_scores
+    original = GANomalyDetector._paper_scores
     calls = []
 
-    def dying(self: GANomalyDetector, X: Any, batch_size: int | None = None) -> np.ndarray:
+    def dying(self: GANomalyDetector, *arguments: Any) -> np.ndarray:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return original(self, X, batch_size)
+        return original(self, *arguments)
 
-    monkeypatch.setattr(GANomalyDetector, "paper_scores", dying)
+    monkeypatch.setattr(GANomalyDetector, "_paper_scores", dying)
     monkeypatch.setattr("gbad.phase2_anomaly.epochs._CHECKPOINT_SECONDS", 0.0)
     parameters = read_parameters(TINY, ["ganomaly"])
     with pytest.raises(KeyboardInterrupt):
