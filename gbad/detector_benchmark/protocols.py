@@ -116,7 +116,7 @@ def make_task(
     if empty := [kind for kind, count in counts.items() if not count]:
         raise DataError(
             f"{name} of {data.name}: no {' and no '.join(empty)} image. Check which classes are normal "
-            f"({', '.join(sorted(normal))}), or take more images."
+            f"({', '.join(sorted(normal))}), take more images, or name other classes."
         )
     of_row, masks = test_rows.tolist(), data.masks
     return Task(

@@ -20,6 +20,7 @@ from gbad.detector_benchmark.tables import (
     class_headers,
     class_rows,
     columns,
+    commands,
     headers,
     notes,
     number,
@@ -68,7 +69,7 @@ def write_report(
         figure=Markup(svg(roc_auc_figure(summaries), {INK: "var(--ink)", GRID: "var(--grid)", GATED: "var(--gated)"})),
         diverged=[result for result in results if "error" in result],
         galleries=[gallery for result in results if (gallery := _gallery(result, examples(result)))],
-        made_with=first["made_with"],
+        made_with=first["made_with"] | {"command": "\n".join(commands(results))},
     )
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", errors="replace")

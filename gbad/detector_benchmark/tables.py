@@ -165,11 +165,16 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
         "",
         "## How it was made",
         "",
-        f"- Command: `{made_with['command']}`",
+        *(f"- Command: `{command}`" for command in commands(results)),
         f"- Hardware: {machine}",
         f"- Versions: {versions}",
         "",
     ])  # fmt: skip
+
+
+def commands(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Commands that the results were made with, each once."""
+    return list(dict.fromkeys(result["made_with"]["command"] for result in results))
 
 
 def number(value: float | None) -> str:
