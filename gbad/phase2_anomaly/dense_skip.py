@@ -162,7 +162,7 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
             One image or more; their least patch is the image's score.
         """
         parts = self._per_image(self._images(X), self._patch_parts)  # (n, g, g, 2)
-        return self._scaled(self._combine(parts))
+        return self._scaled(parts)
 
     def _check_parameters(self) -> None:
         side = self._side
@@ -175,6 +175,11 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
             raise ValueError(f"widths must be 1 to 6 numbers of channels, got {self.widths!r}.")
         for name in ("features", "latent_size", "heads"):
             check_scalar(getattr(self, name), name, numbers.Integral, min_val=1)
+        if self.scale_parts and side < self.image_size:
+            raise ValueError(
+                "scale_parts=True needs patch_size=None: which patch is the worst has to be known before the parts' "
+                "medians are. Set score_weight to weigh them instead."
+            )
         widest = self.features * 2 ** min(3, int(math.log2(side)) - 3)
         if widest <= self.heads:
             raise ValueError(

@@ -37,6 +37,7 @@ Networks = TypeVar("Networks", bound=nn.Module)
 
 _CHUNK_PIXELS = 32 * 32 * 32  # pixels (per channel) that are scored together: 32 images of 32 px, one of 256 px
 _FORMAT = 1
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 # A dataclass, because it writes the constructor that scikit-learn asks for (keywords, stored untouched) and lets a
@@ -64,6 +65,10 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         Where to train and score: ``"cpu"``, ``"cuda"``, ...
     calibration_images : int
         So many training images (drawn at random, if there are more) set the scores' range and threshold.
+    scale_parts : bool
+        Divide each part of the score by its median over the calibration images before the parts are weighed against
+        each other. Published codes do not: the code of a discriminator then counts as much as its scale happens to
+        be. Paper scores never do it.
     contamination : float
         Share of the training images that ``predict`` calls abnormal, in (0, 0.5].
     random_state : int, RandomState or None
@@ -77,6 +82,8 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         State of the networks.
     n_parameters_ : int
         Trainable parameters of all networks.
+    part_scale_ : ndarray of shape (len(part_names),), float64
+        What the parts are divided by: medians, or ones.
     score_min_, score_range_ : float
         Lowest anomaly of the calibration images before scaling, and the distance to their highest.
     offset_ : float
@@ -95,6 +102,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     beta1: float = 0.5
     device: str = "cpu"
     calibration_images: int = 2048
+    scale_parts: bool = False
     contamination: float = 0.1
     random_state: int | np.random.RandomState | None = 0
 
@@ -127,7 +135,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         """Parts of the anomaly score of each image, high means abnormal: (b, C, S, S) -> (b, len(part_names))."""
 
     def _combine(self, parts: np.ndarray) -> np.ndarray:
-        """Anomaly of each image before scaling: (n, len(part_names)) float64 -> (n,); here the sum of the parts."""
+        """Anomaly of each image before scaling: (n, len(part_names)) float64 -> (n,); here their sum."""
         return parts.sum(axis=1)
 
     def _rate_factor(self, epoch: int) -> float:
@@ -200,10 +208,12 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
         random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
         rows = np.sort(random.permutation(len(images))[: self.calibration_images])
-        anomaly = self._combine(self._per_image(images, self._score_parts, rows))
-        self.score_min_ = float(anomaly.min())
-        self.score_range_ = float(max(np.ptp(anomaly), np.finfo(np.float64).tiny))
-        self.offset_ = self._offset_of(self._scaled(anomaly), self.contamination)
+        parts = self._per_image(images, self._score_parts, rows)
+        medians = np.maximum(np.abs(np.median(parts, axis=0)), _TINY)
+        self.part_scale_ = medians if self.scale_parts else np.ones_like(medians)
+        anomaly = self._combine(parts / self.part_scale_)
+        self.score_min_, self.score_range_ = float(anomaly.min()), max(float(np.ptp(anomaly)), _TINY)
+        self.offset_ = self._offset_of(self._scaled(parts), self.contamination)
         return self
 
     def score_parts(self, X: Any) -> np.ndarray:
@@ -222,7 +232,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         -------
         ndarray of shape (n,), float64
             The lower, the more abnormal; 0 to -1 over the calibration images. Images are judged in chunks of one
-            size, the last one filled up, so that an image's score depends on no other.
+            size, the last one filled up: an image's score depends on no other, up to float32's rounding (1e-6).
 
         Raises
         ------
@@ -233,7 +243,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         ImageError
             If a file cannot be read.
         """
-        return self._scaled(self._combine(self.score_parts(X)))
+        return self._scaled(self.score_parts(X))
 
     @available_if(lambda self: hasattr(self, "_maps"))
     def anomaly_map(self, X: Any) -> np.ndarray:
@@ -250,7 +260,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         Parameters
         ----------
         X : ndarray of uint8 or sequence of paths
-            The whole test set, in the order of the published code (normal images first), two images or more.
+            The whole test set, two images or more, in the order of the published code: normal images first.
         batch_size : int, optional
             None takes the hyperparameter.
 
@@ -258,21 +268,31 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         -------
         ndarray of shape (n,), float64
             In [0, 1]; the higher, the more abnormal (the other sign than ``score_samples``).
+
+        Raises
+        ------
+        NotFittedError, DataError, ImageError
+            As ``score_samples``.
+        ValueError
+            If there is one image only: it has no range.
         """
         check_is_fitted(self, "offset_")  # the last thing that fit learns
         return self._paper_scores(self._fitted_networks(), X, batch_size)
 
     def _paper_scores(self, networks: Networks, X: Any, batch_size: int | None = None) -> np.ndarray:
         images = ImageRows(X, self.image_size, self.channels_)
+        if len(images) < 2:
+            raise ValueError("Paper scores need at least two images. Use score_samples, which needs one.")
         networks = deepcopy(networks).train(self._paper_mode_trains)  # train mode changes running statistics
-        n_batches = max(1, min(-(-len(images) // (batch_size or self.batch_size)), len(images) // 2))
+        size = batch_size or self.batch_size
+        cuts = [cut for cut in range(size, len(images), size) if cut < len(images) - 1]  # no batch of one at the end
         with forked_rng(derived_seed(self.seed_, "paper"), self.device), torch.no_grad():
             parts = [
                 self._score_parts(networks, images.read(rows).to(self.device)).cpu().double().numpy()
-                for rows in np.array_split(np.arange(len(images)), n_batches)
+                for rows in np.split(np.arange(len(images)), cuts)
             ]
         anomaly = self._combine(np.concatenate(parts))
-        return (anomaly - anomaly.min()) / max(np.ptp(anomaly), np.finfo(np.float64).tiny)
+        return (anomaly - anomaly.min()) / max(float(np.ptp(anomaly)), _TINY)
 
     def save(self, path: str | Path) -> None:
         """Save the fitted detector as one file of plain numbers, for :meth:`load`."""
@@ -344,7 +364,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
 
     def _identity(self, images: ImageRows) -> dict[str, Any]:
         """All that decides the trained weights, for the checkpoint."""
-        others = ("device", "calibration_images", "contamination")
+        others = ("device", "calibration_images", "scale_parts", "contamination")
         params = {name: value for name, value in self._plain_params().items() if name not in others}
         return params | {"detector": type(self).__name__, "sha256 of X": images.fingerprint()}
 
@@ -352,8 +372,9 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         check_is_fitted(self, "offset_")  # the last thing that fit learns
         return ImageRows(X, self.image_size, self.channels_)
 
-    def _scaled(self, anomaly: np.ndarray) -> np.ndarray:
-        return -(anomaly - self.score_min_) / self.score_range_
+    def _scaled(self, parts: np.ndarray) -> np.ndarray:
+        """Scores of raw parts: (n, len(part_names)) -> (n,), low = abnormal, in the range of the training images."""
+        return -(self._combine(parts / self.part_scale_) - self.score_min_) / self.score_range_
 
     def _fitted_networks(self) -> Networks:
         with torch.device("meta"):  # no initial weights: they would be drawn from the process's random numbers

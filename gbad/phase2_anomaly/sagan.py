@@ -58,8 +58,9 @@ class SAGANDetector(SkipGANomalyDetector):
     At 32 px in colour the networks have 5,102,035 parameters (18,415,575 with ordinary convolutions); the paper counts
     5,181,089 (18,498,481) and leaves open what makes up the last percent.
 
-    R and L of the score are the norms that Eqs. (1) and (2) print: sums over the pixels and over the code. (Means, as
-    in training, would leave the score to the code alone, since lambda is small.)
+    R and L of the score are the norms that Eqs. (1) and (2) print: sums over the pixels and over the code. There are
+    far more pixels, so R decides most scores in spite of its small lambda; means, as in training, or ``scale_parts``
+    leave the score to the code.
 
     Parameters
     ----------
@@ -88,6 +89,7 @@ class SAGANDetector(SkipGANomalyDetector):
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     separable: bool = True
     score_weight: float = 0.2
+    scale_parts: bool = False
     batch_size: int = 32
     learning_rate: float = 2e-3
 

@@ -110,8 +110,9 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     Where paper and published code differ: the contextual weight is the paper's 40 (code: 50), and the learning rate
     the code's 2e-4 (paper: 2e-3 with decay); the discriminator does not learn from the latent loss (the code adds it);
     no noise is added to the images in training (the code adds a buffer that it never fills). The score takes squared
-    residuals, as the code does. The code never left train mode and scaled scores over the test set: ``paper_scores``
-    does so.
+    residuals, as the code does, and divides both of its parts by their medians in training (``scale_parts``), since
+    the scale of the discriminator's code is arbitrary. The code never left train mode and scaled scores over the test
+    set: ``paper_scores`` does so.
 
     Parameters
     ----------
@@ -140,6 +141,7 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     contextual_weight: float = 40.0
     latent_weight: float = 1.0
     score_weight: float = 0.9
+    scale_parts: bool = True
 
     part_names = ("residual", "latent")
 

@@ -192,6 +192,7 @@ def test_hyperparameters_are_those_of_the_paper() -> None:
         ({"patch_size": 48}, "patch_size .* must be 32, 64, 128 or 256, got 48"),
         ({"image_size": 16}, "must be 32, 64, 128 or 256, got 16"),
         ({"image_size": 80, "patch_size": 32}, "image_size must be a multiple of patch_size, got 80 and 32"),
+        ({"image_size": 64, "patch_size": 32, "scale_parts": True}, "scale_parts=True needs patch_size=None"),
         ({"batch_size": 1}, "batch_size == 1"),
         ({"widths": ()}, r"widths must be 1 to 6 numbers of channels, got \(\)"),
         ({"heads": 0}, "heads == 0"),
