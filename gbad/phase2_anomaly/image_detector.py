@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from gbad.errors import PipelineFileError
 from gbad.persistence import load_plain, save_plain
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.epochs import Callback, EachEpoch
-from gbad.phase2_anomaly.image_rows import ImageRows
+from gbad.phase2_anomaly.image_rows import ImageRows, fixed_chunks
 from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
 from gbad.randomness import derived_seed, forked_rng
 
@@ -392,13 +392,6 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         with torch.no_grad():
             results = [
                 function(networks, images.read(chunk).to(self.device))[:used].cpu().double().numpy()
-                for chunk, used in _chunks(np.arange(len(images)) if rows is None else rows, size)
+                for chunk, used in fixed_chunks(np.arange(len(images)) if rows is None else rows, size)
             ]
         return np.concatenate(results)
-
-
-def _chunks(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Cut `rows` into chunks of `size`, the last one filled up with its last row; with the number of real rows."""
-    for start in range(0, len(rows), size):
-        chunk = rows[start : start + size]
-        yield np.pad(chunk, (0, size - len(chunk)), mode="edge"), len(chunk)
