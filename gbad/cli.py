@@ -17,6 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gbad.benchmark.command import benchmark
+from gbad.detector_benchmark.command import register as register_benchmark_detectors
 from gbad.errors import GbadError, RunError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+register_benchmark_detectors(app)
 _console = Console()
 _errors = Console(stderr=True)
 
