@@ -26,7 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-register_benchmark_detectors(app)
 _console = Console()
 _errors = Console(stderr=True)
 
@@ -261,6 +260,7 @@ def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/dem
 
 
 app.command()(benchmark)
+register_benchmark_detectors(app)
 
 
 def _say(text: str, *command: object) -> None:
