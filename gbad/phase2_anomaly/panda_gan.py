@@ -58,6 +58,7 @@ class PANDAGAN(nn.Module):
         self.re_encoders = ReEncoders(channels, side, width, low_channels, latent_size)
         self.discriminator = FineGrainedDiscriminator(channels, side, backbone, width, parts, filters)
         initialise(self.generator)
+        self.generator.calm_codes()
         initialise(self.re_encoders)
         self.perceptual: nn.Module = nn.Identity()  # pixels
         if perceptual_width is not None:
