@@ -23,7 +23,6 @@ from gbad.progress import Advance, progress_bar
 from gbad.run_folder import claim, digest
 from gbad.versions import hardware, library_versions
 
-
 _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
 
 
