@@ -23,6 +23,8 @@ from gbad.progress import Advance, progress_bar
 from gbad.run_folder import claim, digest
 from gbad.versions import hardware, library_versions
 
+_RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -145,7 +147,7 @@ def run_benchmark(
     by_name = {task.name: task for task in tasks}
     total = settings.epochs * sum(len(by_name[cell.task].train) for cell in missing)
     loaded: LoadedTask | None = None
-    with progress_bar("training", total, show=show_progress and bool(missing)) as advance:
+    with progress_bar("training", total, show=show_progress and bool(missing), window=_RATE_WINDOW) as advance:
         for cell in missing:
             if loaded is None or loaded.task.name != cell.task:
                 loaded = load_task(by_name[cell.task])
