@@ -84,6 +84,7 @@ def bootstrap_intervals(
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    sample_weight: npt.ArrayLike | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Percentile intervals of per-class AP and mAP, and of paired differences between methods.
 
@@ -99,7 +100,7 @@ def bootstrap_intervals(
         Pairs ``(a, b)`` of methods: the interval of a minus b, on the same resamples.
     level : float
         Coverage in (0, 1).
-    resamples, seed : int
+    resamples, seed, sample_weight
         See :func:`bootstrap_average_precision`.
 
     Returns
@@ -117,7 +118,9 @@ def bootstrap_intervals(
     """
     checked_labels(y_true, "y_true", ndim=2, classes=classes)
     names = list(y_scores)
-    values = bootstrap_average_precision(y_true, list(y_scores.values()), resamples=resamples, seed=seed)
+    values = bootstrap_average_precision(
+        y_true, list(y_scores.values()), resamples=resamples, seed=seed, sample_weight=sample_weight
+    )
     samples = {name: values[:, m] for m, name in enumerate(names)}
     samples |= {f"{a} - {b}": samples[a] - samples[b] for a, b in differences}
     return {

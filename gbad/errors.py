@@ -46,5 +46,9 @@ class RunError(GbadError):
     """A run folder lacks what the next step needs, or holds the results of other settings."""
 
 
+class DivergedError(GbadError):
+    """A training ran into losses that are not finite."""
+
+
 class PipelineFileError(GbadError):
     """A pipeline file is damaged, from a format this version does not know, or holds something that is refused."""

@@ -28,7 +28,9 @@ class _RateColumn(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(description: str, total: int, unit: str = "images", *, show: bool = True) -> Iterator[Advance]:
+def progress_bar(
+    description: str, total: int, unit: str = "images", *, show: bool = True, window: float = 30.0
+) -> Iterator[Advance]:
     """Show a progress bar on standard error while the block runs.
 
     Parameters
@@ -41,6 +43,8 @@ def progress_bar(description: str, total: int, unit: str = "images", *, show: bo
         Name of what is counted, for the rate.
     show : bool
         False gives the same interface without output (worker processes, library use).
+    window : float
+        Seconds over which the rate is averaged; longer than the time between two reports, or there is none.
 
     Yields
     ------
@@ -60,6 +64,6 @@ def progress_bar(description: str, total: int, unit: str = "images", *, show: bo
         _RateColumn(unit),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not show) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=not show, speed_estimate_period=window) as progress:
         task = progress.add_task(description, total=total)
         yield lambda count, total=None: progress.update(task, advance=count, total=total)

@@ -47,6 +47,7 @@ def rewrite(data: Path, change: Callable[[str], str], part: str = "train") -> Pa
                    "--no-pretrained"]),
         ("evaluate", ["--subset", "--out"]),
         ("predict", ["--out"]),
+        ("benchmark-detectors", ["--data", "--protocol", "--detectors", "--classes", "--epochs", "--seeds", "--out"]),
         ("demo", ["--out", "--seed"]),
     ],
 )  # fmt: skip

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -26,8 +28,8 @@ from torch import Tensor, nn
 from gbad.errors import PipelineFileError
 from gbad.persistence import load_plain, save_plain
 from gbad.phase2_anomaly.base import AnomalyDetector
-from gbad.phase2_anomaly.epochs import Callback
-from gbad.phase2_anomaly.image_rows import ImageRows
+from gbad.phase2_anomaly.epochs import Callback, EachEpoch
+from gbad.phase2_anomaly.image_rows import ImageRows, fixed_chunks
 from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
 from gbad.randomness import derived_seed, forked_rng
 
@@ -145,8 +147,9 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     # ---- what all of them do ----------------------------------------------------------------------------------------
 
     def fit(
-        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None
-    ) -> Self:
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None,
+        each_epoch: EachEpoch | None = None,
+    ) -> Self:  # fmt: skip
         """Train on normal images.
 
         Parameters
@@ -160,6 +163,9 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             and ends in the same weights, bit for bit, as training without a break.
         callback : callable, optional
             Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
+        each_epoch : callable, optional
+            Called as ``each_epoch(epoch, paper_scores)`` before the epoch's checkpoint is written, because published
+            code tests after each epoch: ``paper_scores(X)`` gives those of the networks as they are then.
 
         Returns
         -------
@@ -195,6 +201,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             checkpoint=None if checkpoint is None else Path(checkpoint),
             identity=None if checkpoint is None else self._identity(images),
             callback=callback,
+            each_epoch=each_epoch and (lambda epoch: each_epoch(epoch, partial(self._paper_scores, networks))),
         )
         self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
         self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
@@ -269,10 +276,14 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         ValueError
             If there is one image only: it has no range.
         """
-        images = self._images(X)
+        check_is_fitted(self, "offset_")  # the last thing that fit learns
+        return self._paper_scores(self._fitted_networks(), X, batch_size)
+
+    def _paper_scores(self, networks: Networks, X: Any, batch_size: int | None = None) -> np.ndarray:
+        images = ImageRows(X, self.image_size, self.channels_)
         if len(images) < 2:
             raise ValueError("Paper scores need at least two images. Use score_samples, which needs one.")
-        networks = self._fitted_networks().train(self._paper_mode_trains)
+        networks = deepcopy(networks).train(self._paper_mode_trains)  # train mode changes running statistics
         size = batch_size or self.batch_size
         cuts = [cut for cut in range(size, len(images), size) if cut < len(images) - 1]  # no batch of one at the end
         with forked_rng(derived_seed(self.seed_, "paper"), self.device), torch.no_grad():
@@ -381,13 +392,6 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         with torch.no_grad():
             results = [
                 function(networks, images.read(chunk).to(self.device))[:used].cpu().double().numpy()
-                for chunk, used in _chunks(np.arange(len(images)) if rows is None else rows, size)
+                for chunk, used in fixed_chunks(np.arange(len(images)) if rows is None else rows, size)
             ]
         return np.concatenate(results)
-
-
-def _chunks(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Cut `rows` into chunks of `size`, the last one filled up with its last row; with the number of real rows."""
-    for start in range(0, len(rows), size):
-        chunk = rows[start : start + size]
-        yield np.pad(chunk, (0, size - len(chunk)), mode="edge"), len(chunk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,13 @@ class ImageRows:
         if image.shape[2] > self.channels:
             return np.array(Image.fromarray(image).convert("L"))[..., None]
         return np.repeat(image, self.channels // image.shape[2], axis=2)
+
+
+def fixed_chunks(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Cut `rows` into chunks of `size`, the last one filled up with its last row; with the number of real rows."""
+    for start in range(0, len(rows), size):
+        chunk = rows[start : start + size]
+        yield np.pad(chunk, (0, size - len(chunk)), mode="edge"), len(chunk)
 
 
 def _checked(X: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gbad.errors import GbadError
+from gbad.errors import DivergedError
 from gbad.phase2_anomaly.epochs import Callback, run_epochs
 
 Optimisers = dict[str, torch.optim.Optimizer]
@@ -42,6 +42,7 @@ def train_networks(
     checkpoint: Path | None = None,
     identity: dict[str, Any] | None = None,
     callback: Callback | None = None,
+    each_epoch: Callable[[int], object] | None = None,
 ) -> list[dict[str, float]]:
     """Train `networks` in place.
 
@@ -63,6 +64,9 @@ def train_networks(
         As in `run_epochs`.
     identity : dict, optional
         What the checkpoint has to agree with besides `schedule`, such as a hash of the images.
+    each_epoch : callable, optional
+        ``each_epoch(epoch)``, with `epoch` from 1, is called before the epoch's checkpoint is written, so that a
+        training that goes on from a checkpoint has left out no call.
 
     Returns
     -------
@@ -71,8 +75,10 @@ def train_networks(
 
     Raises
     ------
+    DivergedError
+        If a loss is no longer finite.
     GbadError
-        If the training diverges, or the checkpoint cannot be written.
+        If the checkpoint cannot be written.
     RunError
         If `checkpoint` is damaged or belongs to another training.
     """
@@ -89,6 +95,8 @@ def train_networks(
             step(read_batch(rows).to(device))
             for rows in np.array_split(torch.randperm(schedule.n_rows).numpy(), n_batches)
         ]
+        if each_epoch is not None:
+            each_epoch(epoch + 1)
         return {name: float(torch.stack([of[name] for of in losses]).mean()) for name in losses[0]}
 
     return run_epochs(
@@ -127,7 +135,7 @@ def move(optimiser: torch.optim.Optimizer, loss: Tensor, *, keep_graph: bool = F
 def _check_losses(history: list[dict[str, float]], schedule: Schedule, rates: dict[str, list[float]]) -> None:
     if not np.isfinite(list(history[-1].values())).all():
         rate = max(rate for of_one in rates.values() for rate in of_one)
-        raise GbadError(
+        raise DivergedError(
             f"The training diverged in epoch {len(history)} of {schedule.n_epochs} (losses {history[-1]}). "
             f"Lower learning_rate (now at most {rate:g}), or raise batch_size (now {schedule.batch_size})."
         )

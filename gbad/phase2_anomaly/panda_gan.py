@@ -16,7 +16,7 @@ from sklearn.utils import check_random_state, check_scalar
 from torch import Tensor, nn
 
 from gbad.phase2_anomaly.blocks import initialise
-from gbad.phase2_anomaly.epochs import Callback
+from gbad.phase2_anomaly.epochs import Callback, EachEpoch
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 from gbad.phase2_anomaly.image_rows import ImageRows
 from gbad.phase2_anomaly.image_training import Optimisers, adam, move
@@ -58,6 +58,7 @@ class PANDAGAN(nn.Module):
         self.re_encoders = ReEncoders(channels, side, width, low_channels, latent_size)
         self.discriminator = FineGrainedDiscriminator(channels, side, backbone, width, parts, filters)
         initialise(self.generator)
+        self.generator.calm_codes()
         initialise(self.re_encoders)
         self.perceptual: nn.Module = nn.Identity()  # pixels
         if perceptual_width is not None:
@@ -152,8 +153,9 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
     """States of submodules that training begins with, where they are not random; filled while `fit` runs."""
 
     def fit(
-        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None
-    ) -> Self:
+        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None,
+        each_epoch: EachEpoch | None = None,
+    ) -> Self:  # fmt: skip
         """Train on normal images; see `ImageAnomalyDetector.fit`.
 
         A problem-specific perceptual network is trained first, without `callback`; its checkpoint is a second file,
@@ -162,7 +164,7 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         self._check_parameters()
         self.__dict__["_first_weights"] = self._pretrained(ImageRows(X, self.image_size, self.channels), checkpoint)
         try:
-            return super().fit(X, checkpoint=checkpoint, callback=callback)
+            return super().fit(X, checkpoint=checkpoint, callback=callback, each_epoch=each_epoch)
         finally:
             del self.__dict__["_first_weights"]
 

@@ -1,7 +1,19 @@
 """Phase 3: the gate that decides whether an image is anomalous, and what it does to the class scores."""
 
+from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
 from gbad.phase3_gate.gate import ThreatGate
 from gbad.phase3_gate.held_out import held_out_probability
 from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_sigmoid, soft_gate
 
-__all__ = ["ThreatGate", "choose_alpha", "hard_gate", "held_out_probability", "log_sigmoid", "soft_gate"]
+__all__ = [
+    "ClassHeads",
+    "ThreatGate",
+    "choose_alpha",
+    "choose_share",
+    "fit_class_heads",
+    "hard_gate",
+    "held_out_probability",
+    "log_sigmoid",
+    "mixed",
+    "soft_gate",
+]

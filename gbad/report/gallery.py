@@ -117,10 +117,10 @@ def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> 
     except ImageError as error:
         return [], f"{error.status}: {error.reason}"
     image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    sources = [_data_address(image)]
+    sources = [data_address(image)]
     heatmap = heatmaps(path, class_index) if heatmaps else None
     if heatmap is not None:
-        sources.append(_data_address(_overlaid(image, np.asarray(heatmap, dtype=float))))
+        sources.append(data_address(overlaid(image, np.asarray(heatmap, dtype=float))))
     return sources, ""
 
 
@@ -133,7 +133,7 @@ def _in_turn(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
     return rows[np.argsort(turn, kind="stable")]
 
 
-def _overlaid(image: Image.Image, heatmap: np.ndarray) -> Image.Image:
+def overlaid(image: Image.Image, heatmap: np.ndarray) -> Image.Image:
     """Lay a heat-map over a greyed image, the stronger the less transparent."""
     heatmap = np.nan_to_num(heatmap - np.nanmin(heatmap))
     strength = Image.fromarray((heatmap / max(heatmap.max(), 1e-12)).astype(np.float32))
@@ -143,7 +143,8 @@ def _overlaid(image: Image.Image, heatmap: np.ndarray) -> Image.Image:
     return Image.fromarray((grey * (1 - 0.75 * alpha) + colour * 0.75 * alpha).astype(np.uint8))
 
 
-def _data_address(image: Image.Image) -> str:
+def data_address(image: Image.Image) -> str:
+    """Give an image as a ``data:`` address of a JPEG picture, for a web page."""
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=82)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -165,8 +165,9 @@ def test_equal_seeds_give_equal_detectors_and_the_process_keeps_its_random_numbe
 ) -> None:
     detector = clone(DETECTORS[name]).set_params(epochs=1)
     of_torch, of_numpy = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
-    scores = clone(detector).fit(images).score_samples(images)
-    clone(detector).fit(images).paper_scores(images)
+    first = clone(detector).fit(images)
+    scores = first.score_samples(images)
+    first.paper_scores(images)
     assert torch.equal(torch.get_rng_state(), of_torch)
     assert np.array_equal(np.random.get_state()[1], of_numpy)  # noqa: NPY002
     with torch.random.fork_rng([]):

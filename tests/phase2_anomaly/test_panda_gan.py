@@ -329,3 +329,13 @@ def test_hyperparameters_are_those_of_the_paper() -> None:
 def test_parameters_out_of_range_are_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PANDAGANDetector(**TINY | parameters).fit(make_images(2))
+
+
+def test_training_begins_with_codes_close_to_their_means() -> None:
+    detector = PANDAGANDetector(**TINY)
+    detector.channels_ = 1
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        generator = detector._networks().generator
+        log_variance = generator.encode_low(seeded(9, 4, 1, 32, 32))[:, 3:]
+    assert log_variance.mean().item() == pytest.approx(-4.0, abs=0.5)

@@ -1,0 +1,144 @@
+"""Images with one class each, in a training and a test part: the form in which one-class data sets are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+
+import numpy as np
+
+from gbad.data.duplicates import find_duplicates
+from gbad.data.source import ImageSource, stream
+from gbad.errors import DataError
+
+_IN_MEMORY = 2**31  # bytes
+
+Masks = Callable[[int], np.ndarray]
+"""From a row of the test part to its mask, bool (size, size), True where the image is defective."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images of the training or the test part, and their classes.
+
+    Attributes
+    ----------
+    images : ImageSource
+        n images, or n patches of images.
+    labels : ndarray of shape (n,), int64
+        Class of each, an index into the classes of its `ClassData`.
+    unit : ndarray of shape (n,), int64
+        What a row belongs to, 0 … units − 1, in order. The highest score of its rows is the score of a unit: its rows
+        are the patches of one image, or the unit is the row itself.
+    """
+
+    images: ImageSource
+    labels: np.ndarray
+    unit: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class ClassData:
+    """A data set, or one category of it, before a protocol says which classes are normal.
+
+    Attributes
+    ----------
+    name : str
+        Of the data set or the category.
+    classes : tuple of str
+        Names; `Part.labels` points into them.
+    train, test : Part
+        No image is in both.
+    normal : frozenset of str
+        Classes that the data set itself calls normal; empty where it calls none so.
+    masks : callable or None
+        Where test images are defective, if the data set says so.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    normal: frozenset[str] = frozenset()
+    masks: Masks | None = None
+
+
+def part(images: ImageSource, labels: Sequence[int] | np.ndarray) -> Part:
+    """Part whose rows are units of their own."""
+    return Part(images, np.asarray(labels, np.int64), np.arange(len(images)))
+
+
+def rows_of(source: ImageSource, rows: np.ndarray) -> ImageSource:
+    """Give some rows of a source as a source, in the given order."""
+    return ImageSource(
+        [source.names[row] for row in rows.tolist()], source.size, lambda row: source.load(int(rows[row]))
+    )
+
+
+def load_all(source: ImageSource) -> np.ndarray:
+    """Read all images of a source: uint8 (n, size, size, 3).
+
+    More than 2 GiB go into a temporary file, mapped into memory, that disappears with the array.
+
+    Raises
+    ------
+    ImageError
+        Of the first image that cannot be used: figures on fewer images than the protocol names would not compare.
+    """
+    shape = (len(source), source.size, source.size, 3)
+    images = None if np.prod(shape, dtype=np.int64) > _IN_MEMORY else np.empty(shape, np.uint8)
+    with TemporaryFile() as file:
+        for rows, batch, errors in stream(source, np.arange(len(source))):
+            for error in errors.values():
+                raise error
+            if images is None:
+                # Writing through a memory map would end the process on a full disk; write() raises an error.
+                file.write(batch.tobytes())
+            else:
+                images[rows] = batch
+        if images is None:
+            file.flush()
+            images = np.memmap(file, np.uint8, "r", shape=shape)
+    return images
+
+
+def hold_out(paths: Sequence[str | Path], fraction: float = 0.2) -> np.ndarray:
+    """Choose the test rows of a class that has no official test part; the same rows in every run.
+
+    Files with the same bytes fall on one side.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        The images of the class.
+    fraction : float
+        Share of the images, in (0, 1), that is tested on.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+        True for test rows; neither all nor none.
+
+    Raises
+    ------
+    DataError
+        If there are not two different images.
+    """
+    group = np.arange(len(paths))
+    for same in find_duplicates(paths):
+        group[same] = same[0]
+    groups = np.unique(group)
+    if len(groups) < 2:
+        where = paths[0] if len(paths) else "a class folder"
+        raise DataError(
+            f"{where}: its folder has {len(groups)} different image(s), and a training and a test part need one each. "
+            "Add images."
+        )
+    shuffled = np.random.default_rng(0).permutation(groups)
+    held = np.isin(group, shuffled[: int(np.clip(round(fraction * len(groups)), 1, len(groups) - 1))])
+    return np.asarray(held)

@@ -1,0 +1,117 @@
+"""MVTec-AD's layout: a folder a category with ``train/good``, ``test/<defect>`` and ``ground_truth/<defect>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from gbad.data.images import read_image, walk_images
+from gbad.data.one_class.class_data import ClassData, Masks, Part
+from gbad.data.one_class.patches import source_of_patches
+from gbad.errors import DataError
+
+GOOD = "good"
+
+
+def find_categories(folder: Path) -> list[Path]:
+    """Give the category folders below `folder`, sorted; or `folder` itself if it is one."""
+    if _is_category(folder):
+        return [folder]
+    return [path for path in sorted(folder.iterdir()) if _is_category(path)] if folder.is_dir() else []
+
+
+def read_mvtec(folder: Path, size: int, grid: int = 1) -> list[ClassData]:
+    """Read data sets in the layout of MVTec-AD, one for each category.
+
+    Parameters
+    ----------
+    folder : Path
+        Holds the category folders, or is one.
+    size : int
+        Side in pixels of images, or of patches.
+    grid : int
+        Patches a side. The score of an image is then the highest of its patches.
+
+    Raises
+    ------
+    DataError
+        If there is no category, one lacks images, or some but not all defective images have a mask.
+    """
+    categories = find_categories(folder)
+    if not categories:
+        raise DataError(f"{folder}: no CATEGORY/train/good and CATEGORY/test in it. Unpack MVTec-AD there.")
+    return [_read_category(path, size, grid) for path in categories]
+
+
+def load_mask(path: Path, size: int) -> np.ndarray:
+    """Read a mask at another size.
+
+    A pixel of the result is defective where any part of its area is, so that a defect finer than a pixel stays.
+
+    Returns
+    -------
+    ndarray of shape (size, size), bool
+    """
+    mask = Image.fromarray(255 * (read_image(path)[..., 0] > 0).astype(np.uint8))
+    return np.asarray(mask.resize((size, size), Image.Resampling.BOX)) > 0
+
+
+def _is_category(path: Path) -> bool:
+    return (path / "train" / GOOD).is_dir() and (path / "test").is_dir()
+
+
+def _read_category(folder: Path, size: int, grid: int) -> ClassData:
+    train = [Path(path) for _, path in walk_images(folder / "train" / GOOD)]
+    defects = sorted(path.name for path in (folder / "test").iterdir() if path.is_dir() and path.name != GOOD)
+    classes = (GOOD, *(name for name in defects if not name.startswith(".")))
+    test: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = [Path(path) for _, path in walk_images(folder / "test" / name)] if name in (GOOD, *defects) else []
+        test += found
+        labels += [label] * len(found)
+    if not train or not test:
+        raise DataError(f"{folder}: {len(train)} training and {len(test)} test images. Unpack the category again.")
+    return ClassData(
+        folder.resolve().name,
+        classes,
+        _part(train, [0] * len(train), size, grid),
+        _part(test, labels, size, grid),
+        frozenset({GOOD}),
+        _masks(folder, test, size, grid),
+    )
+
+
+def _part(paths: list[Path], labels: list[int], size: int, grid: int) -> Part:
+    rows = grid**2
+    return Part(
+        source_of_patches(paths, grid, size),
+        np.repeat(np.array(labels, np.int64), rows),
+        np.repeat(np.arange(len(paths)), rows),
+    )
+
+
+def _masks(folder: Path, test: list[Path], size: int, grid: int) -> Masks | None:
+    """Masks of the test rows; None if the category has none at all."""
+    paths: list[Path | None] = []
+    for image in test:
+        name = f"{image.stem}_mask.png"
+        paths.append(None if image.parent.name == GOOD else folder / "ground_truth" / image.parent.name / name)
+    absent = [path for path in paths if path is not None and not path.is_file()]
+    if not (folder / "ground_truth").is_dir() or len(absent) == sum(path is not None for path in paths):
+        return None
+    if absent:
+        raise DataError(
+            f"{absent[0]}: no such file, but other defective images have masks. Copy it, or delete ground_truth to do "
+            "without figures on pixels."
+        )
+
+    def mask(row: int) -> np.ndarray:
+        path, (y, x) = paths[row // grid**2], divmod(row % grid**2, grid)
+        if path is None:
+            return np.zeros((size, size), bool)
+        return load_mask(path, grid * size)[y * size : (y + 1) * size, x * size : (x + 1) * size]
+
+    return mask

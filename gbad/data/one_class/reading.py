@@ -1,0 +1,92 @@
+"""Which layout a folder has, and the reader for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gbad.data.one_class.cifar import batches_folder, read_cifar10
+from gbad.data.one_class.class_data import ClassData
+from gbad.data.one_class.folders import class_folders, is_normal_abnormal, read_class_folders, read_normal_abnormal
+from gbad.data.one_class.idx import find_idx, read_idx_folder
+from gbad.data.one_class.mvtec import find_categories, read_mvtec
+from gbad.data.one_class.sixray import read_sixray_one_class
+from gbad.errors import DataError
+
+LAYOUTS = ("idx", "cifar10", "sixray", "mvtec", "normal-abnormal", "classes")
+"""Layouts that `read_classes` knows, in the order in which they are tried."""
+
+_IN_GRIDS = ("sixray", "mvtec")
+
+
+def detect_layout(folder: Path) -> str:
+    """Tell the layout of a folder: one of `LAYOUTS`.
+
+    Raises
+    ------
+    DataError
+        If `folder` does not exist or fits none of them; the message says what is looked for.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Give the folder of the data set.")
+    fits = {
+        "idx": bool(find_idx(folder)),
+        "cifar10": batches_folder(folder) is not None,
+        "sixray": (folder / "ImageSet").is_dir(),
+        "mvtec": bool(find_categories(folder)),
+        "normal-abnormal": is_normal_abnormal(folder),
+        "classes": len(class_folders(folder)) > 1,
+    }
+    for layout in LAYOUTS:
+        if fits[layout]:
+            return layout
+    raise DataError(
+        f"{folder}: no known layout. Looked for: train-images-idx3-ubyte.gz (MNIST, Fashion-MNIST), data_batch_1 "
+        "(CIFAR-10), ImageSet (SIXray), CATEGORY/train/good (MVTec-AD), normal and abnormal, or a folder a class."
+    )
+
+
+def read_classes(
+    folder: str | Path, size: int, *, layout: str | None = None, subset: str = "10", grid: int = 1
+) -> list[ClassData]:
+    """Read a data set for one-class detectors: one `ClassData`, or one for each category.
+
+    Parameters
+    ----------
+    folder : path-like
+        The data set.
+    size : int
+        Side in pixels of images, or of patches.
+    layout : str, optional
+        One of `LAYOUTS`. Default: what the folder looks like.
+    subset : str
+        Lists of a data set in SIXray's layout.
+    grid : int
+        Patches a side, in the layouts of MVTec-AD and SIXray; 1 takes whole images.
+
+    Raises
+    ------
+    DataError
+        If the layout is unknown, does not take patches, or the folder does not hold what the layout asks for.
+    """
+    folder = Path(folder)
+    layout = layout or detect_layout(folder)
+    if layout not in LAYOUTS:
+        raise DataError(f"layout {layout!r} is unknown. Choose one of {', '.join(LAYOUTS)}.")
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder. Give the folder of the data set.")
+    if grid < 1 or (grid > 1 and layout not in _IN_GRIDS):
+        raise DataError(
+            f"a grid of {grid} does not suit the layout {layout!r}: only {' and '.join(_IN_GRIDS)} are cut into "
+            "patches. Leave it at 1."
+        )
+    if layout == "sixray":
+        return read_sixray_one_class(folder, size, subset, grid)
+    if layout == "mvtec":
+        return read_mvtec(folder, size, grid)
+    readers = {
+        "idx": read_idx_folder,
+        "cifar10": read_cifar10,
+        "normal-abnormal": read_normal_abnormal,
+        "classes": read_class_folders,
+    }
+    return readers[layout](folder, size)

@@ -1,0 +1,90 @@
+"""SIXray's layout for one-class detectors: threat-free training images are normal; whole images or patches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gbad.data.annotations import find_annotations, read_voc_boxes
+from gbad.data.images import locate, read_image
+from gbad.data.labels import read_sixray
+from gbad.data.one_class.class_data import ClassData, Masks, Part, part, rows_of
+from gbad.data.one_class.mvtec import load_mask
+from gbad.data.one_class.patches import patches_of_boxes, source_of_patches
+from gbad.errors import DataError
+
+_CLASSES = ("threat-free", "threat")
+
+
+def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int = 1) -> list[ClassData]:
+    """Read a data set in SIXray's layout.
+
+    Trained on are the threat-free images of the training list. With patches, tested on are all patches of threat-free
+    test images (normal) and, of the others, those that `patches_of_boxes` chooses (abnormal). The remaining patches of
+    images with threats are left out: annotations do not say that they are harmless.
+
+    Parameters
+    ----------
+    data : Path
+        Holds ``ImageSet``, the images, and for patches ``Annotation``.
+    size : int
+        Side in pixels of images, or of patches.
+    subset : str
+        Name of the lists.
+    grid : int
+        Patches a side; each is a row of its own in the test.
+
+    Raises
+    ------
+    DataError
+        If a list is missing, or an image with threats has no boxes although patches are asked for.
+    """
+    lists = {name: read_sixray(data, subset, name) for name in ("train", "test")}
+    paths = {name: locate(data, labels.names) for name, labels in lists.items()}
+    threat_free = [path for path, threat in zip(paths["train"], lists["train"].positive, strict=True) if not threat]
+    images = source_of_patches(threat_free, grid, size)
+    train = part(images, np.zeros(len(images), np.int64))
+    test = _test_part(data, paths["test"], lists["test"].positive, grid, size)
+    masks = _masks(data, paths["test"], lists["test"].positive, size) if grid == 1 else None
+    name = f"{data.resolve().name} {subset}" + (f", {grid} x {grid} patches" if grid > 1 else "")
+    return [ClassData(name, _CLASSES, train, test, frozenset({"threat-free"}), masks)]
+
+
+def _test_part(data: Path, paths: list[Path], positive: np.ndarray, grid: int, size: int) -> Part:
+    source = source_of_patches(paths, grid, size)
+    if grid == 1:
+        return part(source, positive.astype(np.int64))
+    annotations = find_annotations(data / "Annotation")
+    kept, labels = [], []
+    for number, (path, threat) in enumerate(zip(paths, positive.tolist(), strict=True)):
+        patches = np.ones(grid**2, bool)
+        if threat:
+            if path.stem not in annotations:
+                raise DataError(
+                    f"{data / 'Annotation' / path.stem}.xml: no such file, and patches need the boxes of all test "
+                    "images with threats. Copy the annotations, or test whole images (grid 1)."
+                )
+            boxes = [box for _, box in read_voc_boxes(annotations[path.stem])]
+            height, width, _ = read_image(path).shape
+            patches = patches_of_boxes(boxes, (height, width), grid)
+        rows = number * grid**2 + np.flatnonzero(patches)
+        kept.append(rows)
+        labels.append(np.full(len(rows), int(threat), np.int64))
+    return part(rows_of(source, np.concatenate(kept)), np.concatenate(labels))
+
+
+def _masks(data: Path, paths: list[Path], positive: np.ndarray, size: int) -> Masks | None:
+    """Masks as a simulated data set has them; None unless all test images with threats have one."""
+    files = [
+        data / "Mask" / f"{path.stem}.png" if threat else None
+        for path, threat in zip(paths, positive.tolist(), strict=True)
+    ]
+    if not positive.any() or any(file is not None and not file.is_file() for file in files):
+        return None
+
+    def mask(row: int) -> np.ndarray:
+        file = files[row]
+        return np.zeros((size, size), bool) if file is None else load_mask(file, size)
+
+    return mask

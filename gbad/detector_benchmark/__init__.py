@@ -1,0 +1,1 @@
+"""Benchmark of image-level anomaly detectors: protocols, clean and paper mode, measures, tables and a report."""

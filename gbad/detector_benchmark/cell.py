@@ -1,0 +1,185 @@
+"""One cell of the benchmark: train one detector on one task with one seed, and measure it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gbad.data.one_class import load_all
+from gbad.detector_benchmark.cost import BATCHES, inference_parameters, milliseconds_per_image
+from gbad.detector_benchmark.localisation import per_region_overlap, pixel_roc_auc
+from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, detection_measures, resampled_roc_auc
+from gbad.detector_benchmark.paper_mode import PaperMode
+from gbad.detector_benchmark.protocols import Task, unit_scores
+from gbad.persistence import save_plain
+from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.randomness import derived_seed
+from gbad.run_folder import digest
+
+EXAMPLES = 4
+"""Most abnormal and least abnormal images that are kept for the report, of each."""
+
+_CALIBRATION_ROWS = 2048
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedTask:
+    """A task with its images in memory, or in a temporary file if they are many."""
+
+    task: Task
+    train: np.ndarray
+    test: np.ndarray
+    masks: np.ndarray | None
+
+
+def load_task(task: Task) -> LoadedTask:
+    """Read all images of a task; those that are grey throughout get one channel."""
+    train, test = load_all(task.train), load_all(task.test)
+    if all((images == images[..., :1]).all() for images in (train[:100], test[:100], train, test)):
+        train, test = train[..., :1].copy(), test[..., :1].copy()
+    masks = None if task.mask is None else np.stack([task.mask(row) for row in range(len(task.test))])
+    return LoadedTask(task, train, test, masks)
+
+
+def run_cell(
+    loaded: LoadedTask,
+    detector: ImageAnomalyDetector[Any],
+    work: Path,
+    *,
+    paper_every: int = 1,
+    examples: Path | None = None,
+    resamples: int = 1000,
+    on_epoch: Callable[[int], object] = lambda epoch: None,
+) -> dict[str, Any]:
+    """Train a detector on a task and measure it in clean and in paper mode.
+
+    Parameters
+    ----------
+    loaded : LoadedTask
+        As from `load_task`.
+    detector : ImageAnomalyDetector
+        Not fitted; its ``contamination`` is the false-alarm rate of the operating point.
+    work : Path
+        Folder for the state of the training; what is there is gone on with.
+    paper_every : int
+        Also test in paper mode, after the last epoch and every so many before it; 0 does without.
+    examples : Path, optional
+        File for the most and the least abnormal test images.
+    resamples : int
+        Bootstrap resamples of the test rows.
+    on_epoch : callable
+        ``on_epoch(epoch)`` is called after each epoch, from 1.
+
+    Returns
+    -------
+    dict
+        ``clean`` and ``paper`` (None without): measures of each mode; ``resamples``: ROC-AUC on bootstrap resamples of
+        each mode; ``paper_history``: ROC-AUC of paper mode after each epoch; ``cost``; ``counts``: numbers of rows.
+
+    Raises
+    ------
+    DivergedError
+        If the training diverges.
+    """
+    task = loaded.task
+    tested = range(detector.epochs, 0, -paper_every) if paper_every else ()
+    tester = PaperMode(work / "paper.joblib", loaded.test, task.unit, task.abnormal, tested) if tested else None
+    epochs_before, start = detector.epochs, time.perf_counter()
+
+    def after_epoch(epoch: int, *_: object) -> None:
+        nonlocal epochs_before
+        epochs_before = min(epochs_before, epoch - 1)
+        on_epoch(epoch)
+
+    detector.fit(
+        loaded.train,
+        checkpoint=work / "checkpoint.pt",
+        callback=after_epoch,
+        each_epoch=None if tester is None else tester.test,
+    )
+    seconds = time.perf_counter() - start - (0.0 if tester is None else tester.seconds)
+    epochs_trained = detector.epochs - epochs_before  # by this process
+    scores = unit_scores(detector.anomaly_score(loaded.test), task.unit)
+    modes = {"clean": scores}
+    clean = detection_measures(task.abnormal, scores, _threshold(detector, loaded))
+    has_maps = hasattr(detector, "anomaly_map")
+    if loaded.masks is not None and has_maps:
+        maps, masks = (_whole(rows, task.unit) for rows in (detector.anomaly_map(loaded.test), loaded.masks))
+        clean |= {"pixel_roc_auc": pixel_roc_auc(maps, masks), "pro": per_region_overlap(maps, masks)}
+    paper_measures: dict[str, float | None] | None = None
+    if tester is not None and tester.best_scores is not None:
+        modes["paper"] = tester.best_scores
+        last = tester.history.get(detector.epochs)
+        paper_measures = {"epoch": tester.best_epoch, "roc_auc_last_epoch": last}
+        paper_measures |= detection_measures(task.abnormal, tester.best_scores, None)
+    if examples is not None:
+        save_plain(_examples(detector if has_maps else None, loaded, scores), examples)
+    draws = derived_seed(0, "test rows", digest(sorted(task.test.names)))
+    return {
+        "clean": clean,
+        "paper": paper_measures,
+        "resamples": {
+            mode: resampled_roc_auc(*_in_fixed_order(task, of_mode), resamples=resamples, seed=draws).round(6)
+            for mode, of_mode in modes.items()
+        },
+        "paper_history": {} if tester is None else tester.history,
+        "cost": {
+            "parameters": detector.n_parameters_,
+            "inference_parameters": inference_parameters(detector, loaded.test[:1]),
+            "seconds_per_epoch": seconds / epochs_trained if epochs_trained else None,
+        }
+        | {f"ms_batch_{batch}": milliseconds_per_image(detector, loaded.test[:batch], batch) for batch in BATCHES},
+        "counts": {
+            "train": len(task.train),
+            "test_normal": int((~task.abnormal).sum()),
+            "test_abnormal": int(task.abnormal.sum()),
+        },
+    }
+
+
+def _threshold(detector: ImageAnomalyDetector[Any], loaded: LoadedTask) -> float:
+    """Anomaly score that the share `FALSE_ALARM_RATE` of the training units exceeds."""
+    unit = loaded.task.train_unit
+    if unit[-1] == len(unit) - 1:
+        return -detector.offset_  # rows are units: what fit has learnt from training rows already
+    shuffled = np.random.default_rng(0).permutation(unit[-1] + 1)
+    chosen = np.isin(unit, shuffled[: max(1, _CALIBRATION_ROWS * len(shuffled) // len(unit))])
+    _, units = np.unique(unit[chosen], return_inverse=True)
+    scores = unit_scores(detector.anomaly_score(loaded.train[chosen]), units)
+    return float(np.percentile(scores, 100 * (1 - FALSE_ALARM_RATE)))
+
+
+def _in_fixed_order(task: Task, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and scores sorted by the names of the units: equal draws then mean the same images in every task."""
+    _, first = np.unique(task.unit, return_index=True)
+    order = np.argsort([task.test.names[row] for row in first.tolist()], kind="stable")
+    return task.abnormal[order], scores[order]
+
+
+def _whole(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Join the patches of each unit again: (rows, s, s, ...) -> (units, g * s, g * s, ...)."""
+    n_units = int(unit[-1]) + 1
+    grid = round((len(rows) / n_units) ** 0.5)
+    side, rest = rows.shape[1], rows.shape[3:]
+    tiles = rows.reshape(n_units, grid, grid, side, side, *rest).swapaxes(2, 3)
+    return tiles.reshape(n_units, grid * side, grid * side, *rest)
+
+
+def _examples(
+    detector: ImageAnomalyDetector[Any] | None, loaded: LoadedTask, scores: np.ndarray
+) -> dict[str, np.ndarray]:
+    order = np.argsort(-scores, kind="stable")
+    count = min(EXAMPLES, len(order) // 2)
+    shown = np.concatenate([order[:count], order[len(order) - count :]])
+    rows = np.concatenate([np.flatnonzero(loaded.task.unit == one) for one in shown.tolist()])
+    unit = np.repeat(np.arange(len(shown)), len(rows) // max(len(shown), 1))
+    found = {"scores": scores[shown], "abnormal": loaded.task.abnormal[shown]}
+    found["images"] = _whole(loaded.test[rows], unit)
+    if detector is not None:
+        found["maps"] = _whole(detector.anomaly_map(loaded.test[rows]), unit)
+    return found

@@ -1,0 +1,80 @@
+"""The detectors that can be compared, and how the command line makes one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gbad.errors import GbadError
+from gbad.phase2_anomaly.anogan import AnoGANDetector
+from gbad.phase2_anomaly.dense_skip import DenseSkipDetector
+from gbad.phase2_anomaly.egbad import EGBADDetector
+from gbad.phase2_anomaly.ganomaly import GANomalyDetector
+from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.panda_gan import PANDAGANDetector
+from gbad.phase2_anomaly.sagan import SAGANDetector
+from gbad.phase2_anomaly.skip_ganomaly import SkipGANomalyDetector
+from gbad.phase2_anomaly.vae import VAEDetector
+
+DETECTORS: dict[str, type[ImageAnomalyDetector[Any]]] = {
+    "ganomaly": GANomalyDetector,
+    "skip_ganomaly": SkipGANomalyDetector,
+    "sagan": SAGANDetector,
+    "dense_skip": DenseSkipDetector,
+    "panda_gan": PANDAGANDetector,
+    "egbad": EGBADDetector,
+    "anogan": AnoGANDetector,
+    "vae": VAEDetector,
+}
+
+_OWN = ("image_size", "epochs", "random_state", "device", "contamination", "channels")
+"""Hyperparameters that the benchmark sets by itself, for all detectors alike."""
+
+
+def make_detector(name: str, parameters: Mapping[str, Any], **common: Any) -> ImageAnomalyDetector[Any]:
+    """Make a detector by its name; `parameters` that it does not have are left to the others."""
+    known = {field.name for field in dataclasses.fields(DETECTORS[name])}
+    own = {key.rpartition(".")[2]: value for key, value in parameters.items() if key.rpartition(".")[0] in ("", name)}
+    return DETECTORS[name](**{key: value for key, value in own.items() if key in known}, **common)
+
+
+def read_parameters(texts: Sequence[str], detectors: Sequence[str]) -> dict[str, Any]:
+    """Read hyperparameters as the command line gives them.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        ``"features=16"`` for all detectors that have it, or ``"ganomaly.features=16"`` for one. Values are JSON, or
+        else text.
+    detectors : sequence of str
+        Names of the detectors that are compared.
+
+    Raises
+    ------
+    GbadError
+        If a name or a hyperparameter is unknown.
+
+    Examples
+    --------
+    >>> read_parameters(["features=16", "ganomaly.batch_size=32"], ["ganomaly"])
+    {'features': 16, 'ganomaly.batch_size': 32}
+    """
+    if unknown := [name for name in detectors if name not in DETECTORS]:
+        raise GbadError(f"no detector {', '.join(map(repr, unknown))}. There are: {', '.join(DETECTORS)}.")
+    parameters = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        owner, _, name = key.rpartition(".")
+        having = [one for one in detectors if name in {field.name for field in dataclasses.fields(DETECTORS[one])}]
+        if not equals or not having or name in _OWN or (owner and owner not in having):
+            raise GbadError(
+                f"--set {text}: no hyperparameter of the detectors {', '.join(detectors)} that is free. Write "
+                f"NAME=VALUE or DETECTOR.NAME=VALUE. {', '.join(_OWN)} are set for all alike."
+            )
+        try:
+            parameters[key] = json.loads(value)
+        except ValueError:
+            parameters[key] = value
+    return parameters

@@ -1,0 +1,90 @@
+"""How well anomaly maps point out defects: ROC-AUC over pixels, and per-region overlap (PRO)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import label
+from sklearn.metrics import roc_auc_score
+
+from gbad.errors import DataError
+
+MAX_FALSE_POSITIVE_RATE = 0.3
+_EIGHT_NEIGHBOURS = np.ones((3, 3), int)
+
+
+def pixel_roc_auc(maps: np.ndarray, masks: np.ndarray) -> float:
+    """ROC-AUC over all pixels of all test images.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (n, height, width)
+        Finite, the higher, the more abnormal.
+    masks : ndarray of the same shape, bool
+        True where an image is abnormal.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN if all pixels are of one kind.
+    """
+    _check(maps, masks)
+    if masks.all() or not masks.any():
+        return float("nan")
+    return float(roc_auc_score(masks.ravel(), maps.ravel()))
+
+
+def per_region_overlap(maps: np.ndarray, masks: np.ndarray, limit: float = MAX_FALSE_POSITIVE_RATE) -> float:
+    """Area under the curve of per-region overlap against the false-positive rate (Bergmann et al., CVPR 2020).
+
+    At each threshold, the overlap is the share of a connected defect that lies above it, averaged over all defects of
+    all images, so that a small defect weighs as much as a large one; the false-positive rate is the share of all
+    defect-free pixels that lies above it.
+
+    Parameters
+    ----------
+    maps : ndarray of shape (n, height, width)
+        Finite, the higher, the more abnormal.
+    masks : ndarray of the same shape, bool
+        True where an image is abnormal. Pixels that touch, also at a corner, are one defect.
+    limit : float
+        Integrate up to this false-positive rate, in (0, 1]; the area is divided by it.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN if all pixels are of one kind.
+    """
+    _check(maps, masks)
+    if masks.all() or not masks.any():
+        return float("nan")
+    share = np.zeros(maps.shape)  # what a pixel adds to the mean overlap when the threshold falls to its value
+    n_defects = 0
+    for image, mask in zip(share, masks, strict=True):
+        regions, count = label(mask, structure=_EIGHT_NEIGHBOURS)
+        sizes = np.bincount(regions.ravel(), minlength=count + 1)
+        image[mask] = 1.0 / sizes[regions[mask]]
+        n_defects += count
+    order = np.argsort(-maps, axis=None, kind="stable")
+    values, positive = maps.ravel()[order], masks.ravel()[order]
+    last_of_tie = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
+    overlap = np.append(0.0, np.cumsum(share.ravel()[order])[last_of_tie] / n_defects)
+    rate = np.append(0.0, np.cumsum(~positive)[last_of_tie] / (~positive).sum())
+    return _area_up_to(rate, overlap, limit) / limit
+
+
+def _area_up_to(x: np.ndarray, y: np.ndarray, limit: float) -> float:
+    """Area under the straight lines through points whose x does not fall, from x = 0 to `limit`."""
+    inside = int(np.searchsorted(x, limit, side="right"))  # points with x <= limit
+    if inside < len(x):
+        # The line to the first point beyond the limit is cut at the limit.
+        slope = (y[inside] - y[inside - 1]) / (x[inside] - x[inside - 1])
+        x = np.append(x[:inside], limit)
+        y = np.append(y[:inside], y[inside - 1] + slope * (limit - x[inside - 1]))
+    return float(np.trapezoid(y, x))
+
+
+def _check(maps: np.ndarray, masks: np.ndarray) -> None:
+    if maps.shape != masks.shape or maps.ndim != 3 or masks.dtype != bool:
+        raise DataError(f"maps {maps.shape} and masks {masks.dtype} {masks.shape}: give one bool mask for each map.")
+    if not np.isfinite(maps).all():
+        raise DataError("the anomaly maps hold values that are not finite. Train with a lower learning rate.")

@@ -1,0 +1,77 @@
+"""Paper mode: test after each epoch as published code does, and keep the epoch with the best test figure.
+
+Three steps use the test set: batch statistics of test images, given with all normal ones first; a range over the
+whole test set; the choice of the epoch. The figures show how much of a published result that is worth.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gbad.detector_benchmark.measures import detection_measures
+from gbad.detector_benchmark.protocols import unit_scores
+from gbad.persistence import load_plain, save_plain
+
+PAPER_LABEL = "paper mode (leaks test statistics)"
+"""What every figure of paper mode is called wherever it is shown."""
+
+
+class PaperMode:
+    """Results of testing after each epoch, kept in a file so that a killed training goes on with them.
+
+    Parameters
+    ----------
+    path : Path
+        File for what was found so far; read if it exists.
+    test : uint8 ndarray
+        Test rows, those of normal units first.
+    unit : ndarray of int64
+        Unit of each row.
+    abnormal : ndarray of shape (units,), bool
+        What the test is about.
+    epochs : collection of int
+        Epochs after which to test.
+
+    Attributes
+    ----------
+    history : dict of int to float
+        ROC-AUC after each epoch, from 1; epochs whose scores were not finite are left out.
+    best_epoch : int
+        The earliest with the highest ROC-AUC; 0 if there is none.
+    best_scores : ndarray of shape (units,) or None
+        Scores of that epoch.
+    seconds : float
+        Time that the tests of this process took.
+    """
+
+    def __init__(
+        self, path: Path, test: np.ndarray, unit: np.ndarray, abnormal: np.ndarray, epochs: Collection[int]
+    ) -> None:
+        self._path, self._test, self._unit, self._abnormal, self._epochs = path, test, unit, abnormal, epochs
+        self.history: dict[int, float] = {}
+        self.best_epoch = 0
+        self.best_scores: np.ndarray | None = None
+        self.seconds = 0.0
+        if path.exists():
+            known = load_plain(path)
+            self.history = {int(epoch): area for epoch, area in known["history"].items()}
+            self.best_epoch, self.best_scores = known["best_epoch"], known["best_scores"]
+
+    def test(self, epoch: int, paper_scores: Callable[[Any], np.ndarray]) -> None:
+        """Test the networks as they are after `epoch`; an epoch that was tested before is not tested again."""
+        if epoch not in self._epochs or epoch in self.history:
+            return
+        start = time.perf_counter()
+        scores = unit_scores(paper_scores(self._test), self._unit)
+        self.seconds += time.perf_counter() - start
+        if np.isfinite(scores).all():
+            self.history[epoch] = detection_measures(self._abnormal, scores, None)["roc_auc"]
+            if self.best_scores is None or self.history[epoch] > self.history[self.best_epoch]:
+                self.best_epoch, self.best_scores = epoch, scores
+        found = {"history": self.history, "best_epoch": self.best_epoch, "best_scores": self.best_scores}
+        save_plain(found, self._path)

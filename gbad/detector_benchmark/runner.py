@@ -1,0 +1,222 @@
+"""Run the cells of a benchmark, detector × class × seed; each becomes one JSON file, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from gbad.data.one_class import detect_layout, read_classes
+from gbad.detector_benchmark.cell import LoadedTask, load_task, run_cell
+from gbad.detector_benchmark.detectors import make_detector, read_parameters
+from gbad.detector_benchmark.measures import FALSE_ALARM_RATE
+from gbad.detector_benchmark.protocols import make_tasks
+from gbad.errors import DivergedError, GbadError
+from gbad.files import read_json, write_json
+from gbad.persistence import load_plain
+from gbad.progress import Advance, progress_bar
+from gbad.run_folder import claim, digest
+from gbad.versions import hardware, library_versions
+
+_RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What all cells of a benchmark agree in; another value needs another folder.
+
+    Attributes
+    ----------
+    data : str
+        Folder of the data set.
+    protocol : str
+        One of `gbad.detector_benchmark.protocols.PROTOCOLS`.
+    layout : str or None
+        See `read_classes`; None tells it from the folder.
+    subset : str
+        Lists of a data set in SIXray's layout.
+    grid : int
+        Patches a side; 1 takes whole images.
+    normal : tuple of str
+        Normal classes under ``normal-vs-abnormal``, where the data set does not say.
+    size : int
+        Side of images (or patches) in pixels.
+    epochs : int
+        Of each training.
+    paper_every : int
+        Test in paper mode after the last epoch and every so many before it; 0 does without.
+    max_train, max_test : int or None
+        Largest parts; see `make_tasks`.
+    parameters : tuple of str
+        Hyperparameters, see `read_parameters`.
+    device : str
+        Where to train and score.
+    """
+
+    data: str
+    protocol: str
+    layout: str | None = None
+    subset: str = "10"
+    grid: int = 1
+    normal: tuple[str, ...] = ()
+    size: int = 32
+    epochs: int = 15
+    paper_every: int = 1
+    max_train: int | None = None
+    max_test: int | None = None
+    parameters: tuple[str, ...] = ()
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Place of one cell in the benchmark."""
+
+    task: str
+    detector: str
+    seed: int
+
+    def path(self, out: Path, folder: str, suffix: str = "") -> Path:
+        """Give the path of one of the cell's files."""
+        return out / folder / re.sub(r"[^\w.-]+", "_", self.task) / self.detector / f"seed{self.seed}{suffix}"
+
+
+def run_benchmark(
+    out: str | Path,
+    settings: Settings,
+    *,
+    detectors: Sequence[str],
+    classes: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    command: str = "",
+    show_progress: bool = False,
+) -> list[dict[str, Any]]:
+    """Run the cells that are not done yet, and give the results of all.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder of the benchmark. Detectors, classes and seeds may be added to one that is there.
+    settings : Settings
+        What all its cells agree in.
+    detectors : sequence of str
+        Names, see `DETECTORS`.
+    classes : sequence of str, optional
+        Classes or categories; default: all.
+    seeds : sequence of int
+        They decide the training only: all seeds see the same images.
+    command : str
+        Noted with the results.
+    show_progress : bool
+        Show a bar with the rate of training.
+
+    Returns
+    -------
+    list of dict
+        One for each cell, as from `run_cell`, with ``dataset``, ``protocol``, ``class``, ``detector``, ``seed`` and
+        ``made_with``. A training that diverged has ``error`` in place of measures.
+
+    Raises
+    ------
+    DataError
+        If the data set does not hold what the settings ask for.
+    RunError
+        If `out` holds a benchmark with other settings.
+    """
+    out = Path(out)
+    parameters = read_parameters(settings.parameters, detectors)
+    layout = settings.layout or detect_layout(Path(settings.data))
+    data = read_classes(settings.data, settings.size, layout=layout, subset=settings.subset, grid=settings.grid)
+    limits = {"max_train": settings.max_train, "max_test": settings.max_test}
+    tasks = make_tasks(data, settings.protocol, classes=classes, normal=settings.normal, **limits)
+    names = [task.name for task in tasks]
+    if len({Cell(name, "", 0).path(out, "").parts for name in names}) < len(names):
+        raise GbadError(f"{settings.data}: two of {', '.join(names)} give the same file name. Rename a folder.")
+    dataset = data[0].name if len(data) == 1 else Path(settings.data).resolve().name
+    images = [digest(one.train.images.names, one.test.images.names) for one in data]
+    about = asdict(settings) | {"data": str(Path(settings.data).resolve()), "layout": layout, "images": images}
+    claim(out, {"settings": about, "dataset": dataset}, {"command": command})
+
+    cells = [Cell(name, detector, seed) for seed in seeds for name in names for detector in detectors]
+    missing = [cell for cell in cells if not cell.path(out, "cells", ".json").exists()]
+    by_name = {task.name: task for task in tasks}
+    total = settings.epochs * sum(len(by_name[cell.task].train) for cell in missing)
+    loaded: LoadedTask | None = None
+    with progress_bar("training", total, show=show_progress and bool(missing), window=_RATE_WINDOW) as advance:
+        for cell in missing:
+            if loaded is None or loaded.task.name != cell.task:
+                loaded = load_task(by_name[cell.task])
+            head = {"dataset": dataset, "protocol": settings.protocol, "class": cell.task, "seed": cell.seed}
+            result = _run(out, cell, loaded, settings, parameters, cell.seed == min(seeds), advance)
+            made_with = {"versions": library_versions(), "hardware": hardware(), "command": command}
+            content = head | {"detector": cell.detector} | result | {"made_with": made_with}
+            write_json(cell.path(out, "cells", ".json"), content)
+            shutil.rmtree(cell.path(out, "work"), ignore_errors=True)
+    return [read_json(cell.path(out, "cells", ".json")) for cell in cells]
+
+
+def read_examples(out: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the example images of a result; None if none were kept."""
+    path = Cell(result["class"], result["detector"], result["seed"]).path(out, "examples", ".joblib")
+    return load_plain(path) if path.exists() else None
+
+
+def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """All measures as one row each: dataset, protocol, class, detector, mode, seed, metric, value.
+
+    The mode is ``clean``, ``paper``, or ``both`` for what does not depend on it.
+    """
+    keys = ("dataset", "protocol", "class", "detector")
+    rows = []
+    for result in results:
+        parts = {"both": result.get("counts", {}) | result.get("cost", {})}
+        parts |= {mode: result.get(mode) or {} for mode in ("clean", "paper")}
+        if "error" in result:
+            parts["both"] = {"diverged": 1}
+        rows += [
+            {key: result[key] for key in keys} | {"mode": mode, "seed": result["seed"], "metric": name, "value": value}
+            for mode, measures in parts.items()
+            for name, value in measures.items()
+        ]
+    return pd.DataFrame(rows, columns=[*keys, "mode", "seed", "metric", "value"])
+
+
+def _run(
+    out: Path,
+    cell: Cell,
+    loaded: LoadedTask,
+    settings: Settings,
+    parameters: dict[str, Any],
+    keep_examples: bool,
+    advance: Advance,
+) -> dict[str, Any]:
+    detector = make_detector(
+        cell.detector, parameters, image_size=settings.size, epochs=settings.epochs, random_state=cell.seed,
+        device=settings.device, contamination=FALSE_ALARM_RATE,
+    )  # fmt: skip
+    done = 0
+
+    def on_epoch(epoch: int) -> None:
+        nonlocal done
+        advance((epoch - done) * len(loaded.train))
+        done = epoch
+
+    examples = cell.path(out, "examples", ".joblib") if keep_examples else None
+    try:
+        return run_cell(
+            loaded,
+            detector,
+            cell.path(out, "work"),
+            paper_every=settings.paper_every,
+            examples=examples,
+            on_epoch=on_epoch,
+        )
+    except DivergedError as error:
+        return {"error": str(error)}
+    finally:
+        advance((settings.epochs - done) * len(loaded.train))

@@ -1,0 +1,305 @@
+from __future__ import annotations
+
+import gzip
+import pickle
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gbad.data.labels import read_sixray
+from gbad.data.one_class import class_data, detect_layout, load_all, read_classes, rows_of
+from gbad.data.one_class.class_data import hold_out
+from gbad.data.one_class.idx import read_idx
+from gbad.data.one_class.mvtec import load_mask
+from gbad.data.one_class.patches import patches_of_boxes, source_of_patches
+from gbad.data.source import source_from_array
+from gbad.errors import DataError
+
+RNG = np.random.default_rng(0)
+
+
+def write_idx(path: Path, values: np.ndarray) -> None:
+    content = b"\0\0\x08" + bytes([values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+
+
+def write_image(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def noise(*shape: int) -> np.ndarray:
+    return RNG.integers(0, 256, shape, dtype=np.uint8)
+
+
+@pytest.fixture
+def idx(tmp_path: Path) -> Path:
+    folder = tmp_path / "mnist"
+    folder.mkdir()
+    for prefix, count, suffix in (("train", 6, ".gz"), ("t10k", 4, "")):
+        write_idx(folder / f"{prefix}-images-idx3-ubyte{suffix}", noise(count, 28, 28))
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte{suffix}", np.arange(count, dtype=np.uint8) % 3)
+    return folder
+
+
+@pytest.fixture
+def cifar(tmp_path: Path) -> Path:
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for number, name in enumerate([*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]):
+        content = {b"data": noise(2, 3072), b"labels": [number, 9]}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+    return folder
+
+
+@pytest.fixture
+def mvtec(tmp_path: Path) -> Path:
+    folder = tmp_path / "mvtec"
+    for number in range(3):
+        write_image(folder / "bottle" / "train" / "good" / f"{number}.png", noise(40, 40, 3))
+        write_image(folder / "bottle" / "test" / "good" / f"{number}.png", noise(40, 40, 3))
+        write_image(folder / "bottle" / "test" / "broken" / f"{number}.png", noise(40, 40, 3))
+        mask = np.zeros((40, 40), np.uint8)
+        mask[:10, :20] = 255
+        write_image(folder / "bottle" / "ground_truth" / "broken" / f"{number}_mask.png", mask)
+    return folder
+
+
+def test_idx_files(idx: Path) -> None:
+    (data,) = read_classes(idx, 32)
+    assert detect_layout(idx) == "idx"
+    assert (data.name, data.classes, data.normal) == ("mnist", ("0", "1", "2"), frozenset())
+    assert data.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert data.test.labels.tolist() == [0, 1, 2, 0]
+    assert load_all(data.train.images).shape == (6, 32, 32, 3)
+    (unscaled,) = read_classes(idx, 28)
+    first = read_idx(idx / "train-images-idx3-ubyte.gz")[0]
+    assert np.array_equal(load_all(unscaled.train.images)[0], np.repeat(first[..., None], 3, axis=2))
+
+
+def test_fashion_mnist_has_its_names(idx: Path) -> None:
+    (data,) = read_classes(idx.rename(idx.with_name("fashion-mnist")), 32)
+    assert data.classes == ("T-shirt", "Trouser", "Pullover")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), "no test-labels"),
+        (lambda path: path.write_bytes(b""), "no idx file of bytes"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "where its header says 4"),
+        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "where its header says 4"),
+        (lambda path: path.write_bytes(b"\0\0\x08\x03" + b"\xff" * 12), "asks for"),
+        (lambda path: write_idx(path, np.zeros(3, np.uint8)), "do not belong together"),
+    ],
+    ids=["missing", "empty", "truncated", "too long", "huge", "another count"],
+)
+def test_damaged_idx_files_are_named(spoil: Callable[[Path], object], message: str, idx: Path) -> None:
+    spoil(idx / "t10k-labels-idx1-ubyte")
+    with pytest.raises(DataError, match=message) as caught:
+        read_classes(idx, 32)
+    assert str(idx) in str(caught.value)
+
+
+def test_damaged_gzip_is_named(idx: Path) -> None:
+    path = idx / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte\.gz: cannot be read"):
+        read_classes(idx, 32)
+
+
+@pytest.mark.parametrize("where", ["batches", "above"])
+def test_cifar_batches(where: str, cifar: Path) -> None:
+    (data,) = read_classes(cifar if where == "batches" else cifar.parent, 32)
+    assert data.classes[9] == "truck"
+    assert data.train.labels.tolist() == [0, 9, 1, 9, 2, 9, 3, 9, 4, 9]
+    assert data.test.labels.tolist() == [5, 9]
+    raw = pickle.loads((cifar / "data_batch_2").read_bytes())[b"data"]
+    assert np.array_equal(load_all(data.train.images)[3], raw[1].reshape(3, 32, 32).transpose(1, 2, 0))
+
+
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('ran')",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (pickle.dumps(Hostile()), "names builtins.exec"),
+        (pickle.dumps({b"data": np.zeros((2, 3071), np.uint8), b"labels": [0, 1]}), "no batch of CIFAR-10"),
+        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}), "from 10 to 10"),
+        (b"\x80", "no batch of CIFAR-10"),
+    ],
+    ids=["code", "shape", "label", "damaged"],
+)
+def test_other_pickles_are_refused(content: bytes, message: str, cifar: Path) -> None:
+    (cifar / "test_batch").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_classes(cifar, 32)
+    assert "test_batch" in str(caught.value)
+
+
+def test_mvtec_whole_images_and_patches(mvtec: Path) -> None:
+    (data,) = read_classes(mvtec, 32)
+    assert (data.name, data.classes, data.normal) == ("bottle", ("good", "broken"), frozenset({"good"}))
+    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.masks is not None
+    assert not data.masks(0).any()
+    expected = np.zeros((32, 32), bool)
+    expected[:8, :16] = True
+    assert np.array_equal(data.masks(5), expected)
+
+    (patches,) = read_classes(mvtec / "bottle", 32, grid=2)
+    assert (patches.name, len(patches.train), len(patches.test)) == ("bottle", 12, 24)
+    assert patches.test.unit.tolist() == sorted(4 * list(range(6)))
+    assert patches.masks is not None
+    assert patches.masks(20).any()
+    assert not patches.masks(21).any()
+    assert not patches.masks(22).any()
+
+
+def test_a_fine_defect_survives_a_small_mask(tmp_path: Path) -> None:
+    mask = np.zeros((256, 256), np.uint8)
+    mask[17, 200] = 1
+    write_image(tmp_path / "mask.png", mask)
+    assert np.argwhere(load_mask(tmp_path / "mask.png", 32)).tolist() == [[2, 25]]
+
+
+def test_mvtec_without_one_or_all_masks(mvtec: Path) -> None:
+    mask = mvtec / "bottle" / "ground_truth" / "broken" / "1_mask.png"
+    mask.unlink()
+    with pytest.raises(DataError, match=r"1_mask\.png: no such file"):
+        read_classes(mvtec, 32)
+    for other in mask.parent.glob("*.png"):
+        other.unlink()
+    assert read_classes(mvtec, 32)[0].masks is None
+
+
+def test_patches_are_cut_in_reading_order(tmp_path: Path) -> None:
+    whole = noise(64, 64, 3)
+    write_image(tmp_path / "a.png", whole)
+    patches = load_all(source_of_patches([tmp_path / "a.png"], 2, 32))
+    assert np.array_equal(patches[1], whole[:32, 32:])
+    assert np.array_equal(patches[2], whole[32:, :32])
+
+
+def test_patches_that_show_a_threat() -> None:
+    # 100 x 100 pixels, 2 x 2 patches. A small box in one patch counts by its own area, although 1 % of the patch.
+    assert patches_of_boxes([(60, 60, 65, 65)], (100, 100), 2).tolist() == [False, False, False, True]
+    # 40 x 20, over two patches: 300 and 500 of 2,500 pixels.
+    assert patches_of_boxes([(35, 0, 75, 20)], (100, 100), 2).tolist() == [True, True, False, False]
+    # 6 x 40 of its 56 x 40 pixels lie in the left patch: 240 of 2,500, and 11 % of the box.
+    assert patches_of_boxes([(44, 0, 100, 40)], (100, 100), 2).tolist() == [False, True, False, False]
+    # A quarter of a small box in each patch, one of them a little larger.
+    assert patches_of_boxes([(45, 45, 56, 55)], (100, 100), 2).tolist() == [False, True, False, False]
+    assert not patches_of_boxes([], (100, 100), 2).any()
+    assert not patches_of_boxes([(10, 10, 10, 10)], (100, 100), 2).any()
+
+
+def test_ganomaly_layout(tmp_path: Path) -> None:
+    for name, count in (("train/0.normal", 3), ("test/0.normal", 2), ("test/1.abnormal", 4)):
+        for number in range(count):
+            write_image(tmp_path / name / f"{number}.png", noise(8, 8, 3))
+    assert detect_layout(tmp_path) == "normal-abnormal"
+    (data,) = read_classes(tmp_path, 32)
+    assert data.train.labels.tolist() == [0, 0, 0]
+    assert data.test.labels.tolist() == [0, 0, 1, 1, 1, 1]
+    assert data.normal == {"normal"}
+    (tmp_path / "test" / "1.abnormal").rename(tmp_path / "test" / "elsewhere")
+    with pytest.raises(DataError, match=r"1\.abnormal: no such folder"):
+        read_classes(tmp_path, 32, layout="normal-abnormal")
+
+
+def test_plain_normal_and_abnormal_folders(tmp_path: Path) -> None:
+    for name, count in (("normal", 10), ("abnormal", 3)):
+        for number in range(count):
+            write_image(tmp_path / name / f"{number}.png", noise(8, 8, 3))
+    (data,) = read_classes(tmp_path, 32)
+    assert (len(data.train), data.test.labels.tolist()) == (8, [0, 0, 1, 1, 1])
+    assert not set(data.train.images.names) & set(data.test.images.names)
+    again = read_classes(tmp_path, 32)[0]
+    assert again.test.images.names == data.test.images.names
+
+
+def test_equal_files_are_held_out_together(tmp_path: Path) -> None:
+    pixels = [noise(8, 8, 3) for _ in range(4)]
+    paths = []
+    for number in range(12):
+        paths.append(tmp_path / f"{number}.png")
+        write_image(paths[-1], pixels[number % 4])
+    held = hold_out(paths, 0.5)
+    assert held.sum() == 6
+    assert (held.reshape(3, 4) == held[:4]).all()
+    with pytest.raises(DataError, match="1 different image"):
+        hold_out(paths[::4])
+
+
+def test_class_folders(tmp_path: Path) -> None:
+    for name in ("apple scab", "apple healthy", "corn rust"):
+        for number in range(5):
+            write_image(tmp_path / name / f"{number}.jpg", noise(16, 16, 3))
+    (data,) = read_classes(tmp_path, 32)
+    assert data.classes == ("apple healthy", "apple scab", "corn rust")
+    assert np.bincount(data.train.labels).tolist() == [4, 4, 4]
+    assert np.bincount(data.test.labels).tolist() == [1, 1, 1]
+
+
+def test_class_folders_with_official_parts(tmp_path: Path) -> None:
+    for part, name, count in (("train", "a", 3), ("test", "a", 2), ("test", "b", 4)):
+        for number in range(count):
+            write_image(tmp_path / part / name / f"{number}.jpg", noise(16, 16, 3))
+    (data,) = read_classes(tmp_path, 32, layout="classes")
+    assert data.classes == ("a", "b")
+    assert data.train.labels.tolist() == [0, 0, 0]
+    assert data.test.labels.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+def test_sixray_whole_images(dataset: Path) -> None:
+    (data,) = read_classes(dataset, 32)
+    train, test = (read_sixray(dataset, 10, part) for part in ("train", "test"))
+    assert len(data.train) == (~train.positive).sum()
+    assert data.test.labels.tolist() == test.positive.astype(int).tolist()
+    assert data.masks is not None  # the simulator writes masks
+    for row in range(0, len(test), 5):
+        assert data.masks(row).any() == test.positive[row]
+
+
+def test_sixray_patches(dataset: Path, own_dataset: Path) -> None:
+    (data,) = read_classes(dataset, 32, grid=2)
+    test = read_sixray(dataset, 10, "test")
+    assert len(data.train) == 4 * 48
+    assert (data.test.labels == 0).sum() == 4 * (~test.positive).sum()
+    shown = {name.split("#")[0] for name, label in zip(data.test.images.names, data.test.labels, strict=True) if label}
+    assert {Path(name).stem for name in shown} == set(test.select(test.positive).names)
+    first = test.select(test.positive).names[0]
+    (own_dataset / "Annotation" / f"{first}.xml").unlink()
+    with pytest.raises(DataError, match=rf"{first}\.xml: no such file"):
+        read_classes(own_dataset, 32, grid=2)
+
+
+def test_folders_of_no_known_layout(tmp_path: Path, idx: Path) -> None:
+    with pytest.raises(DataError, match="nothing: no such folder"):
+        detect_layout(tmp_path / "nothing")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no known layout"):
+        detect_layout(tmp_path / "empty")
+    with pytest.raises(DataError, match=r"data_batch_1: no such file\. Unpack"):
+        read_classes(idx, 32, layout="cifar10")
+    with pytest.raises(DataError, match="layout 'mnist' is unknown"):
+        read_classes(idx, 32, layout="mnist")
+    with pytest.raises(DataError, match="grid of 2"):
+        read_classes(idx, 32, grid=2)
+
+
+def test_large_sets_lie_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = noise(70, 32, 32, 3)
+    source = rows_of(source_from_array(images, 32), np.arange(70)[::-1])
+    monkeypatch.setattr(class_data, "_IN_MEMORY", 1000)
+    loaded = load_all(source)
+    assert isinstance(loaded, np.memmap)
+    assert np.array_equal(loaded, images[::-1])

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+from gbad.data.one_class import read_classes
+from gbad.detector_benchmark import runner
+from gbad.detector_benchmark.cell import load_task, run_cell
+from gbad.detector_benchmark.command import repeat_options
+from gbad.detector_benchmark.cost import inference_parameters, milliseconds_per_image
+from gbad.detector_benchmark.detectors import DETECTORS, make_detector, read_parameters
+from gbad.detector_benchmark.paper_mode import PAPER_LABEL
+from gbad.detector_benchmark.protocols import make_tasks
+from gbad.detector_benchmark.runner import Settings, long_table, run_benchmark
+from gbad.detector_benchmark.tables import markdown, summarise
+from gbad.errors import DivergedError, GbadError, RunError
+from gbad.phase2_anomaly import ganomaly
+from gbad.phase2_anomaly.ganomaly import GANomalyDetector
+
+Command = Callable[..., Any]
+TINY = ("features=4", "latent_size=4", "batch_size=16")
+
+
+@pytest.fixture(scope="module")
+def idx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 28 px images that differ in brightness: 30 training and 30 test images. Not to be changed."""
+    folder = tmp_path_factory.mktemp("data") / "shades"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for prefix in ("train", "t10k"):
+        labels = np.arange(30, dtype=np.uint8) % 3
+        images = (80 * labels[:, None, None] + rng.integers(0, 90, (30, 28, 28))).astype(np.uint8)
+        for kind, values in (("images", images), ("labels", labels)):
+            head = b"\0\0\x08" + bytes([values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+            path = folder / f"{prefix}-{kind}-idx{values.ndim}-ubyte.gz"
+            path.write_bytes(gzip.compress(head + values.tobytes()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def defects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One category in MVTec-AD's layout: dark images, defects are bright squares. Not to be changed."""
+    folder = tmp_path_factory.mktemp("data") / "mvtec"
+    rng = np.random.default_rng(0)
+    for part, kind, count in (("train", "good", 8), ("test", "good", 4), ("test", "spot", 4)):
+        for number in range(count):
+            pixels = rng.integers(0, 40, (64, 64, 3), dtype=np.uint8)
+            mask = np.zeros((64, 64), np.uint8)
+            if kind == "spot":
+                pixels[:12, :12] = mask[:12, :12] = 255
+                path = folder / "disc" / "ground_truth" / kind / f"{number}_mask.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(mask).save(path)
+            path = folder / "disc" / part / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return folder
+
+
+def settings(idx: Path, **options: Any) -> Settings:
+    return Settings(**{"data": str(idx), "protocol": "one-vs-rest", "epochs": 2, "parameters": TINY} | options)
+
+
+def content(out: Path) -> dict[str, Any]:
+    """All cells, without what differs from run to run."""
+    found = {}
+    for path in sorted((out / "cells").rglob("*.json")):
+        cell = json.loads(path.read_text())
+        cell["cost"] = {key: value for key, value in cell["cost"].items() if "parameters" in key}
+        found[str(path.relative_to(out))] = {key: value for key, value in cell.items() if key != "made_with"}
+    return found
+
+
+@pytest.fixture(scope="module")
+def finished(idx: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """A finished benchmark and its results. Not to be changed."""
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    results = run_benchmark(out, settings(idx), detectors=["ganomaly", "vae"], classes=["0", "2"], seeds=[0, 1])
+    return out, results
+
+
+def test_options_with_several_values() -> None:
+    given = ["--seeds", "0", "1", "--size", "32", "--classes=a", "--seeds", "2"]
+    expected = ["--seeds", "0", "--seeds", "1", "--size", "32", "--classes=a", "--seeds", "2"]
+    assert repeat_options(given, ["--seeds", "--classes"]) == expected
+
+
+def test_the_command(idx: Path, tmp_path: Path, run_python: Command) -> None:
+    out = tmp_path / "out"
+    command = (
+        "pipelines/benchmark_detectors.py", "--data", idx, "--protocol", "leave-one-class-out", "--detectors",
+        "ganomaly", "vae", "--classes", "0", "1", "--epochs", 1, "--seeds", 4, "--set", *TINY, "--out", out,
+    )  # fmt: skip
+    outcome = run_python(*command)
+    assert outcome.status == 0, outcome.err
+    assert "images/s" in outcome.err
+    assert "leaks test" in outcome.out
+    assert str(out / "report.html") in outcome.out
+    table = pd.read_csv(out / "results.csv")
+    assert list(table) == ["dataset", "protocol", "class", "detector", "mode", "seed", "metric", "value"]
+    areas = table[table["metric"] == "roc_auc"]
+    assert len(areas) == 2 * 2 * 2  # modes, detectors, classes
+    assert areas["value"].between(0, 1).all()
+    text = (out / "table.md").read_text()
+    assert "the named class is abnormal" in text
+    assert "--protocol leave-one-class-out" in text
+    for mode in (out / "report.html", out / "table.md", out / "plots" / "roc_auc.svg"):
+        assert PAPER_LABEL in mode.read_text()
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/jpeg") >= 2 * 2 * 8
+    assert not (out / "work").exists() or not list((out / "work").rglob("*.pt"))
+    assert json.loads((out / "environment.json").read_text())["versions"]["torch"]
+
+
+def test_a_killed_command_goes_on(
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path, start: Command, run_python: Command
+) -> None:
+    out = tmp_path / "out"
+    command = (
+        "-m", "gbad.cli", "benchmark-detectors", "--data", idx, "--protocol", "one-vs-rest", "--detectors", "ganomaly",
+        "--classes", "0", "2", "--epochs", 2, "--seeds", 0, "--set", *TINY, "--out", out,
+    )  # fmt: skip
+    process = start(*command)
+    first = out / "cells" / "0" / "ganomaly" / "seed0.json"
+    while not first.exists() and process.poll() is None:
+        time.sleep(0.1)
+    process.kill()
+    process.communicate()
+    before = first.read_bytes()
+    outcome = run_python(*command)
+    assert outcome.status == 0, outcome.err
+    assert first.read_bytes() == before
+    expected = {path: cell for path, cell in content(finished[0]).items() if path.endswith("ganomaly/seed0.json")}
+    assert content(out) == expected
+    assert len(expected) == 2
+
+
+def test_a_training_that_was_interrupted_gives_the_same_figures(
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies in the test of paper mode after the second epoch, of which there is no checkpoint yet."""
+    task = load_task(make_tasks(read_classes(idx, 32), "one-vs-rest", classes=["0"])[0])
+    common = {"image_size": 32, "epochs": 2, "random_state": 0, "contamination": 0.05}
+    original = GANomalyDetector._paper_scores
+    calls = []
+
+    def dying(self: GANomalyDetector, *arguments: Any) -> np.ndarray:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(GANomalyDetector, "_paper_scores", dying)
+    monkeypatch.setattr("gbad.phase2_anomaly.epochs._CHECKPOINT_SECONDS", 0.0)
+    parameters = read_parameters(TINY, ["ganomaly"])
+    with pytest.raises(KeyboardInterrupt):
+        run_cell(task, make_detector("ganomaly", parameters, **common), tmp_path)
+    assert (tmp_path / "checkpoint.pt").exists()
+    epochs: list[int] = []
+    result = run_cell(task, make_detector("ganomaly", parameters, **common), tmp_path, on_epoch=epochs.append)
+    assert epochs == [2]
+    expected = finished[1][0]
+    assert (expected["class"], expected["detector"], expected["seed"]) == ("0", "ganomaly", 0)
+    assert result["clean"] == expected["clean"]
+    assert result["paper"] == expected["paper"]
+    assert {str(epoch): area for epoch, area in result["paper_history"].items()} == expected["paper_history"]
+
+
+def test_the_figures_of_a_cell(idx: Path, finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    result = finished[1][0]
+    task = load_task(make_tasks(read_classes(idx, 32), "one-vs-rest", classes=["0"])[0])
+    assert task.train.shape == (10, 32, 32, 1)  # grey images are given as such
+    detector = make_detector(
+        "ganomaly", read_parameters(TINY, ["ganomaly"]), image_size=32, epochs=2, random_state=0, contamination=0.05
+    ).fit(task.train)
+    score = detector.anomaly_score(task.test)
+    abnormal = task.task.abnormal
+    assert result["clean"]["roc_auc"] == roc_auc_score(abnormal, score)
+    threshold = np.percentile(detector.anomaly_score(task.train), 95)
+    assert result["clean"]["recall"] == (score[abnormal] > threshold).mean()
+    assert result["clean"]["false_alarm_rate"] == (score[~abnormal] > threshold).mean()
+    last = roc_auc_score(abnormal, detector.paper_scores(task.test))
+    assert result["paper"]["roc_auc_last_epoch"] == last
+    assert result["paper"]["roc_auc"] == max(result["paper_history"].values()) >= last
+    assert result["counts"] == {"train": 10, "test_normal": 10, "test_abnormal": 20}
+    assert np.mean(result["resamples"]["clean"]) == pytest.approx(result["clean"]["roc_auc"], abs=0.05)
+
+
+def test_cells_are_done_once_and_more_may_be_added(
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, results = finished
+    monkeypatch.setattr(runner, "run_cell", lambda *args, **options: pytest.fail("a cell was run again"))
+    options: dict[str, Any] = {"detectors": ["ganomaly", "vae"], "classes": ["0", "2"], "seeds": [0, 1]}
+    assert run_benchmark(out, settings(idx), **options) == results
+    assert len(run_benchmark(out, settings(idx), **options | {"seeds": [1]})) == 4
+    with pytest.raises(RunError, match="another epochs"):
+        run_benchmark(out, settings(idx, epochs=3), **options)
+    with pytest.raises(pytest.fail.Exception):
+        run_benchmark(out, settings(idx), **options | {"seeds": [2]})
+
+
+def test_summary_by_hand(finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    results = finished[1]
+    ganomaly, vae = summarise(results)
+    areas = {(one["class"], one["seed"]): one["clean"]["roc_auc"] for one in results if one["detector"] == "ganomaly"}
+    assert ganomaly["clean"]["roc_auc"] == pytest.approx(np.mean(list(areas.values())))
+    assert ganomaly["clean"]["classes"]["2"] == pytest.approx((areas["2", 0] + areas["2", 1]) / 2)
+    first, second = ((areas["0", seed] + areas["2", seed]) / 2 for seed in (0, 1))
+    half = 12.706204736 * abs(first - second) / 2  # Student's t with one degree of freedom
+    low, high = ganomaly["clean"]["seeds_interval"]
+    assert (low, high) == pytest.approx(((first + second) / 2 - half, (first + second) / 2 + half))
+    assert (vae["cells"], vae["diverged"]) == (4, 0)
+    assert vae["clean"]["rows_interval"][0] <= vae["clean"]["roc_auc"] <= vae["clean"]["rows_interval"][1]
+    long = long_table(results)
+    chosen = long[(long["detector"] == "vae") & (long["metric"] == "pr_auc") & (long["mode"] == "paper")]
+    assert chosen["value"].mean() == pytest.approx(vae["paper"]["pr_auc"])
+
+
+def test_without_paper_mode_there_are_dashes(idx: Path, tmp_path: Path) -> None:
+    options = settings(idx, epochs=1, paper_every=0)
+    results = run_benchmark(tmp_path, options, detectors=["vae"], classes=["0"], seeds=[0], command="it")
+    assert results[0]["paper"] is None
+    assert "| vae | 0." in markdown(results)
+    assert np.isnan(summarise(results)[0]["paper"]["roc_auc"])
+
+
+def test_paper_mode_tests_the_last_epoch_and_every_so_many_before(idx: Path, tmp_path: Path) -> None:
+    options = settings(idx, epochs=5, paper_every=2)
+    (result,) = run_benchmark(tmp_path, options, detectors=["vae"], classes=["0"], seeds=[0])
+    assert list(result["paper_history"]) == ["1", "3", "5"]
+
+
+@pytest.mark.parametrize("grid", [1, 2])
+def test_localisation_and_patches(grid: int, defects: Path, tmp_path: Path) -> None:
+    options = settings(defects, protocol="normal-vs-abnormal", grid=grid, epochs=20)
+    (result,) = run_benchmark(tmp_path, options, detectors=["vae"], seeds=[0])
+    assert result["class"] == "disc"
+    assert result["counts"] == {"train": 8 * grid**2, "test_normal": 4, "test_abnormal": 4}
+    assert result["clean"]["roc_auc"] == 1.0
+    assert result["clean"]["pixel_roc_auc"] > 0.75
+    assert result["clean"]["pro"] > 0.5
+
+
+def test_a_diverged_training_is_reported_and_the_others_go_on(
+    idx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(*args: object) -> None:
+        raise DivergedError("The training diverged in epoch 1")
+
+    monkeypatch.setattr(ganomaly.GANomalyDetector, "_step", diverge)
+    results = run_benchmark(tmp_path, settings(idx), detectors=["ganomaly", "vae"], classes=["0"], seeds=[0])
+    assert "diverged in epoch 1" in results[0]["error"]
+    assert "ganomaly (1 of 1 diverged) | –" in markdown(results)
+    assert long_table(results).query("metric == 'diverged'")["value"].tolist() == [1]
+
+
+def test_layers_that_scoring_does_not_call_are_not_counted() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
+    detector = GANomalyDetector(features=4, latent_size=4, epochs=1).fit(images)
+    parts = {name.split(".")[0] for name in detector.weights_}
+    assert parts == {"generator", "discriminator"}
+    network = ganomaly.GANomaly(1, 4, 32, 4)
+    assert detector.n_parameters_ == sum(values.numel() for values in network.parameters())
+    expected = sum(values.numel() for values in network.generator.parameters())
+    assert inference_parameters(detector, images) == expected < detector.n_parameters_
+    assert milliseconds_per_image(detector, images, 64) > 0
+
+
+def test_hyperparameters_of_the_command_line() -> None:
+    parameters = read_parameters(["features=8", "vae.latent_size=3"], ["ganomaly", "vae"])
+    assert make_detector("vae", parameters).get_params()["latent_size"] == 3
+    assert make_detector("ganomaly", parameters).get_params()["latent_size"] == DETECTORS["ganomaly"]().latent_size
+    assert make_detector("ganomaly", parameters).get_params()["features"] == 8
+    for text in ("features", "colour=3", "epochs=3", "sagan.features=3"):
+        with pytest.raises(GbadError, match=f"--set {text}: no hyperparameter"):
+            read_parameters([text], ["ganomaly"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "nothing"), "nothing: no such folder. Give the folder of the data set."),
+        (("--layout", "mvtec"), "no CATEGORY/train/good"),
+        (("--layout", "sixray"), "Give the folder that holds ImageSet"),
+        (("--detectors", "ganomoly"), "no detector 'ganomoly'. There are: ganomaly, skip_ganomaly"),
+        (("--protocol", "one-class"), "protocol 'one-class' is unknown"),
+        (("--classes", "Trouser"), "no class or category 'Trouser'. There are: 0, 1, 2."),
+        (("--grid", 2), "only sixray and mvtec are cut into patches"),
+        (("--max-test", 2), "Check which classes are normal"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_written(
+    options: tuple[object, ...], message: str, idx: Path, tmp_path: Path, gbad_command: Command
+) -> None:
+    given: dict[object, object] = {
+        "--data": idx, "--protocol": "one-vs-rest", "--detectors": "vae", "--out": tmp_path / "out",
+    }  # fmt: skip
+    given |= dict([options])
+    outcome = gbad_command("benchmark-detectors", *(value for pair in given.items() for value in pair))
+    assert outcome.status == 1
+    assert message in outcome.err
+    assert not (tmp_path / "out").exists()
