@@ -63,6 +63,8 @@ class Scale:
         Longer side in pixels of simulated images.
     load : float
         Of the simulated bags, see `gbad.data.simulate.simulate_dataset`.
+    image_detectors : mapping
+        Of GANomaly and Skip-GANomaly: hyperparameters, and ``max_images``, the threat-free images that they learn from.
     resamples : int
         Of the bootstrap.
     methods : tuple of str or None
@@ -78,6 +80,9 @@ class Scale:
     sizes: Mapping[str, int] = field(default_factory=dict)
     image_size: int = 192
     load: float = 1.0
+    image_detectors: Mapping[str, Any] = field(
+        default_factory=lambda: {"image_size": 64, "epochs": 8, "features": 32, "max_images": 4000}
+    )
     resamples: int = 1000
     methods: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
