@@ -193,10 +193,11 @@ def detector_scores(cells: Sequence[DetectorCell], scored: tuple[str, ...], name
         rows, test = Scores.load(scores_path(cell.folder, scored)).select(names)
         validation = Scores.load(cell.folder / "validation.npz")
         if len(rows) < len(names):
-            raise GbadError(
-                f"{cell.folder}: {len(names) - len(rows):,} test images have no score. Delete it, run again."
-            )
-        assert validation.labels is not None and validation.gate_score is not None and test.gate_score is not None
+            missing = len(names) - len(rows)
+            raise GbadError(f"{cell.folder}: {missing:,} test images have no score. Delete it, and run again.")
+        assert validation.labels is not None
+        assert validation.gate_score is not None
+        assert test.gate_score is not None
         found.append(SeedScores(validation.labels.any(axis=1), validation.gate_score, test.gate_score))
     return found
 
