@@ -324,6 +324,31 @@ def test_ctrl_c_ends_with_a_message(
     assert "same command" in outcome.err
 
 
+def test_train_takes_another_detector_and_one_of_images(
+    gbad_command: Command, dataset: Path, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "fit_phase1", lambda *args, **options: None)
+    monkeypatch.setattr(training, "fit_phase2", lambda *args, **options: None)
+    options = ["--detector", "neighbours", "--image-detector", "vae", "--image-detector-size", 32]
+    options += ["--image-detector-epochs", 3, "--seed", 4]
+    outcome = gbad_command("train", dataset, "--out", tmp_path / "run", *QUICK, *options, "--stop-after", 2)
+    assert outcome.status == 0, outcome.err
+    settings = json.loads((tmp_path / "run" / "run.json").read_text())["settings"]
+    assert settings["detector"] == "neighbours"
+    assert settings["image_detector"]["kind"] == "vae"
+    params = settings["image_detector"]["params"]
+    assert (params["image_size"], params["epochs"]) == (32, 3)
+    usual = gbad_command("train", dataset, "--out", tmp_path / "usual", *QUICK, "--stop-after", 2)
+    assert usual.status == 0, usual.err
+    settings = json.loads((tmp_path / "usual" / "run.json").read_text())["settings"]
+    assert settings["detector"] is None
+    assert "image_detector" not in settings
+    for option, value, known in (("--detector", "gan", "bigan, gaussian"), ("--image-detector", "gan", "ganomaly")):
+        outcome = gbad_command("train", dataset, "--out", tmp_path / "other", *QUICK, option, value)
+        assert outcome.status == 1
+        assert f"'gan'; choose one of {known}" in outcome.err
+
+
 def test_train_passes_the_options_of_phase_1_on(
     gbad_command: Command, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

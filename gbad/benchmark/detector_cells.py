@@ -198,7 +198,7 @@ def detector_scores(cells: Sequence[DetectorCell], scored: tuple[str, ...], name
         assert validation.labels is not None
         assert validation.gate_score is not None
         assert test.gate_score is not None
-        found.append(SeedScores(validation.labels.any(axis=1), validation.gate_score, test.gate_score))
+        found.append(SeedScores(np.asarray(validation.labels.any(axis=1)), validation.gate_score, test.gate_score))
     return found
 
 

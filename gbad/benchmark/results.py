@@ -12,7 +12,6 @@ from gbad.benchmark import figures, report, tables
 from gbad.benchmark.any_threat import FIGURES, SeedScores, detector_rows, group_detectors
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.groups import Group
-from gbad.benchmark.methods import METHODS
 from gbad.benchmark.published import PUBLISHED_ANY_THREAT, SOURCE
 from gbad.benchmark.summary import summarise
 from gbad.data.images import locate
@@ -51,8 +50,8 @@ def write_results(
     resamples : int
         Of the bootstrap.
     detectors : mapping of str to sequence of SeedScores, optional
-        By method: image-level detectors for Table 4 and Figures 5 and 6, scored on the test images of the subset that
-        these are about.
+        By what the tables call them: image-level detectors for Table 4 and Figures 5 and 6, scored on the test images
+        of the subset that these are about.
 
     Returns
     -------
@@ -164,7 +163,7 @@ def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
 
 def _any_threat_label(backbone: str, method: str) -> str:
     if not backbone:  # of images, not of a network's features
-        return METHODS[method].label
+        return method
     return f"{tables.PUBLISHED_BACKBONES.get(backbone, backbone)}: {method}"
 
 
@@ -182,7 +181,7 @@ def _figures(
     for group in shown:
         own = group_detectors(group)
         labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
-        plotted = {**(labelled or own), **{METHODS[name].label: seeds for name, seeds in detectors.items()}}
+        plotted = {**(labelled or own), **detectors}
         if group.y_any.any() and not group.y_any.all():
             drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
             drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(group.y_any, plotted)

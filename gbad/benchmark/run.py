@@ -136,7 +136,7 @@ def run_benchmark(
         + [detector_costs(cell, plan.tests[plan.shown].names) for cells in plan.detectors.values() for cell in cells]
     )  # fmt: skip
     detectors = {
-        name: detector_scores(cells, plan.tests[plan.shown].names, shown_groups(groups)[0].names)
+        chosen[name].label: detector_scores(cells, plan.tests[plan.shown].names, shown_groups(groups)[0].names)
         for name, cells in plan.detectors.items()
     }
     info = {

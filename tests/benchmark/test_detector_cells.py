@@ -174,7 +174,7 @@ def test_methods_without_classes_stay_out_of_the_other_tables(data: BenchmarkDat
     results = tmp_path / "results"
     assert set(pd.read_csv(results / "results.csv")["method"]) == {"cnn"}
     table = pd.read_csv(results / "table4.csv", keep_default_na=False)
-    assert table["method"].tolist() == ["ganomaly", "skip_ganomaly", "cnn"]
+    assert table["method"].tolist() == ["GANomaly", "Skip-GANomaly", "cnn"]
     assert table["backbone"].tolist() == ["", "", "resnet18"]
     assert table[["precision", "recall", "f1", "roc_auc", "pr_auc"]].notna().all().all()
     costs = pd.read_csv(results / "cells.csv")
