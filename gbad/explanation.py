@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
+
+LETTER_LOSSES = ("reconstruction_loss", "feature_matching_loss")
+"""The losses of the letter's detector, Equations 3 and 4."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +22,9 @@ class Explanation:
         Phase 1.
     ungated : float64 array (n, C)
         Probabilities of phase 1, in [0, 1].
-    losses : float64 array (n, 2)
-        Phase 2: reconstruction loss (Equation 3) and feature-matching loss (Equation 4), 0 or larger.
+    losses : float64 array (n, k)
+        Phase 2, 0 or larger: reconstruction loss (Equation 3) and feature-matching loss (Equation 4), or what another
+        detector gives; behind them the anomaly by the image-level detector, if there is one.
     gate_score : float64 array (n,)
         Phase 3: decision value of the support vector machine, above 0 for anomalous images.
     anomalous : bool array (n,)
@@ -27,6 +33,8 @@ class Explanation:
         Logarithm of the gated probabilities: the ranking that average precision is computed from, without ties at zero.
     gated : float64 array (n, C)
         Gated probabilities, in [0, 1].
+    loss_names : tuple of k str
+        Names of the columns of `losses`.
     """
 
     logits: np.ndarray
@@ -36,3 +44,18 @@ class Explanation:
     anomalous: np.ndarray
     log_gated: np.ndarray
     gated: np.ndarray
+    loss_names: tuple[str, ...] = LETTER_LOSSES
+
+    @classmethod
+    def empty(cls, n_classes: int, loss_names: tuple[str, ...]) -> Self:
+        """Values of no image."""
+        of_classes, one = np.empty((0, n_classes)), np.empty(0)
+        losses = np.empty((0, len(loss_names)))
+        return cls(of_classes, of_classes, losses, one, one.astype(bool), of_classes, of_classes, loss_names)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Join the values of several images, one pipeline's."""
+        names = [field.name for field in fields(cls) if field.name != "loss_names"]
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**joined, loss_names=parts[0].loss_names)

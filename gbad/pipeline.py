@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,17 +20,16 @@ from gbad.data.bad_images import BadImages
 from gbad.data.boxes import GivenBox
 from gbad.data.images import MAX_PIXELS
 from gbad.data.source import ImageSource, source_from_paths, stream
-from gbad.errors import DataError, ImageError, PipelineFileError
+from gbad.errors import DataError, ImageError
 from gbad.explanation import Explanation
+from gbad.file_format import check_format, format_of
 from gbad.files import read_json
 from gbad.inputs import Images, fingerprints, image_source, training_list
 from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, classifier_state, predict_batch
 from gbad.run_folder import claim
-from gbad.settings import check_kinds, check_settings, params_from, plain_settings
+from gbad.settings import IMAGE_LOSS, check_kinds, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
-
-FORMAT_VERSION = 1
 
 
 class GBADPipeline(BaseEstimator):
@@ -69,8 +67,13 @@ class GBADPipeline(BaseEstimator):
         Of phase 1, see `gbad.phase1_classifier.train_classifier`.
     optimiser, learning_rate, frozen_stages, frozen_norm : optional
         Of phase 1; None takes what suits the backbone.
-    detector : estimator or None
-        Detector of phase 2; None is `BiGANDetector` with its defaults.
+    detector : estimator, str or None
+        Detector of phase 2, or its name in `gbad.phase2_anomaly.FEATURE_DETECTORS` for one with its defaults; None is
+        ``"bigan"``.
+    image_detector : ImageAnomalyDetector, str or None
+        Image-level detector, or its name in `gbad.phase2_anomaly.IMAGE_DETECTORS`: trained on the images that
+        `detector` learns from, it adds its anomaly to the losses. It sees images at this pipeline's `size`, warped to
+        its own.
     max_negatives : int
         Largest number of threat-free images for phase 2 (the letter: 50,000).
     gate : ThreatGate or None
@@ -95,8 +98,8 @@ class GBADPipeline(BaseEstimator):
         Names of the C classes.
     thresholds_ : float64 array (C,)
         Thresholds of `predict` on the gated probabilities.
-    detector_, gate_
-        Fitted phases 2 and 3.
+    detector_, image_detector_, gate_
+        Fitted phases 2 and 3; without an image-level detector, ``image_detector_`` is None.
     strength_ : float
         ε or α of the gate.
     training_ : dict
@@ -131,6 +134,7 @@ class GBADPipeline(BaseEstimator):
         precision: str = "auto",
         device: str = "auto",
         detector: Any = None,
+        image_detector: Any = None,
         max_negatives: int = 50_000,
         gate: Any = None,
         gate_fit: str = "held-out",
@@ -165,6 +169,7 @@ class GBADPipeline(BaseEstimator):
         self.precision = precision
         self.device = device
         self.detector = detector
+        self.image_detector = image_detector
         self.max_negatives = max_negatives
         self.gate = gate
         self.gate_fit = gate_fit
@@ -267,7 +272,7 @@ class GBADPipeline(BaseEstimator):
         return (self.predict_proba(images) >= self.thresholds_).astype(np.uint8)
 
     def anomaly_score(self, images: Images) -> np.ndarray:
-        """How little an image looks threat-free: float64 (n,), the gate's decision value, above 0 = anomalous."""
+        """Decision value of the gate: float64 (n,), above 0 = anomalous."""
         return self.explain(images).gate_score
 
     def explain(self, images: Images) -> Explanation:
@@ -279,7 +284,7 @@ class GBADPipeline(BaseEstimator):
             parts.append(part)
         if not parts:
             raise DataError("no images were given")
-        return Explanation(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Explanation)))
+        return Explanation.concatenate(parts)
 
     def stream(
         self, source: ImageSource, rows: np.ndarray | None = None, batch_size: int = 32
@@ -323,21 +328,28 @@ class GBADPipeline(BaseEstimator):
     def _take_phases(self, run: Path, classes: Sequence[str]) -> None:
         self.classes_ = tuple(classes)
         self._set_classifier(classifier_state(training.load_classifier(run)))
-        self.detector_ = training.load_detector(run)
+        self.detector_, self.image_detector_ = training.load_detector(run), training.load_image_detector(run)
         self._set_gate(training.load_gate(run))
         self.training_ = {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)}
 
+    @property
+    def loss_names_(self) -> tuple[str, ...]:
+        """Names of the losses that the gate looks at."""
+        return (*self.detector_.loss_names, *(() if self.image_detector_ is None else (IMAGE_LOSS,)))
+
     def _explain_batch(self, images: np.ndarray) -> Explanation:
+        names = self.loss_names_
         if not len(images):
-            empty = np.empty((0, len(self.classes_)))
-            one = np.empty(0)
-            return Explanation(empty, empty, np.empty((0, 2)), one, one.astype(bool), empty, empty)
+            return Explanation.empty(len(self.classes_), names)
         logits, features = predict_batch(self.network(), images)
         losses = self.detector_.losses(training.detector_input(features, logits))
+        if self.image_detector_ is not None:
+            losses = np.concatenate([losses, training.image_loss(self.image_detector_, images)], axis=1)
         log_gated, score, anomalous = training.gate_predictions(
             logits, losses, self.gate_, self.suppression, self.strength_
         )
-        return Explanation(logits, training.sigmoid(logits), losses, score, anomalous, log_gated, np.exp(log_gated))
+        ungated, gated = training.sigmoid(logits), np.exp(log_gated)
+        return Explanation(logits, ungated, losses, score, anomalous, log_gated, gated, names)
 
     def _set_gate(self, state: dict[str, Any]) -> None:
         self.gate_ = training.gate_from_state(state)
@@ -357,8 +369,8 @@ class GBADPipeline(BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Plain data: no module, no optimiser, nothing that depends on another library's version."""
-        params = plain_settings(self.get_params(deep=False))
-        state: dict[str, Any] = {"format_version": FORMAT_VERSION, "params": params}
+        params = self.get_params(deep=False)
+        state: dict[str, Any] = {"format_version": format_of(params), "params": plain_settings(params)}
         if hasattr(self, "gate_"):
             state |= {
                 "gbad_version": gbad.__version__,
@@ -369,15 +381,12 @@ class GBADPipeline(BaseEstimator):
                 "detector": training.detector_state(self.detector_),
                 "gate": training.gate_state(self.gate_) | {"strength": self.strength_, "thresholds": self.thresholds_},
             }
+            if self.image_detector_ is not None:
+                state["image_detector"] = training.detector_state(self.image_detector_)
         return pack(state)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        version = state.get("format_version") if isinstance(state, dict) else None
-        if version != FORMAT_VERSION:
-            raise PipelineFileError(
-                f"the file has format {version!r}, this version of gbad reads format {FORMAT_VERSION}. "
-                "Install the version of gbad that wrote it, or train again."
-            )
+        check_format(state)
         state = unpack(state)
         self.__init__(**params_from(state["params"]))  # type: ignore[misc]
         if "classifier" in state:
@@ -385,4 +394,6 @@ class GBADPipeline(BaseEstimator):
             self.training_ = state["training"]
             self._set_classifier(state["classifier"])
             self.detector_ = training.detector_from_state(state["detector"])
+            images = state.get("image_detector")
+            self.image_detector_ = None if images is None else training.detector_from_state(images)
             self._set_gate(state["gate"])

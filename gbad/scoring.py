@@ -34,8 +34,7 @@ def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequenc
     columns |= {name: explanation.gated[:, c] for c, name in enumerate(classes)}
     columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
     columns |= {
-        "reconstruction_loss": explanation.losses[:, 0],
-        "feature_matching_loss": explanation.losses[:, 1],
+        **dict(zip(explanation.loss_names, explanation.losses.T, strict=True)),
         "gate_score": explanation.gate_score,
         "anomalous": pd.array(explanation.anomalous.astype(int), dtype="Int64"),  # stays whole beside empty rows
     }
@@ -199,9 +198,9 @@ def evaluate_list(
     rows = np.concatenate([rows for rows, _ in parts])
     if not len(rows):
         raise DataError(f"{data}, subset {subset}: none of the test images can be used")
-    score = {name: np.concatenate([getattr(part, name) for _, part in parts]) for name in Explanation.__annotations__}
+    score = Explanation.concatenate([part for _, part in parts])
     figures = evaluate(
-        labels[rows], score["logits"], score["log_gated"], score["gate_score"], score["anomalous"], pipeline.classes_
+        labels[rows], score.logits, score.log_gated, score.gate_score, score.anomalous, pipeline.classes_
     )
     seconds = {phase: round(done["seconds"], 1) for phase, done in pipeline.training_.items()}
     metrics = {
@@ -215,7 +214,8 @@ def evaluate_list(
         _log.warning("%d images were left out, see %s", len(bad.errors), out / "bad_images.csv")
     else:
         (out / "bad_images.csv").unlink(missing_ok=True)  # of an evaluation before this one
-    arrays: dict[str, Any] = {name: score[name] for name in ("ungated", "gated", "losses", "gate_score", "anomalous")}
+    names = ("ungated", "gated", "losses", "gate_score", "anomalous", "loss_names")
+    arrays: dict[str, Any] = {name: getattr(score, name) for name in names}
     save_plots(
         out / "plots", classes=pipeline.classes_, y_true=labels[rows], metrics=metrics, history=history, **arrays
     )

@@ -17,11 +17,20 @@ from gbad.phase1_classifier.chr import MASKS, PREDICTIONS
 from gbad.phase1_classifier.model import FUSIONS, POOLINGS
 from gbad.phase1_classifier.sampling import NEGATIVES
 from gbad.phase1_classifier.training import OPTIMISERS
-from gbad.phase2_anomaly import BiGANDetector
+from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS
+from gbad.phase2_anomaly.catalogue import name_of
 from gbad.phase3_gate import ThreatGate
 
-SCORE_COLUMNS = ("reconstruction_loss", "feature_matching_loss", "gate_score", "anomalous")
-"""Columns of ``scores.csv`` behind those of the classes."""
+IMAGE_LOSS = "image_anomaly"
+"""Name of what an image-level detector adds to the losses."""
+
+SCORE_COLUMNS = (
+    *(name for detector in FEATURE_DETECTORS.values() for name in detector.loss_names), IMAGE_LOSS, "gate_score",
+    "anomalous",
+)  # fmt: skip
+"""Columns that ``scores.csv`` may have behind those of the classes."""
+
+_DETECTORS: dict[str, Mapping[str, type[Any]]] = {"detector": FEATURE_DETECTORS, "image_detector": IMAGE_DETECTORS}
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "backbone": tuple(BACKBONES),
@@ -94,9 +103,23 @@ def check_settings(params: Mapping[str, Any]) -> None:
         raise GbadError(f"{params['backbone']} needs images of at least {facts.min_size} px, not {params['size']}")
     if params["weights"] is not None and not Path(params["weights"]).is_file():
         raise GbadError(f"{params['weights']}: no such file. Give the path of a file of backbone weights.")
-    for name, estimator in (("detector", BiGANDetector), ("gate", ThreatGate)):
-        if params[name] is not None and not isinstance(params[name], estimator):
-            raise GbadError(f"{name} must be a {estimator.__name__} or None, not a {type(params[name]).__name__}")
+    if params["gate"] is not None and not isinstance(params["gate"], ThreatGate):
+        raise GbadError(f"gate must be a ThreatGate or None, not a {type(params['gate']).__name__}")
+    for name, known_detectors in _DETECTORS.items():
+        _check_detector(name, params[name], known_detectors)
+    plain_settings(params)  # what cannot be saved is found now, not after the training
+
+
+def _check_detector(name: str, value: Any, known: Mapping[str, type]) -> None:
+    if value is None or (isinstance(value, str) and value in known):
+        return
+    if isinstance(value, str):
+        raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
+    if name_of(value) not in known:
+        kinds = ", ".join(kind.__name__ for kind in known.values())
+        raise GbadError(f"{name} must be None, one of {', '.join(known)}, or one of {kinds}, not {value!r}")
+    if hasattr(value, "offset_"):
+        raise GbadError(f"{name} is fitted already, but the pipeline fits a fresh one: give sklearn.base.clone of it")
 
 
 def check_labels(labels: np.ndarray, classes: Sequence[str]) -> None:
@@ -129,15 +152,31 @@ def check_kinds(positive: np.ndarray, part: str) -> None:
 
 
 def plain_settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a `GBADPipeline` as plain data: detector and gate by their own parameters."""
-    estimators = {name: params[name].get_params() for name in ("detector", "gate") if params[name] is not None}
-    return pack({**params, **estimators})
+    """Parameters of a `GBADPipeline` as plain data: detectors and gate by their own parameters.
+
+    An image-level detector that is not there is left out, and a BiGAN has no kind, so that runs, cells and files from
+    before there was a choice still agree.
+    """
+    plain = {name: value for name, value in params.items() if name != "image_detector" or value is not None}
+    for name in (*_DETECTORS, "gate"):
+        value = plain.get(name)
+        if value is None or isinstance(value, str):
+            continue
+        own = value.get_params()
+        plain[name] = own if name == "gate" or name_of(value) == "bigan" else {"kind": name_of(value), "params": own}
+    packed: dict[str, Any] = pack(plain)
+    return packed
 
 
 def params_from(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a `GBADPipeline`; the inverse of `plain_settings`."""
     params = dict(settings)
-    for name, estimator in (("detector", BiGANDetector), ("gate", ThreatGate)):
-        if params.get(name) is not None:
-            params[name] = estimator(**params[name])
+    if params.get("gate") is not None:
+        params["gate"] = ThreatGate(**params["gate"])
+    for name, known in _DETECTORS.items():
+        value = params.get(name)
+        if value is None or isinstance(value, str):
+            continue
+        has_kind = value.keys() == {"kind", "params"}
+        params[name] = known[value["kind"]](**value["params"]) if has_kind else known["bigan"](**value)
     return params

@@ -7,7 +7,7 @@ A run folder holds::
     bad_images.csv           images that were skipped
     cache/                   decoded images (may be deleted)
     phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>/, done.json
-    phase2/                  detector.joblib, losses.csv, features/, done.json
+    phase2/                  detector.joblib, image_detector.joblib (if any), losses.csv, features/, done.json
     phase3/                  gate.joblib, done.json
     pipeline.joblib          all three in one file
 """
@@ -16,25 +16,32 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import precision_recall_curve
 
 from gbad.classifier_phase import fit_phase1, load_classifier
-from gbad.data.bad_images import BadImages
-from gbad.errors import DataError, RunError
-from gbad.files import atomic_path, write_json
+from gbad.detector_phase import (
+    detector_from_state,
+    detector_input,
+    detector_state,
+    fit_phase2,
+    image_loss,
+    load_detector,
+    load_image_detector,
+    make_detector,
+    read_losses,
+    sigmoid,
+    threat_free_training_rows,
+)
+from gbad.errors import RunError
+from gbad.files import write_json
 from gbad.persistence import load_plain, save_plain
-from gbad.phase1_classifier import FeatureFile, extract_features
-from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase3_gate import ThreatGate, choose_alpha, hard_gate, held_out_probability, soft_gate
-from gbad.progress import progress_bar
-from gbad.randomness import derived_seed
 from gbad.settings import check_kinds
 from gbad.training_set import TrainingSet, validation_rows
 
@@ -53,25 +60,17 @@ __all__ = [
     "gate_from_state",
     "gate_predictions",
     "gate_state",
+    "image_loss",
     "load_classifier",
     "load_detector",
     "load_gate",
+    "load_image_detector",
     "make_detector",
     "read_losses",
     "sigmoid",
     "threat_free_training_rows",
     "validation_rows",
 ]
-
-
-def detector_input(features: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Rows that phase 2 looks at: features of FC1 to FC4 ⧺ predicted probabilities, float32 (n, D + C)."""
-    return np.concatenate([features, sigmoid(logits).astype(np.float32)], axis=1)
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits in float64, without overflow."""
-    return np.exp(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64)))
 
 
 def gate_predictions(
@@ -83,7 +82,7 @@ def gate_predictions(
     ----------
     logits : float64 array (n, C)
         Of phase 1.
-    losses : float64 array (n, 2)
+    losses : float64 array (n, k)
         Of phase 2.
     gate : ThreatGate
         Fitted.
@@ -106,71 +105,8 @@ def gate_predictions(
     return soft_gate(logits, gate.predict_proba(losses)[:, 1], strength), score, anomalous
 
 
-def fit_phase2(
-    data: TrainingSet, params: Mapping[str, Any], run: Path, bad: BadImages, *, show_progress: bool = False
-) -> Any:
-    """Train the anomaly detector on threat-free training rows, or load it; leave the losses of all rows phase 3 needs.
-
-    The rows: up to ``max_negatives`` negatives of the training part (on which the detector is trained), its positives,
-    and the validation part (again up to ``max_negatives`` negatives).
-    """
-    folder = run / "phase2"
-    if (folder / "done.json").exists():
-        return load_detector(run)
-    begun = time.monotonic()
-    rows = _phase2_rows(data, params)
-    model = load_classifier(run)
-    features = extract_features(model, data.source, rows, folder / "features", bad, show_progress=show_progress)
-    x = detector_input(features.features, features.logits)
-    normal = threat_free_training_rows(features.rows, data)
-    if not normal.any():
-        raise DataError("phase 2 has no threat-free training image that can be used")
-    detector = make_detector(params)
-    with progress_bar(
-        "phase 2, BiGAN", detector.get_params().get("epochs", 1), "epochs", show=show_progress
-    ) as advance:
-        detector.fit(x[normal], checkpoint=folder / "checkpoint.pt", callback=lambda epoch, total, _: advance(1, total))
-    save_plain(detector_state(detector), folder / "detector.joblib")
-    losses = detector.losses(x)
-    with atomic_path(folder / "losses.csv") as temporary:
-        _losses_table(data, features, losses).to_csv(temporary, index=False)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)
-    write_json(folder / "done.json", {"seconds": time.monotonic() - begun, "threat_free_rows": int(normal.sum())})
-    return detector
-
-
-def threat_free_training_rows(rows: np.ndarray, data: TrainingSet) -> np.ndarray:
-    """Of `rows`, those that a detector may be trained on: in the training part, without a threat; bool (m,)."""
-    return np.asarray(~data.validation[rows] & ~data.positive[rows])
-
-
-def make_detector(params: Mapping[str, Any]) -> Any:
-    """Unfitted detector of the parameters; by default the BiGAN."""
-    if params["detector"] is not None:
-        return clone(params["detector"])
-    return BiGANDetector(random_state=derived_seed(params["random_state"], "phase 2"))
-
-
-def detector_state(detector: Any) -> dict[str, Any]:
-    """Plain description of a fitted detector."""
-    return {"params": detector.get_params(), "arrays": detector.get_arrays()}
-
-
-def detector_from_state(state: dict[str, Any]) -> Any:
-    """Rebuild a detector; the inverse of `detector_state`."""
-    return BiGANDetector.from_arrays(state["params"], state["arrays"])
-
-
-def load_detector(run: Path) -> Any:
-    """Detector that phase 2 left in a run folder."""
-    path = run / "phase2" / "detector.joblib"
-    if not path.exists():
-        raise RunError(f"{run} has no detector yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
-    return detector_from_state(load_plain(path))
-
-
 def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
-    """Fit the gate on the two losses, its strength, and the decision thresholds of the classes, unless that is done.
+    """Fit the gate on the losses, its strength, and the decision thresholds of the classes, unless that is done.
 
     ``gate_fit="paper"`` fits the plain machine on the training rows, as the letter does; ``"held-out"`` a monotone one
     on the validation part, whose losses are not flattered by training. The soft gate's strength, where the user leaves
@@ -218,18 +154,6 @@ def default_gate(gate_fit: str) -> ThreatGate:
     return ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
 
 
-def read_losses(run: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read what phase 2 left: rows of the list (n,), held out or not (n,), losses (n, 2) and logits (n, C), float64."""
-    path = run / "phase2" / "losses.csv"
-    if not path.exists():
-        raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
-    # As text first: not every version of pandas reads back the very number that was written.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy(np.float64)
-    logits = table[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
-    return table["row"].to_numpy(np.int64), (table["part"] == "validation").to_numpy(), losses, logits
-
-
 def load_gate(run: Path) -> dict[str, Any]:
     """What phase 3 left in a run folder: state of the gate, ``strength`` and ``thresholds``."""
     path = run / "phase3" / "gate.joblib"
@@ -263,28 +187,3 @@ def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         thresholds[column] = values[int(np.argmax(f1[:-1]))]
     return thresholds
-
-
-def _phase2_rows(data: TrainingSet, params: Mapping[str, Any]) -> np.ndarray:
-    parts = []
-    for name, part in (("training", ~data.validation), ("validation", data.validation)):
-        without = np.flatnonzero(part & ~data.positive)
-        if len(without) > params["max_negatives"]:
-            draw = np.random.default_rng(derived_seed(params["random_state"], "phase 2 rows", name))
-            without = np.sort(draw.choice(without, params["max_negatives"], replace=False))
-        parts += [without, np.flatnonzero(part & data.positive)]
-    return np.concatenate(parts)
-
-
-def _losses_table(data: TrainingSet, features: FeatureFile, losses: np.ndarray) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "row": features.rows,
-            "name": [data.source.names[row] for row in features.rows],
-            "part": np.where(data.validation[features.rows], "validation", "training"),
-            "reconstruction_loss": losses[:, 0],
-            "feature_matching_loss": losses[:, 1],
-        }
-    )
-    logits = pd.DataFrame(np.asarray(features.logits), columns=[f"logit_{name}" for name in data.classes])
-    return pd.concat([table, logits], axis=1)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 import gbad
 from gbad import DataError, GbadError, ImageError, RunError, classifier_phase
 from gbad.data.labels import LabelList
-from gbad.phase2_anomaly import BiGANDetector
+from gbad.phase2_anomaly import BiGANDetector, GANomalyDetector, GaussianDetector, NearestNeighboursDetector
 from gbad.phase3_gate import ThreatGate
 from gbad.pipeline import Explanation, GBADPipeline
 
@@ -241,7 +241,13 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"size": 16}, "at least 32 px, not 16"),
         ({"backbone": "inception_v3", "size": 74}, "at least 75 px"),
         ({"weights": "nothing.pth"}, "nothing.pth: no such file"),
-        ({"detector": ThreatGate()}, "detector must be a BiGANDetector or None, not a ThreatGate"),
+        ({"detector": ThreatGate()}, "detector must be None, one of bigan, .*BiGANDetector, .*not ThreatGate"),
+        ({"detector": "forest"}, "unknown detector 'forest'; choose one of bigan, gaussian, neighbours"),
+        ({"detector": GANomalyDetector()}, "detector must be None, one of bigan, .*not GANomalyDetector"),
+        ({"detector": NearestNeighboursDetector(random_state=np.random.RandomState(0))}, "cannot be saved"),
+        ({"detector": GaussianDetector().fit(np.eye(3))}, "detector is fitted already"),
+        ({"image_detector": GaussianDetector()}, "image_detector must be None, one of ganomaly, .*not GaussianDet"),
+        ({"image_detector": "gan"}, "unknown image_detector 'gan'; choose one of ganomaly, skip_ganomaly"),
         ({"gate": "svm"}, "gate must be a ThreatGate"),
         ({"architecture": "vit"}, "unknown architecture 'vit'; choose one of fpn, plain, chr"),
         ({"architecture": "chr", "chr_mask": "some"}, "unknown chr_mask 'some'; choose one of none, released, hier"),

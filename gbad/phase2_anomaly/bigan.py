@@ -11,7 +11,7 @@ import math
 import numbers
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -106,6 +106,8 @@ class BiGANDetector(AnomalyDetector, BaseEstimator):
     >>> detector.predict(rows[:1] + 100)
     array([-1])
     """
+
+    loss_names: ClassVar[tuple[str, ...]] = ("reconstruction_loss", "feature_matching_loss")
 
     def __init__(
         self,

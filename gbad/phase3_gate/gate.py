@@ -35,7 +35,8 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
     A machine with a Gaussian kernel answers with its bias far from its support vectors, so the most extreme anomalies
     can come out as normal. With ``monotone`` the decision function is tabulated on a grid over the range of the fitted
     rows, made non-decreasing in every input by isotonic regression, and interpolated; beyond that range an input
-    counts as the nearest value in it. Set ``monotone=False, clip=False, max_rows=None`` for the letter's plain machine.
+    counts as the nearest value in it. A grid over more than three inputs would have too few points along each: the gate
+    is then the clipped machine. Set ``monotone=False, clip=False, max_rows=None`` for the letter's plain machine.
 
     Parameters
     ----------
@@ -48,9 +49,9 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
     log : bool
         Take ``log(1 + x)`` of the inputs first: losses have a long right tail. Needs inputs of 0 or larger.
     monotone : bool
-        Make the decision function non-decreasing in every input. For up to three inputs.
+        Make the decision function non-decreasing in every input. With more than three inputs it only clips.
     clip : bool
-        Without `monotone`: let inputs beyond the range of the fitted rows count as the nearest value in it.
+        Let inputs beyond the range of the fitted rows count as the nearest value in it. `monotone` always does.
     max_rows : int or None
         Fit on at most this many rows, since the time grows with their square (10,000 rows: seconds; 57,500: minutes).
         Half of them for each class, or less if a class has fewer; drawn with `random_state`.
@@ -72,7 +73,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
     intercept_, gamma_ : float
         Bias and kernel width of the machine.
     grid_ : ndarray of shape (g,) * k, float64, or None
-        The monotone decision function between ``lower_`` and ``upper_``.
+        The monotone decision function between ``lower_`` and ``upper_``; None where the machine itself decides.
     slope_, bias_ : float
         Platt's sigmoid: ``P(anomalous) = 1 / (1 + exp(-(slope_ * decision + bias_)))``.
     n_features_in_ : int
@@ -139,10 +140,6 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
             )
         anomalous = (y == self.classes_[1]).astype(np.int64)
         X = self._logarithm(X)
-        if self.monotone and X.shape[1] > max(_GRID_POINTS):
-            raise ValueError(
-                f"monotone=True takes up to {max(_GRID_POINTS)} inputs, got {X.shape[1]}: set it to False."
-            )
         self.mean_ = X.mean(axis=0)
         std = X.std(axis=0)
         self.std_ = np.where(std > 0, std, 1.0)
@@ -237,12 +234,15 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
             self.gamma_ = 1.0 / (Z.shape[1] * variance) if variance > 0 else 1.0
         else:
             self.gamma_ = 1.0 / Z.shape[1] if self.gamma == "auto" else float(self.gamma)
-        svc = SVC(kernel=self.kernel, C=self.C, gamma=self.gamma_, class_weight="balanced", cache_size=500)
+        # The seed draws nothing here, but None would move the process's own random numbers.
+        options = {"class_weight": "balanced", "cache_size": 500, "random_state": 0}
+        svc = SVC(kernel=self.kernel, C=self.C, gamma=self.gamma_, **options)
         svc.fit(Z, anomalous)
         self.support_vectors_ = svc.support_vectors_
         self.dual_coef_ = svc.dual_coef_[0]
         self.intercept_ = float(svc.intercept_[0])
-        self.grid_ = self._monotone_grid(Z, anomalous) if self.monotone else None
+        on_grid = self.monotone and Z.shape[1] in _GRID_POINTS
+        self.grid_ = self._monotone_grid(Z, anomalous) if on_grid else None
 
     def _monotone_grid(self, Z: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
         axes = self._axes()

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from gbad.errors import DataError
 from gbad.evaluation import evaluate
+from gbad.explanation import LETTER_LOSSES
 from gbad.files import atomic_path
 from gbad.report.gallery import Heatmaps, choose, outranked, pictures
 from gbad.report.plots import figures, precision_recall_figure
@@ -48,6 +49,7 @@ def write_report(
     history: pd.DataFrame | None = None,
     info: Mapping[str, Any] | None = None,
     heatmaps: Heatmaps | None = None,
+    loss_names: Sequence[str] = LETTER_LOSSES,
 ) -> None:
     """Write the report of an evaluation as one HTML file that needs nothing else, neither files nor network.
 
@@ -63,8 +65,8 @@ def write_report(
         1 = present, 0 = absent. Leave out images without scores.
     ungated, gated : array-like of shape (n, C)
         Probabilities in [0, 1] of phase 1 alone and after the gate.
-    losses : array-like of shape (n, 2)
-        Reconstruction and feature-matching loss, 0 or larger.
+    losses : array-like of shape (n, k)
+        Of phase 2, 0 or larger.
     gate_score : array-like of shape (n,)
         Anomaly score of the gate, higher = more anomalous.
     anomalous : array-like of shape (n,)
@@ -80,6 +82,8 @@ def write_report(
         How the evaluation was made: command, versions, seed, seconds per phase, hardware; mappings may be nested.
     heatmaps : callable, optional
         ``heatmaps(path, class_index)`` gives a map (h, w), higher = more of that class, or None.
+    loss_names : sequence of k str
+        Names of the losses.
 
     Raises
     ------
@@ -97,17 +101,17 @@ def write_report(
         "anomalous": np.asarray(anomalous, dtype=bool),
     }
     n_images = len(arrays["y_true"])
-    if len(paths) != n_images or arrays["losses"].shape != (n_images, 2):
+    if len(paths) != n_images or arrays["losses"].shape != (n_images, len(loss_names)):
         raise DataError(
             f"{len(paths)} paths and losses of shape {arrays['losses'].shape} for {n_images} rows of labels; "
-            "expected one path and two losses for each row."
+            f"expected one path and {len(loss_names)} losses for each row."
         )
     decision = (arrays["gate_score"], arrays["anomalous"])
     computed = evaluate(arrays["y_true"], arrays["ungated"], arrays["gated"], *decision, classes, resamples=0)
     metrics = _completed(computed, metrics)
     arrays["y_true"] = arrays["y_true"].astype(bool)
 
-    drawn = figures(classes=classes, metrics=metrics, history=history, **arrays)
+    drawn = figures(classes=classes, metrics=metrics, history=history, loss_names=loss_names, **arrays)
     page = (
         environment()
         .get_template("report.html.j2")

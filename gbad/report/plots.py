@@ -12,18 +12,19 @@ import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from gbad.explanation import LETTER_LOSSES
 from gbad.files import atomic_path
 from gbad.metrics import confusion_counts
+from gbad.report.loss_plot import loss_figure
 from gbad.report.style import (
     FALSE_ALARM,
     GATED,
     GRID,
     INK,
     MUTED,
-    SUPPRESSED,
     TEXT_SIZE,
     THREAT,
     UNGATED,
@@ -31,10 +32,10 @@ from gbad.report.style import (
     new_axes,
     save,
     say_missing,
+    spread,
 )
 
 MAX_CURVE_POINTS = 2000
-MAX_SCATTER_POINTS = 4000
 
 
 def average_precision_figure(metrics: Mapping[str, Any], classes: Sequence[str]) -> Figure:
@@ -173,55 +174,6 @@ def roc_figure(
     return figure
 
 
-def loss_figure(y_any: np.ndarray, losses: np.ndarray, anomalous: np.ndarray) -> Figure:
-    """Reconstruction loss against feature-matching loss, by truth and by the gate's decision.
-
-    Parameters
-    ----------
-    y_any : ndarray of shape (n,)
-        1 = at least one threat.
-    losses : ndarray of shape (n, 2)
-        Reconstruction and feature-matching loss, 0 or larger. Rows that are not finite are left out.
-    anomalous : ndarray of shape (n,)
-        The gate's decision.
-
-    Returns
-    -------
-    Figure
-        Of each of the four groups at most `MAX_SCATTER_POINTS` evenly spaced rows are drawn; the legend has the
-        full numbers.
-    """
-    figure = Figure(figsize=(6.2, 4.4), layout="constrained")
-    axes = new_axes(figure, xlabel="reconstruction loss", ylabel="feature-matching loss")
-    kept = np.isfinite(losses).all(axis=1)
-    losses, y_any, anomalous = losses[kept], y_any[kept].astype(bool), anomalous[kept].astype(bool)
-    if not len(losses):
-        say_missing(axes, "missing: no finite losses")
-        return figure
-    losses = np.column_stack([_floor(losses[:, 0]), _floor(losses[:, 1])])
-    groups: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
-        ("threat-free, suppressed", ~y_any & ~anomalous, {"marker": ".", "color": MUTED, "alpha": 0.45, "s": 16}),
-        ("threat-free, let through (false alarm)", ~y_any & anomalous, {"marker": "o", "color": FALSE_ALARM, "s": 16}),
-        ("threat, let through", y_any & anomalous, {"marker": "^", "color": THREAT, "alpha": 0.85, "s": 26}),
-        ("threat, suppressed", y_any & ~anomalous, {"marker": "x", "color": SUPPRESSED, "s": 30, "linewidths": 1.4}),
-    )
-    for label, members, style in groups:
-        rows = _spread(np.flatnonzero(members), MAX_SCATTER_POINTS)
-        axes.scatter(*losses[rows].T, label=f"{label}: {members.sum():,}", rasterized=True, **style)
-    for values, scale, axis in (
-        (losses[:, 0], axes.set_xscale, axes.xaxis),
-        (losses[:, 1], axes.set_yscale, axes.yaxis),
-    ):
-        if values.max() > 5 * values.min():  # a log axis of less would have no tick left
-            scale("log")
-            few_decades = values.max() < 500 * values.min()
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if few_decades else (1,)))
-            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axis.set_minor_formatter(NullFormatter())
-    legend_above(axes, columns=2)
-    return figure
-
-
 def training_figure(history: pd.DataFrame) -> Figure | None:
     """Training curves: losses on the left, validation figures on the right.
 
@@ -267,6 +219,7 @@ def figures(
     anomalous: npt.ArrayLike,
     metrics: Mapping[str, Any],
     history: pd.DataFrame | None = None,
+    loss_names: Sequence[str] = LETTER_LOSSES,
 ) -> dict[str, Figure]:
     """Draw an evaluation, except for the curves of each class (:func:`precision_recall_figure`).
 
@@ -278,8 +231,8 @@ def figures(
         1 = present, 0 = absent.
     ungated, gated : array-like of shape (n, C)
         Probabilities in [0, 1].
-    losses : array-like of shape (n, 2)
-        Reconstruction and feature-matching loss.
+    losses : array-like of shape (n, k)
+        Of phase 2.
     gate_score : array-like of shape (n,)
         Higher = more anomalous.
     anomalous : array-like of shape (n,)
@@ -288,6 +241,8 @@ def figures(
         As from :func:`gbad.evaluation.evaluate`.
     history : DataFrame, optional
         See :func:`training_figure`.
+    loss_names : sequence of k str
+        Names of the losses.
 
     Returns
     -------
@@ -302,7 +257,7 @@ def figures(
         "average_precision": average_precision_figure(metrics, classes),
         "roc": roc_figure(y_any, scores, decision),
         "any_threat_precision_recall": any_threat_precision_recall_figure(y_any, scores),
-        "losses": loss_figure(y_any, np.asarray(losses, dtype=float), anomalous),
+        "losses": loss_figure(y_any, np.asarray(losses, dtype=float), anomalous, loss_names),
     }
     training = None if history is None else training_figure(history)
     return drawn if training is None else drawn | {"training": training}
@@ -357,19 +312,9 @@ def _draw_precision_recall(
     legend_above(axes, legend_columns)
 
 
-def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """Take `count` evenly spaced entries, all if there are fewer."""
-    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]
-
-
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    kept = _spread(np.arange(len(x)), MAX_CURVE_POINTS)
+    kept = spread(np.arange(len(x)), MAX_CURVE_POINTS)
     return x[kept], y[kept]
-
-
-def _floor(values: np.ndarray) -> np.ndarray:
-    """Lift zeros to the smallest positive value, since a log axis has no zero."""
-    return np.maximum(values, np.min(values, where=values > 0, initial=values.max(initial=1e-12)))
 
 
 def _number(value: float | None) -> float:

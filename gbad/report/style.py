@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -89,3 +90,8 @@ def legend_above(axes: Axes, columns: int) -> None:
 def say_missing(axes: Axes, text: str) -> None:
     """Write into empty axes why they are empty."""
     axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color=MUTED, fontsize=TEXT_SIZE)
+
+
+def spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Take `count` evenly spaced entries, all if there are fewer."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]

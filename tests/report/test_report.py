@@ -15,7 +15,8 @@ from gbad.errors import DataError
 from gbad.evaluation import evaluate
 from gbad.report import gallery, save_plots, write_report
 from gbad.report.gallery import choose, outranked
-from gbad.report.plots import MAX_SCATTER_POINTS, loss_figure, precision_recall_figure, roc_figure, training_figure
+from gbad.report.loss_plot import MAX_SCATTER_POINTS, loss_figure
+from gbad.report.plots import precision_recall_figure, roc_figure, training_figure
 from gbad.report.style import svg
 
 CLASSES = ("Gun", "Knife", "Pliers")

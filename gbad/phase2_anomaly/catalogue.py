@@ -1,0 +1,48 @@
+"""Detectors by the names that settings, files and the command line give them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gbad.phase2_anomaly.anogan import AnoGANDetector
+from gbad.phase2_anomaly.bigan import BiGANDetector
+from gbad.phase2_anomaly.dense_skip import DenseSkipDetector
+from gbad.phase2_anomaly.egbad import EGBADDetector
+from gbad.phase2_anomaly.feature_detector import FeatureDetector
+from gbad.phase2_anomaly.ganomaly import GANomalyDetector
+from gbad.phase2_anomaly.gaussian import GaussianDetector
+from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.isolation_forest import IsolationForestDetector
+from gbad.phase2_anomaly.neighbours import NearestNeighboursDetector
+from gbad.phase2_anomaly.one_class_svm import OneClassSVMDetector
+from gbad.phase2_anomaly.panda_gan import PANDAGANDetector
+from gbad.phase2_anomaly.sagan import SAGANDetector
+from gbad.phase2_anomaly.skip_ganomaly import SkipGANomalyDetector
+from gbad.phase2_anomaly.vae import VAEDetector
+
+FEATURE_DETECTORS: dict[str, type[BiGANDetector] | type[FeatureDetector]] = {
+    "bigan": BiGANDetector,
+    "gaussian": GaussianDetector,
+    "neighbours": NearestNeighboursDetector,
+    "isolation_forest": IsolationForestDetector,
+    "one_class_svm": OneClassSVMDetector,
+}
+"""Of feature rows: ``losses(X) -> (n, k)``, with one name a column in ``loss_names``."""
+
+IMAGE_DETECTORS: dict[str, type[ImageAnomalyDetector[Any]]] = {
+    "ganomaly": GANomalyDetector,
+    "skip_ganomaly": SkipGANomalyDetector,
+    "sagan": SAGANDetector,
+    "dense_skip": DenseSkipDetector,
+    "panda_gan": PANDAGANDetector,
+    "egbad": EGBADDetector,
+    "anogan": AnoGANDetector,
+    "vae": VAEDetector,
+}
+"""Of images: one ``anomaly_score`` an image."""
+
+
+def name_of(detector: Any) -> str | None:
+    """Name of a detector in one of the two dicts; None for anything else, subclasses included."""
+    everything = {**FEATURE_DETECTORS, **IMAGE_DETECTORS}
+    return next((name for name, of_name in everything.items() if type(detector) is of_name), None)
