@@ -164,6 +164,8 @@ def train(
     ] = "fixed",
     precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
     max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,
+    views: Annotated[int, typer.Option(help="1, or the mean of 2 or 4 mirrored views, at as many times the cost.")] = 1,
+    class_heads: Annotated[bool, typer.Option(help="Mix in linear heads on all training images' features.")] = True,
     gate_fit: Annotated[str, typer.Option(help="held-out, or paper (training rows, as in the letter).")] = "held-out",
     suppression: Annotated[str, typer.Option(help="soft, or hard as in the letter.")] = "soft",
     epsilon: Annotated[float, typer.Option(min=0.0, max=1.0, help="Factor of the hard gate.")] = 1e-3,
@@ -185,7 +187,8 @@ def train(
         learning_rate=learning_rate, optimiser=optimiser, pretrained=pretrained,
         weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width,
         position_weight=position_weight, chr_mask=chr_mask,
-        negatives=negatives, precision=precision, max_negatives=max_negatives, gate_fit=gate_fit,
+        negatives=negatives, precision=precision, max_negatives=max_negatives,
+        views=views, class_heads=class_heads, gate_fit=gate_fit,
         suppression=suppression, epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction,
         random_state=seed,
     )  # fmt: skip

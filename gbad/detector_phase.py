@@ -62,7 +62,9 @@ def fit_phase2(
     begun = time.monotonic()
     rows = _phase2_rows(data, params)
     model = load_classifier(run)
-    features = extract_features(model, data.source, rows, folder / "features", bad, show_progress=show_progress)
+    features = extract_features(
+        model, data.source, rows, folder / "features", bad, views=params["views"], show_progress=show_progress
+    )
     x = detector_input(features.features, features.logits)
     normal = threat_free_training_rows(features.rows, data)
     if not normal.any():
