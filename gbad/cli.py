@@ -163,6 +163,18 @@ def train(
         str, typer.Option(help="fixed (the letter), fresh each epoch, hard (half of it), natural share, or all.")
     ] = "fixed",
     precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
+    detector: Annotated[
+        str, typer.Option(help="Of phase 2: bigan (the letter), gaussian, neighbours, isolation_forest, one_class_svm.")
+    ] = "bigan",
+    image_detector: Annotated[
+        str,
+        typer.Option(
+            help="Adds its anomaly to the losses: none, ganomaly, skip_ganomaly, sagan, dense_skip, panda_gan, egbad, "
+            "anogan or vae."
+        ),
+    ] = "none",
+    image_detector_size: Annotated[int, typer.Option(help="Its images: 32, 64, 128 or 256 px.")] = 64,
+    image_detector_epochs: Annotated[int, typer.Option(min=1, help="Its passes over the threat-free images.")] = 15,
     max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,
     views: Annotated[int, typer.Option(help="1, or the mean of 2 or 4 mirrored views, at as many times the cost.")] = 1,
     class_heads: Annotated[bool, typer.Option(help="Mix in linear heads on all training images' features.")] = True,
@@ -187,8 +199,9 @@ def train(
         learning_rate=learning_rate, optimiser=optimiser, pretrained=pretrained,
         weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width,
         position_weight=position_weight, chr_mask=chr_mask,
-        negatives=negatives, precision=precision, max_negatives=max_negatives,
-        views=views, class_heads=class_heads, gate_fit=gate_fit,
+        negatives=negatives, precision=precision, detector=None if detector == "bigan" else detector,
+        image_detector=_image_detector(image_detector, image_detector_size, image_detector_epochs, seed),
+        max_negatives=max_negatives, views=views, class_heads=class_heads, gate_fit=gate_fit,
         suppression=suppression, epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction,
         random_state=seed,
     )  # fmt: skip
@@ -291,6 +304,17 @@ def ap_table(metrics: dict[str, Any]) -> Table:
     mean = percent(sum(present) / len(present) if present else None)
     table.add_row("mAP", "", mean, percent(metrics["ungated"]["map"]), percent(metrics["gbad"]["map"]), style="bold")
     return table
+
+
+def _image_detector(name: str, size: int, epochs: int, seed: int) -> Any:
+    """Image-level detector of the options, or None; an unknown name is left to the pipeline's check."""
+    from gbad.detector_phase import make_image_detector
+    from gbad.phase2_anomaly import IMAGE_DETECTORS
+
+    if name not in IMAGE_DETECTORS:
+        return None if name == "none" else name
+    made = make_image_detector({"image_detector": name, "random_state": seed, "device": "auto"})
+    return made and made.set_params(image_size=size, epochs=epochs)
 
 
 def _history(folder: Path) -> Any:

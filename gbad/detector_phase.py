@@ -143,7 +143,8 @@ def read_losses(run: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarr
         raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
     # As text first: not every version of pandas reads back the very number that was written.
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    losses = table.iloc[:, table.columns.get_loc("part") + 1 : -len(classes)].to_numpy(np.float64)
+    names = list(table.columns)
+    losses = table[names[names.index("part") + 1 : -len(classes)]].to_numpy(np.float64)
     logits = table[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
     return table["row"].to_numpy(np.int64), (table["part"] == "validation").to_numpy(), losses, logits
 

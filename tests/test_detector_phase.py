@@ -17,6 +17,7 @@ import gbad
 from gbad import detector_phase, training
 from gbad.data.bad_images import BadImages
 from gbad.data.decoded import decode_images
+from gbad.data.images import read_image
 from gbad.data.source import source_from_array, source_from_paths
 from gbad.errors import GbadError, ImageError
 from gbad.explanation import LETTER_LOSSES
