@@ -79,17 +79,17 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     rows, held_out, losses, logits = read_losses(run, data.classes)
     labels = data.labels[rows]
     anomalous = data.positive[rows]
+    paper = params["gate_fit"] == "paper"
+    used = ~held_out if paper else held_out
+    check_kinds(anomalous[used], "part of the training list that the gate is fitted on")
     heads, share = None, 0.0
     if params["class_heads"]:
-        features = np.asarray(FeatureFile(run / "phase2" / "features").features)
+        features = _features(run, rows)
         heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
         log_odds = heads.log_odds(features)
         share = choose_share(logits[held_out], log_odds[held_out], labels[held_out])
         heads = heads if share else None
         logits = mixed(logits, log_odds, share)
-    paper = params["gate_fit"] == "paper"
-    used = ~held_out if paper else held_out
-    check_kinds(anomalous[used], "part of the training list that the gate is fitted on")
     gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
     gate.fit(losses[used], anomalous[used].astype(int))
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
@@ -168,3 +168,10 @@ def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         thresholds[column] = values[int(np.argmax(f1[:-1]))]
     return thresholds
+
+
+def _features(run: Path, rows: np.ndarray) -> np.ndarray:
+    """Features that phase 2 left for some rows of the list, float32 (n, D)."""
+    file = FeatureFile(run / "phase2" / "features")
+    order = np.argsort(file.rows)
+    return np.asarray(file.features[order[np.searchsorted(file.rows, rows, sorter=order)]])
