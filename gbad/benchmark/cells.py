@@ -102,10 +102,14 @@ def make_cell(
         "version": VERSION, "settings": plain_settings(params), "phases": network.phases,
         "training_list": data.fingerprint(subset), "origin": data.origin,
     }  # fmt: skip
-    text = json.dumps(content, sort_keys=True, default=_no_json)
-    fingerprint = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
-    folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint}"
+    folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint(content)}"
     return Cell(folder, name, backbone, seed, subset, pipeline, network.phases, content)
+
+
+def fingerprint(content: Mapping[str, Any]) -> str:
+    """Fingerprint of everything that decides a cell's scores: ten hexadecimal digits."""
+    text = json.dumps(content, sort_keys=True, default=_no_json)
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 
 
 def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) -> bool:
@@ -134,35 +138,45 @@ def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progres
         If more than one image in a hundred cannot be used.
     """
     names = test.names
-    path = _scores_path(cell, names)
+    path = scores_path(cell.folder, names)
     if path.exists():
         return False
-    parts = path.with_suffix(".parts")
     paths = locate(data.folder, names)
     bad = BadImages(len(paths), 0.01, report=cell.folder / "bad_images.csv")
-    begun = time.monotonic()
     run = cell.folder / "run"
-    for start in range(0, len(names), CHUNK):
+
+    def score(start: int, stop: int) -> Scores:
+        return score_images(
+            run, cell.phases, names[start:stop], paths[start:stop], cell.pipeline.size, bad,
+            description=f"test images {start:,} to {stop:,} of {len(names):,}", show_progress=show_progress,
+        )  # fmt: skip
+
+    def with_peaks(scores: Scores) -> Scores:
+        boxed = cell.phases == 3 and (data.folder / "Annotation").is_dir()
+        return scores.with_peaks(peaks_in_boxes(run, data.folder, test)) if boxed else scores
+
+    score_in_parts(path, len(names), score, with_peaks)
+    return True
+
+
+def score_in_parts(
+    path: Path, count: int, score: Callable[[int, int], Scores], finish: Callable[[Scores], Scores] = lambda own: own
+) -> None:
+    """Score `count` images part by part, ``score(start, stop)``, and keep each part, so that a kill costs little."""
+    parts, begun = path.with_suffix(".parts"), time.monotonic()
+    for start in range(0, count, CHUNK):
         part = parts / f"{start:08d}.npz"
         if not part.exists():
-            stop = min(start + CHUNK, len(names))
-            description = f"test images {start:,} to {stop:,} of {len(names):,}"
-            score_images(
-                run, cell.phases, names[start:stop], paths[start:stop], cell.pipeline.size, bad,
-                description=description, show_progress=show_progress,
-            ).save(part)  # fmt: skip
-    scores = Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))])
-    if cell.phases == 3 and (data.folder / "Annotation").is_dir():
-        scores = scores.with_peaks(peaks_in_boxes(run, data.folder, test))
-    write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - begun, 1), "images": len(names)})
+            score(start, min(start + CHUNK, count)).save(part)
+    scores = finish(Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))]))
+    write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - begun, 1), "images": count})
     scores.save(path)  # last: where it is, the cell is scored
     shutil.rmtree(parts, ignore_errors=True)
-    return True
 
 
 def cell_scores(cell: Cell, names: tuple[str, ...]) -> Scores:
     """Scores of test images that `score_cell` has left."""
-    return Scores.load(_scores_path(cell, names))
+    return Scores.load(scores_path(cell.folder, names))
 
 
 def cell_validation(cell: Cell) -> Scores:
@@ -172,7 +186,10 @@ def cell_validation(cell: Cell) -> Scores:
 
 def cell_costs(cell: Cell, names: tuple[str, ...]) -> dict[str, Any]:
     """What a cell is and cost: seconds of the phases and of scoring, epochs, and images that phase 1 was shown."""
-    done, scoring = read_json(cell.folder / "done.json"), read_json(_scores_path(cell, names).with_suffix(".json"))
+    done, scoring = (
+        read_json(cell.folder / "done.json"),
+        read_json(scores_path(cell.folder, names).with_suffix(".json")),
+    )
     return {
         "network": cell.network, "backbone": cell.backbone, "training_list": cell.subset.list, "seed": cell.seed,
         "epochs": done["epochs"], "images_seen": done["images_seen"],
@@ -192,8 +209,9 @@ def cached(cell: Cell, name: str, about: Any, compute: Callable[[], Any]) -> Any
     return result
 
 
-def _scores_path(cell: Cell, names: tuple[str, ...]) -> Path:
-    return cell.folder / f"test-{digest(names)[:10]}.npz"
+def scores_path(folder: Path, names: tuple[str, ...]) -> Path:
+    """File of a cell's scores of some test images."""
+    return folder / f"test-{digest(names)[:10]}.npz"
 
 
 def _open_or_start(cell: Cell, data: BenchmarkData) -> Run:

@@ -35,6 +35,8 @@ MAX_VALIDATION_NEGATIVES = 2000
 class Scores:
     """What a network says about n images and C classes; all but the first two are None without a gate.
 
+    An image-level detector knows no classes (C = 0), and its anomaly is the gate's score.
+
     Attributes
     ----------
     names : str array (n,)
@@ -42,7 +44,7 @@ class Scores:
         Of the classifier.
     log_gated : float64 array (n, C) or None
         Logarithms of the gated probabilities.
-    losses : float64 array (n, 2) or None
+    losses : float64 array (n, k) or None
     gate_score : float64 array (n,) or None
     anomalous : bool array (n,) or None
         The gate's decision.
@@ -151,7 +153,7 @@ def validation_scores(run: Run, phases: int) -> Scores:
     """
     names, classes = np.array(split_names(run), dtype=str), run.data.classes
     if phases < 3:
-        rows = _validation_rows(run)
+        rows = validation_sample(run.data.validation, run.data.positive)
         parts = list(_classified(run.folder, run.data.source, rows))
         rows = np.concatenate([part[0] for part in parts])
         logits = np.concatenate([part[1]["logits"] for part in parts])
@@ -187,10 +189,10 @@ def _gated(
     return values
 
 
-def _validation_rows(run: Run) -> np.ndarray:
-    """All validation rows with threats, and evenly spaced ones of those without: no draw, no seed."""
-    rows = np.flatnonzero(run.data.validation)
-    positive, without = rows[run.data.positive[rows]], rows[~run.data.positive[rows]]
+def validation_sample(held_out: np.ndarray, threat: np.ndarray) -> np.ndarray:
+    """All rows of the validation part with threats, and evenly spaced ones of those without: no draw, no seed."""
+    rows = np.flatnonzero(held_out)
+    positive, without = rows[threat[rows]], rows[~threat[rows]]
     if len(without) > MAX_VALIDATION_NEGATIVES:
         without = without[np.linspace(0, len(without) - 1, MAX_VALIDATION_NEGATIVES).astype(int)]
     return np.concatenate([positive, without])

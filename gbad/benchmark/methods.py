@@ -64,8 +64,8 @@ class Method:
         Key of `NETWORKS`.
     output : str
         ``"logits"`` of the classifier, ``"gated"`` (behind the network's own gate), ``"oracle"`` (behind a gate that
-        knows which images show a threat) or ``"random"`` (behind a gate that lets as many images through, drawn
-        blindly).
+        knows which images show a threat), ``"random"`` (behind a gate that lets as many images through, drawn
+        blindly), or ``"anomaly"``: of an image-level detector, which knows no classes; `network` is then its name.
     """
 
     label: str
@@ -76,6 +76,11 @@ class Method:
     def is_bound(self) -> bool:
         """Whether it only shows what a gate can do, and is no method that could be used."""
         return self.output in ("oracle", "random")
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether it scores each class, and has a place beside Table 4 and Figures 5 and 6."""
+        return self.output != "anomaly"
 
 
 METHODS = {
@@ -94,6 +99,8 @@ METHODS = {
     "gbad_paper_random_gate": Method("GBAD, letter: random gate", "gbad_paper", "random"),
     "gbad_oracle_gate": Method("GBAD: oracle gate", "gbad", "oracle"),
     "gbad_random_gate": Method("GBAD: random gate", "gbad", "random"),
+    "ganomaly": Method("GANomaly", "ganomaly", "anomaly"),
+    "skip_ganomaly": Method("Skip-GANomaly", "skip_ganomaly", "anomaly"),
 }
 
 DIFFERENCES = (
@@ -110,14 +117,17 @@ def chosen_methods(names: Iterable[str] | None) -> dict[str, Method]:
     Raises
     ------
     GbadError
-        If a name is unknown.
+        If a name is unknown, or none of them scores classes.
     """
     wanted = set(METHODS if names is None else names)
     if unknown := sorted(wanted - METHODS.keys()):
         raise GbadError(f"unknown method {', '.join(unknown)}; choose from {', '.join(METHODS)}")
     if not wanted:
         raise GbadError(f"no method was named; choose from {', '.join(METHODS)}")
-    return {name: method for name, method in METHODS.items() if name in wanted}
+    chosen = {name: method for name, method in METHODS.items() if name in wanted}
+    if not any(method.knows_classes for method in chosen.values()):
+        raise GbadError(f"{', '.join(chosen)}: no average precision of a class. Name another method as well, say gbad.")
+    return chosen
 
 
 def needed_networks(methods: Mapping[str, Method]) -> dict[str, Network]:

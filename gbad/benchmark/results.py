@@ -12,6 +12,7 @@ from gbad.benchmark import figures, report, tables
 from gbad.benchmark.any_threat import FIGURES, SeedScores, detector_rows, group_detectors
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.groups import Group
+from gbad.benchmark.methods import METHODS
 from gbad.benchmark.published import PUBLISHED_ANY_THREAT, SOURCE
 from gbad.benchmark.summary import summarise
 from gbad.data.images import locate
@@ -19,6 +20,9 @@ from gbad.files import atomic_path, write_json
 
 TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
 """The letter's tables by subset."""
+
+TABLE_4 = "100"
+"""Subset of Tables 4 and 5 and of Figures 5 and 6; the last that there is where this one is missing."""
 
 INTERVALS = (
     "Means over the training seeds; in brackets 95 % bootstrap intervals over test images and training seeds together "
@@ -47,7 +51,8 @@ def write_results(
     resamples : int
         Of the bootstrap.
     detectors : mapping of str to sequence of SeedScores, optional
-        Image-level detectors for Table 4 and Figures 5 and 6, scored on the test images of the groups of SIXray100.
+        By method: image-level detectors for Table 4 and Figures 5 and 6, scored on the test images of the subset that
+        these are about.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def write_results(
     values = tables.estimates(groups, resamples)
     published = tables.OTHER_DATA if data.is_generated else "letter, SIXray"
     by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
-    shown = _shown(groups)
+    shown = shown_groups(groups)
     any_threat = _any_threat_rows(shown, resamples, detectors or {})
     gates = tables.gate_table(groups)
     method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
@@ -116,10 +121,10 @@ def write_results(
     return summary
 
 
-def _shown(groups: Sequence[Group]) -> list[Group]:
-    """Groups of the subset that Tables 4 and 5 are about: the letter's SIXray100, or the last that there is."""
+def shown_groups(groups: Sequence[Group]) -> list[Group]:
+    """Groups of the subset that Tables 4 and 5 are about."""
     names = [group.subset.name for group in groups]
-    subset = "100" if "100" in names else names[-1]
+    subset = TABLE_4 if TABLE_4 in names else names[-1]
     return [group for group in groups if group.subset.name == subset]
 
 
@@ -127,13 +132,15 @@ def _any_threat_rows(
     groups: Sequence[Group], resamples: int, detectors: Mapping[str, Sequence[SeedScores]]
 ) -> pd.DataFrame:
     parts = []
-    for group in groups:
+    for number, group in enumerate(groups):
         if group.y_any.all() or not group.y_any.any():
             continue
-        found = {**detectors, **group_detectors(group)}
-        rows = detector_rows(found, group.y_any, group.subset.ratio, resamples=resamples)
-        rows.insert(0, "backbone", group.backbone)
-        parts.append(rows)
+        by_backbone = {"": detectors if number == 0 else {}, group.backbone: group_detectors(group)}
+        for backbone, found in by_backbone.items():
+            if found:
+                rows = detector_rows(found, group.y_any, group.subset.ratio, resamples=resamples)
+                rows.insert(0, "backbone", backbone)
+                parts.append(rows)
     columns = ["backbone", "method", *FIGURES]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
@@ -141,7 +148,7 @@ def _any_threat_rows(
 def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     readable = [
         {
-            "method": f"{tables.PUBLISHED_BACKBONES.get(row['backbone'], row['backbone'])}: {row['method']}",
+            "method": _any_threat_label(row["backbone"], row["method"]),
             **{name: tables.percent(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in FIGURES},
             "ROC-AUC": f"{row['roc_auc']:.3f}", "PR-AUC": f"{row['pr_auc']:.3f}", "data": "this benchmark",
         }
@@ -153,6 +160,12 @@ def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
         for name, values in PUBLISHED_ANY_THREAT.items()
     ]  # fmt: skip
     return pd.DataFrame(readable)
+
+
+def _any_threat_label(backbone: str, method: str) -> str:
+    if not backbone:  # of images, not of a network's features
+        return METHODS[method].label
+    return f"{tables.PUBLISHED_BACKBONES.get(backbone, backbone)}: {method}"
 
 
 def _figures(
@@ -169,7 +182,7 @@ def _figures(
     for group in shown:
         own = group_detectors(group)
         labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
-        plotted = {**(labelled or own), **detectors}
+        plotted = {**(labelled or own), **{METHODS[name].label: seeds for name, seeds in detectors.items()}}
         if group.y_any.any() and not group.y_any.all():
             drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
             drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(group.y_any, plotted)
@@ -211,6 +224,7 @@ def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[dict[str, str]
 
 def _budget(costs: pd.DataFrame) -> str:
     """How many images phase 1 was shown: the same for all networks, or within which bounds."""
+    costs = costs[costs["backbone"] != ""]  # image-level detectors have no phase 1
     bounds = [costs.groupby(["training_list", "backbone"])["images_seen"].agg(kind) for kind in ("min", "max")]
     same = "the same number of" if (bounds[0] == bounds[1]).all() else "not quite the same number of"
     numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((bounds[0].min(), bounds[1].max())))

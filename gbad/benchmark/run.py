@@ -15,12 +15,21 @@ import pandas as pd
 
 from gbad.benchmark.cells import Cell, cell_costs, make_cell, score_cell, train_cell
 from gbad.benchmark.data import BenchmarkData, existing_data, simulated_data, without_mislabelled
+from gbad.benchmark.detector_cells import (
+    DetectorCell,
+    detector_costs,
+    detector_scores,
+    make_detector_cell,
+    score_detector_cell,
+    train_detector_cell,
+)
 from gbad.benchmark.groups import make_group
 from gbad.benchmark.methods import Method, chosen_methods, needed_networks
-from gbad.benchmark.results import write_results
+from gbad.benchmark.results import TABLE_4, shown_groups, write_results
 from gbad.benchmark.scales import Scale, Subset
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
+from gbad.pipeline import GBADPipeline
 from gbad.versions import hardware, library_versions
 
 _log = logging.getLogger(__name__)
@@ -36,10 +45,16 @@ class Plan:
         By fingerprint of the training list and backbone, then by network: one cell a seed.
     tests : mapping of str to LabelList
         By fingerprint of the training list: the test images of all subsets that share it.
+    detectors : mapping of str to tuple of DetectorCell
+        Image-level detectors by method: one cell a seed.
+    shown : str
+        Fingerprint of the training list that they learn from: that of the subset of Table 4.
     """
 
     cells: Mapping[tuple[str, str], Mapping[str, tuple[Cell, ...]]]
     tests: Mapping[str, LabelList]
+    detectors: Mapping[str, tuple[DetectorCell, ...]]
+    shown: str
 
 
 def run_benchmark(
@@ -104,9 +119,10 @@ def run_benchmark(
     plan = make_plan(out / "cells", found, scale, chosen, backbones, seeds, overrides or {})
     _compute(plan, found, say, show_progress)
     say("Tables, plots and report")
+    by_class = {name: method for name, method in chosen.items() if method.knows_classes}
     groups = [
         make_group(
-            found, subset, backbone, plan.cells[key, backbone], chosen, plan.tests[key].names
+            found, subset, backbone, plan.cells[key, backbone], by_class, plan.tests[key].names
         )
         for backbone in backbones
         for subset in found.subsets
@@ -117,7 +133,12 @@ def run_benchmark(
     costs = pd.DataFrame(
         [cell_costs(cell, plan.tests[key].names) for (key, _), networks in plan.cells.items()
          for cells in networks.values() for cell in cells]
+        + [detector_costs(cell, plan.tests[plan.shown].names) for cells in plan.detectors.values() for cell in cells]
     )  # fmt: skip
+    detectors = {
+        name: detector_scores(cells, plan.tests[plan.shown].names, shown_groups(groups)[0].names)
+        for name, cells in plan.detectors.items()
+    }
     info = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "data": "simulated bags" if data is None or "simulation" in found.origin else found.folder.name,
@@ -125,7 +146,7 @@ def run_benchmark(
         "versions": library_versions(),
         "hardware": hardware(),
     }
-    return write_results(out / "results", found, groups, costs, info, resamples=scale.resamples)
+    return write_results(out / "results", found, groups, costs, info, resamples=scale.resamples, detectors=detectors)
 
 
 def make_plan(
@@ -147,7 +168,17 @@ def make_plan(
         for key, subsets in sharing.items()
         for backbone in backbones
     }
-    return Plan(cells, {key: _united([data.read(subset, "test") for subset in of]) for key, of in sharing.items()})
+    tests = {key: _united([data.read(subset, "test") for subset in of]) for key, of in sharing.items()}
+    names = [subset.name for subset in data.subsets]
+    subset = data.subsets[names.index(TABLE_4) if TABLE_4 in names else -1]
+    default = GBADPipeline().validation_fraction
+    fraction = {**scale.settings, **overrides}.get("validation_fraction", default)
+    detectors = {
+        name: tuple(make_detector_cell(root, data, subset, method.network, seed, scale, fraction) for seed in seeds)
+        for name, method in methods.items()
+        if not method.knows_classes
+    }
+    return Plan(cells, tests, detectors, data.fingerprint(subset))
 
 
 def _united(lists: Sequence[LabelList]) -> LabelList:
@@ -157,20 +188,25 @@ def _united(lists: Sequence[LabelList]) -> LabelList:
 
 
 def _compute(plan: Plan, data: BenchmarkData, say: Callable[[str], object], show_progress: bool) -> None:
-    """Train and score cell by cell, the first seed of all networks first."""
-    work = [
+    """Train and score cell by cell, the first seed of all networks and detectors first."""
+    work: list[tuple[Cell | DetectorCell, LabelList]] = [
         (cell, plan.tests[key])
         for (key, _), networks in plan.cells.items()
         for cells in networks.values()
         for cell in cells
     ]
+    work += [(cell, plan.tests[plan.shown]) for cells in plan.detectors.values() for cell in cells]
     order = list(dict.fromkeys(cell.seed for cell, _ in work))
     work.sort(key=lambda item: order.index(item[0].seed))
     begun, computed = time.monotonic(), 0
     for number, (cell, test) in enumerate(work, start=1):
         say(f"Cell {number} of {len(work)}: {cell.label}")
-        trained = train_cell(cell, data, show_progress=show_progress)
-        scored = score_cell(cell, data, test, show_progress=show_progress)
+        if isinstance(cell, DetectorCell):
+            trained = train_detector_cell(cell, data, show_progress=show_progress)
+            scored = score_detector_cell(cell, data, test, show_progress=show_progress)
+        else:
+            trained = train_cell(cell, data, show_progress=show_progress)
+            scored = score_cell(cell, data, test, show_progress=show_progress)
         if trained or scored:
             computed += 1
             each = (time.monotonic() - begun) / computed

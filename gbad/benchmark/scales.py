@@ -63,6 +63,8 @@ class Scale:
         Longer side in pixels of simulated images.
     load : float
         Of the simulated bags, see `gbad.data.simulate.simulate_dataset`.
+    image_detectors : mapping
+        Of GANomaly and Skip-GANomaly: hyperparameters, and ``max_images``, the threat-free images that they learn from.
     resamples : int
         Of the bootstrap.
     methods : tuple of str or None
@@ -78,6 +80,9 @@ class Scale:
     sizes: Mapping[str, int] = field(default_factory=dict)
     image_size: int = 192
     load: float = 1.0
+    image_detectors: Mapping[str, Any] = field(
+        default_factory=lambda: {"image_size": 64, "epochs": 15, "features": 64, "max_images": 50_000}
+    )
     resamples: int = 1000
     methods: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
@@ -101,6 +106,8 @@ SCALES = {
         subsets=(Subset("10", "10", 1, 10), Subset("100", "100", 1, 100), Subset("1000", "100", 10, 1000)),
         # All but CHR with other masks: what three seeds of two cores can do in hours.
         methods=tuple(name for name in METHODS if name not in ("chr_none", "chr_released")),
+        # A quarter of the published width: minutes for a detector on a processor.
+        image_detectors={"image_size": 64, "epochs": 10, "features": 16, "max_images": 4000},
         notes=(
             "One training list, 1,200 images with threats and 12,000 without, serves all three subsets.",
             "The test lists share their 150 images with threats; the threat-free ones are nested. SIXray1000 is the "

@@ -1,4 +1,4 @@
-"""The detectors that can be compared, and how the command line makes one."""
+"""How the command line makes one of the detectors that can be compared."""
 
 from __future__ import annotations
 
@@ -8,26 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gbad.errors import GbadError
-from gbad.phase2_anomaly.anogan import AnoGANDetector
-from gbad.phase2_anomaly.dense_skip import DenseSkipDetector
-from gbad.phase2_anomaly.egbad import EGBADDetector
-from gbad.phase2_anomaly.ganomaly import GANomalyDetector
-from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
-from gbad.phase2_anomaly.panda_gan import PANDAGANDetector
-from gbad.phase2_anomaly.sagan import SAGANDetector
-from gbad.phase2_anomaly.skip_ganomaly import SkipGANomalyDetector
-from gbad.phase2_anomaly.vae import VAEDetector
-
-DETECTORS: dict[str, type[ImageAnomalyDetector[Any]]] = {
-    "ganomaly": GANomalyDetector,
-    "skip_ganomaly": SkipGANomalyDetector,
-    "sagan": SAGANDetector,
-    "dense_skip": DenseSkipDetector,
-    "panda_gan": PANDAGANDetector,
-    "egbad": EGBADDetector,
-    "anogan": AnoGANDetector,
-    "vae": VAEDetector,
-}
+from gbad.phase2_anomaly import ImageAnomalyDetector
+from gbad.phase2_anomaly.catalogue import IMAGE_DETECTORS as DETECTORS
 
 _OWN = ("image_size", "epochs", "random_state", "device", "contamination", "channels")
 """Hyperparameters that the benchmark sets by itself, for all detectors alike."""
