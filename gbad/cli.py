@@ -176,6 +176,8 @@ def train(
     image_detector_size: Annotated[int, typer.Option(help="Its images: 32, 64, 128 or 256 px.")] = 64,
     image_detector_epochs: Annotated[int, typer.Option(min=1, help="Its passes over the threat-free images.")] = 15,
     max_negatives: Annotated[int, typer.Option(min=2, help="Threat-free images for phase 2.")] = 50_000,
+    views: Annotated[int, typer.Option(help="1, or the mean of 2 or 4 mirrored views, at as many times the cost.")] = 1,
+    class_heads: Annotated[bool, typer.Option(help="Mix in linear heads on all training images' features.")] = True,
     gate_fit: Annotated[str, typer.Option(help="held-out, or paper (training rows, as in the letter).")] = "held-out",
     suppression: Annotated[str, typer.Option(help="soft, or hard as in the letter.")] = "soft",
     epsilon: Annotated[float, typer.Option(min=0.0, max=1.0, help="Factor of the hard gate.")] = 1e-3,
@@ -199,7 +201,7 @@ def train(
         position_weight=position_weight, chr_mask=chr_mask,
         negatives=negatives, precision=precision, detector=None if detector == "bigan" else detector,
         image_detector=_image_detector(image_detector, image_detector_size, image_detector_epochs, seed),
-        max_negatives=max_negatives, gate_fit=gate_fit,
+        max_negatives=max_negatives, views=views, class_heads=class_heads, gate_fit=gate_fit,
         suppression=suppression, epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction,
         random_state=seed,
     )  # fmt: skip
@@ -263,7 +265,7 @@ def predict(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"), seed: Seed = 7) -> None:
+def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"), seed: Seed = 10) -> None:
     """Simulate a small set, train all phases, evaluate: the whole of gbad in a few minutes on two cores."""
     from gbad.demo import run_demo
 

@@ -62,7 +62,9 @@ def fit_phase2(
     begun = time.monotonic()
     rows = _phase2_rows(data, params)
     model = load_classifier(run)
-    features = extract_features(model, data.source, rows, folder / "features", bad, show_progress=show_progress)
+    features = extract_features(
+        model, data.source, rows, folder / "features", bad, views=params["views"], show_progress=show_progress
+    )
     x = detector_input(features.features, features.logits)
     normal = threat_free_training_rows(features.rows, data)
     if not normal.any():
@@ -141,8 +143,8 @@ def read_losses(run: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarr
         raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
     # As text first: not every version of pandas reads back the very number that was written.
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    columns = [*table.columns]
-    losses = table[columns[columns.index("part") + 1 : -len(classes)]].to_numpy(np.float64)
+    names = list(table.columns)
+    losses = table[names[names.index("part") + 1 : -len(classes)]].to_numpy(np.float64)
     logits = table[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
     return table["row"].to_numpy(np.int64), (table["part"] == "validation").to_numpy(), losses, logits
 

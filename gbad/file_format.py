@@ -7,15 +7,16 @@ from typing import Any
 
 from gbad.errors import PipelineFileError
 from gbad.phase2_anomaly import BiGANDetector
+from gbad.phase3_gate import ClassHeads
 
 NEWEST = 2
-"""1 knows the BiGAN only; 2 has kinds of detectors of features, and an image-level detector."""
+"""1 knows the BiGAN only; 2 has kinds of detectors of features, an image-level detector, views and class heads."""
 
 
-def format_of(params: Mapping[str, Any]) -> int:
-    """Format of a file with these parameters of a `GBADPipeline`."""
+def format_of(params: Mapping[str, Any], heads: ClassHeads | None) -> int:
+    """Format of a file with these parameters of a `GBADPipeline` and these fitted class heads."""
     other = params["detector"] is not None and type(params["detector"]) is not BiGANDetector
-    return 2 if other or params["image_detector"] is not None else 1
+    return 2 if other or params["image_detector"] is not None or params["views"] > 1 or heads is not None else 1
 
 
 def check_format(state: Any) -> None:

@@ -23,10 +23,9 @@ from gbad.data.source import ImageSource, source_from_paths, stream
 from gbad.errors import DataError, ImageError
 from gbad.explanation import Explanation
 from gbad.file_format import check_format, format_of
-from gbad.files import read_json
 from gbad.inputs import Images, fingerprints, image_source, training_list
 from gbad.persistence import pack, save, unpack
-from gbad.phase1_classifier import Classifier, classifier_from_state, classifier_state, predict_batch
+from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
 from gbad.run_folder import claim
 from gbad.settings import IMAGE_LOSS, check_kinds, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
@@ -45,8 +44,7 @@ class GBADPipeline(BaseEstimator):
         ``resnet18``, ``resnet34``, ``resnet50``, ``resnet101``, ``densenet121``, ``inception_v3`` or
         ``efficientnet_lite0``.
     architecture : {"fpn", "plain", "chr"}
-        Of phase 1: the letter's feature pyramid, the plain backbone with one layer, or class-balanced hierarchical
-        refinement.
+        The letter's feature pyramid, the plain backbone with one layer, or class-balanced hierarchical refinement.
     size : int
         Side in pixels to which images are warped.
     pretrained : bool
@@ -72,10 +70,13 @@ class GBADPipeline(BaseEstimator):
         ``"bigan"``.
     image_detector : ImageAnomalyDetector, str or None
         Image-level detector, or its name in `gbad.phase2_anomaly.IMAGE_DETECTORS`: trained on the images that
-        `detector` learns from, it adds its anomaly to the losses. It sees images at this pipeline's `size`, warped to
-        its own.
+        `detector` learns from, at this pipeline's `size` warped to its own, it adds its anomaly to the losses.
+    views : {1, 2, 4}
+        Mirrored views of an image whose mean phases 2 and 3 see, see `gbad.phase1_classifier.VIEWS`.
     max_negatives : int
         Largest number of threat-free images for phase 2 (the letter: 50,000).
+    class_heads : bool
+        Mix the logits with those of `gbad.phase3_gate.ClassHeads` where that ranks the validation part better.
     gate : ThreatGate or None
         Gate of phase 3; None is a `ThreatGate` with its defaults.
     gate_fit : {"held-out", "paper"}
@@ -99,9 +100,11 @@ class GBADPipeline(BaseEstimator):
     thresholds_ : float64 array (C,)
         Thresholds of `predict` on the gated probabilities.
     detector_, image_detector_, gate_
-        Fitted phases 2 and 3; without an image-level detector, ``image_detector_`` is None.
+        Fitted phases 2 and 3; ``image_detector_`` is None if there is none.
     strength_ : float
         ε or α of the gate.
+    heads_, heads_share_
+        Class heads, or None and 0.
     training_ : dict
         Per phase: seconds, and what it was trained on.
     """
@@ -135,7 +138,9 @@ class GBADPipeline(BaseEstimator):
         device: str = "auto",
         detector: Any = None,
         image_detector: Any = None,
+        views: int = 1,
         max_negatives: int = 50_000,
+        class_heads: bool = True,
         gate: Any = None,
         gate_fit: str = "held-out",
         suppression: str = "soft",
@@ -170,7 +175,9 @@ class GBADPipeline(BaseEstimator):
         self.device = device
         self.detector = detector
         self.image_detector = image_detector
+        self.views = views
         self.max_negatives = max_negatives
+        self.class_heads = class_heads
         self.gate = gate
         self.gate_fit = gate_fit
         self.suppression = suppression
@@ -249,7 +256,7 @@ class GBADPipeline(BaseEstimator):
             training.fit_phase2(data, params, run, bad, show_progress=show_progress)
         if last >= 3:
             training.fit_phase3(data, params, run)
-            self._take_phases(run, data.classes)
+            self._take(training.finished_state(run, data.classes))
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
@@ -325,12 +332,16 @@ class GBADPipeline(BaseEstimator):
         if not hasattr(self, "gate_"):
             raise NotFittedError("this GBADPipeline is not fitted yet: call fit, or load a saved one with gbad.load")
 
-    def _take_phases(self, run: Path, classes: Sequence[str]) -> None:
-        self.classes_ = tuple(classes)
-        self._set_classifier(classifier_state(training.load_classifier(run)))
-        self.detector_, self.image_detector_ = training.load_detector(run), training.load_image_detector(run)
-        self._set_gate(training.load_gate(run))
-        self.training_ = {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)}
+    def _take(self, state: dict[str, Any]) -> None:
+        self.classes_, self.training_ = tuple(state["classes"]), state["training"]
+        self._classifier = state["classifier"]
+        self._network: Classifier | None = None
+        self.detector_, images = training.detector_from_state(state["detector"]), state.get("image_detector")
+        self.image_detector_ = None if images is None else training.detector_from_state(images)
+        gate = state["gate"]
+        self.gate_ = training.gate_from_state(gate)
+        self.strength_, self.thresholds_ = gate["strength"], gate["thresholds"]
+        self.heads_, self.heads_share_ = training.heads_from_state(gate)
 
     @property
     def loss_names_(self) -> tuple[str, ...]:
@@ -341,23 +352,16 @@ class GBADPipeline(BaseEstimator):
         names = self.loss_names_
         if not len(images):
             return Explanation.empty(len(self.classes_), names)
-        logits, features = predict_batch(self.network(), images)
+        logits, features = predict_batch(self.network(), images, self.views)
         losses = self.detector_.losses(training.detector_input(features, logits))
         if self.image_detector_ is not None:
             losses = np.concatenate([losses, training.image_loss(self.image_detector_, images)], axis=1)
+        ranking = training.ranking_logits(logits, features, self.heads_, self.heads_share_)
         log_gated, score, anomalous = training.gate_predictions(
-            logits, losses, self.gate_, self.suppression, self.strength_
+            ranking, losses, self.gate_, self.suppression, self.strength_
         )
         ungated, gated = training.sigmoid(logits), np.exp(log_gated)
         return Explanation(logits, ungated, losses, score, anomalous, log_gated, gated, names)
-
-    def _set_gate(self, state: dict[str, Any]) -> None:
-        self.gate_ = training.gate_from_state(state)
-        self.strength_, self.thresholds_ = state["strength"], state["thresholds"]
-
-    def _set_classifier(self, state: dict[str, Any]) -> None:
-        self._classifier = state
-        self._network: Classifier | None = None
 
     def network(self) -> Classifier:
         """Classifier of phase 1 in evaluation mode, on the device that scores are computed on."""
@@ -370,7 +374,8 @@ class GBADPipeline(BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         """Plain data: no module, no optimiser, nothing that depends on another library's version."""
         params = self.get_params(deep=False)
-        state: dict[str, Any] = {"format_version": format_of(params), "params": plain_settings(params)}
+        number = format_of(params, getattr(self, "heads_", None))
+        state: dict[str, Any] = {"format_version": number, "params": plain_settings(params)}
         if hasattr(self, "gate_"):
             state |= {
                 "gbad_version": gbad.__version__,
@@ -379,7 +384,9 @@ class GBADPipeline(BaseEstimator):
                 "training": self.training_,
                 "classifier": self._classifier,
                 "detector": training.detector_state(self.detector_),
-                "gate": training.gate_state(self.gate_) | {"strength": self.strength_, "thresholds": self.thresholds_},
+                "gate": training.gate_state(
+                    self.gate_, self.strength_, self.thresholds_, self.heads_, self.heads_share_
+                ),
             }
             if self.image_detector_ is not None:
                 state["image_detector"] = training.detector_state(self.image_detector_)
@@ -390,10 +397,4 @@ class GBADPipeline(BaseEstimator):
         state = unpack(state)
         self.__init__(**params_from(state["params"]))  # type: ignore[misc]
         if "classifier" in state:
-            self.classes_ = tuple(state["classes"])
-            self.training_ = state["training"]
-            self._set_classifier(state["classifier"])
-            self.detector_ = training.detector_from_state(state["detector"])
-            images = state.get("image_detector")
-            self.image_detector_ = None if images is None else training.detector_from_state(images)
-            self._set_gate(state["gate"])
+            self._take(state)

@@ -12,7 +12,7 @@ import torch
 
 from gbad.errors import DataError, GbadError
 from gbad.persistence import pack
-from gbad.phase1_classifier import ARCHITECTURES, BACKBONES
+from gbad.phase1_classifier import ARCHITECTURES, BACKBONES, VIEWS
 from gbad.phase1_classifier.chr import MASKS, PREDICTIONS
 from gbad.phase1_classifier.model import FUSIONS, POOLINGS
 from gbad.phase1_classifier.sampling import NEGATIVES
@@ -101,6 +101,8 @@ def check_settings(params: Mapping[str, Any]) -> None:
     facts = BACKBONES[params["backbone"]]
     if params["size"] < facts.min_size:
         raise GbadError(f"{params['backbone']} needs images of at least {facts.min_size} px, not {params['size']}")
+    if params["views"] not in VIEWS:
+        raise GbadError(f"views must be one of {', '.join(map(str, VIEWS))}, not {params['views']!r}")
     if params["weights"] is not None and not Path(params["weights"]).is_file():
         raise GbadError(f"{params['weights']}: no such file. Give the path of a file of backbone weights.")
     if params["gate"] is not None and not isinstance(params["gate"], ThreatGate):

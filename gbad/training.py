@@ -14,15 +14,9 @@ A run folder holds::
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from sklearn.base import clone
-from sklearn.metrics import precision_recall_curve
 
 from gbad.classifier_phase import fit_phase1, load_classifier
 from gbad.detector_phase import (
@@ -38,14 +32,20 @@ from gbad.detector_phase import (
     sigmoid,
     threat_free_training_rows,
 )
-from gbad.errors import RunError
-from gbad.files import write_json
-from gbad.persistence import load_plain, save_plain
-from gbad.phase3_gate import ThreatGate, choose_alpha, hard_gate, held_out_probability, soft_gate
-from gbad.settings import check_kinds
+from gbad.files import read_json
+from gbad.gate_phase import (
+    best_thresholds,
+    default_gate,
+    fit_phase3,
+    gate_from_state,
+    gate_predictions,
+    gate_state,
+    heads_from_state,
+    load_gate,
+    ranking_logits,
+)
+from gbad.phase1_classifier import classifier_state
 from gbad.training_set import TrainingSet, validation_rows
-
-_log = logging.getLogger(__name__)
 
 __all__ = [
     "TrainingSet",
@@ -54,18 +54,21 @@ __all__ = [
     "detector_from_state",
     "detector_input",
     "detector_state",
+    "finished_state",
     "fit_phase1",
     "fit_phase2",
     "fit_phase3",
     "gate_from_state",
     "gate_predictions",
     "gate_state",
+    "heads_from_state",
     "image_loss",
     "load_classifier",
     "load_detector",
     "load_gate",
     "load_image_detector",
     "make_detector",
+    "ranking_logits",
     "read_losses",
     "sigmoid",
     "threat_free_training_rows",
@@ -73,117 +76,14 @@ __all__ = [
 ]
 
 
-def gate_predictions(
-    logits: np.ndarray, losses: np.ndarray, gate: ThreatGate, suppression: str, strength: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Apply phase 3.
-
-    Parameters
-    ----------
-    logits : float64 array (n, C)
-        Of phase 1.
-    losses : float64 array (n, k)
-        Of phase 2.
-    gate : ThreatGate
-        Fitted.
-    suppression : {"hard", "soft"}
-        The letter's rule, or multiplication by a power of P(anomalous).
-    strength : float
-        ε of the hard rule, α of the soft one.
-
-    Returns
-    -------
-    log_gated : float64 array (n, C)
-        Logarithms of the gated probabilities.
-    gate_score : float64 array (n,)
-    anomalous : bool array (n,)
-    """
-    score = gate.decision_function(losses)
-    anomalous = score > 0
-    if suppression == "hard":
-        return hard_gate(logits, anomalous, strength), score, anomalous
-    return soft_gate(logits, gate.predict_proba(losses)[:, 1], strength), score, anomalous
-
-
-def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
-    """Fit the gate on the losses, its strength, and the decision thresholds of the classes, unless that is done.
-
-    ``gate_fit="paper"`` fits the plain machine on the training rows, as the letter does; ``"held-out"`` a monotone one
-    on the validation part, whose losses are not flattered by training. The soft gate's strength, where the user leaves
-    it open, and the thresholds come from the validation part in both cases. A threshold is the one of the highest F1,
-    or 0.5 for a class without positives there.
-    """
-    folder = run / "phase3"
-    if (folder / "done.json").exists():
-        return
-    begun = time.monotonic()
-    rows, held_out, losses, logits = read_losses(run, data.classes)
-    labels = data.labels[rows]
-    anomalous = data.positive[rows]
-    paper = params["gate_fit"] == "paper"
-    used = ~held_out if paper else held_out
-    check_kinds(anomalous[used], "part of the training list that the gate is fitted on")
-    gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
-    gate.fit(losses[used], anomalous[used].astype(int))
-    strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
-    if strength is None:
-        if paper:  # the gate has not seen the validation part
-            p_anomalous = gate.predict_proba(losses[held_out])[:, 1]
-        else:
-            p_anomalous = held_out_probability(gate, losses[held_out], anomalous[held_out].astype(int))
-        if p_anomalous is None:
-            strength = 0.0
-        else:
-            strength = choose_alpha(logits[held_out], labels[held_out], p_anomalous)
-    gated, _, _ = gate_predictions(logits[held_out], losses[held_out], gate, params["suppression"], strength)
-    thresholds = best_thresholds(labels[held_out], np.exp(gated))
-    save_plain(gate_state(gate) | {"strength": strength, "thresholds": thresholds}, folder / "gate.joblib")
-    write_json(
-        folder / "done.json",
-        {
-            "seconds": time.monotonic() - begun, "rows": int(used.sum()), "positives": int(anomalous[used].sum()),
-            "suppression": params["suppression"], "strength": strength,
-            "thresholds": dict(zip(data.classes, thresholds, strict=True)),
-        },
-    )  # fmt: skip
-
-
-def default_gate(gate_fit: str) -> ThreatGate:
-    """Give the unfitted gate of a way of fitting: the plain machine for "paper", else a monotone one."""
-    paper = gate_fit == "paper"
-    return ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
-
-
-def load_gate(run: Path) -> dict[str, Any]:
-    """What phase 3 left in a run folder: state of the gate, ``strength`` and ``thresholds``."""
-    path = run / "phase3" / "gate.joblib"
-    if not path.exists():
-        raise RunError(f"{run} has no gate yet. Run phase 3 first: python pipelines/phase3_fit_gate.py {run}")
-    return load_plain(path)
-
-
-def gate_state(gate: ThreatGate) -> dict[str, Any]:
-    """Plain description of a fitted gate."""
-    return {"params": gate.get_params(), "arrays": gate.get_arrays()}
-
-
-def gate_from_state(state: Mapping[str, Any]) -> ThreatGate:
-    """Rebuild a gate; the inverse of `gate_state`."""
-    return ThreatGate.from_arrays(state["params"], state["arrays"])
-
-
-def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Threshold of the highest F1 for each class, float64 (C,); 0.5 for a class without positives.
-
-    Parameters
-    ----------
-    labels : uint8 array (n, C)
-    probabilities : float64 array (n, C)
-        In [0, 1].
-    """
-    thresholds = np.full(labels.shape[1], 0.5)
-    for column in np.flatnonzero(labels.any(0)):
-        precision, recall, values = precision_recall_curve(labels[:, column], probabilities[:, column])
-        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        thresholds[column] = values[int(np.argmax(f1[:-1]))]
-    return thresholds
+def finished_state(run: Path, classes: Sequence[str]) -> dict[str, Any]:
+    """Plain description of the three phases that a run folder holds."""
+    state = {
+        "classes": list(classes),
+        "training": {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)},
+        "classifier": classifier_state(load_classifier(run)),
+        "detector": detector_state(load_detector(run)),
+        "gate": load_gate(run),
+    }
+    image_detector = load_image_detector(run)
+    return state if image_detector is None else state | {"image_detector": detector_state(image_detector)}

@@ -70,7 +70,7 @@ def make_pipeline() -> Callable[..., GBADPipeline]:
         settings: dict[str, Any] = {
             "backbone": "resnet18", "size": 64, "pretrained": False, "pooling": "max", "fpn_width": 8, "head_width": 8,
             "epochs": 2, "optimiser": "adamw", "learning_rate": 3e-3, "ema_decay": 0.5, "detector": detector,
-            "suppression": "hard", "random_state": 1, "device": "cpu", "precision": "no",
+            "class_heads": False, "suppression": "hard", "random_state": 1, "device": "cpu", "precision": "no",
         }  # fmt: skip
         return GBADPipeline(**settings | options)
 

@@ -108,6 +108,7 @@ def test_an_image_level_detector_adds_a_column(
     assert explained.loss_names == names
     np.testing.assert_allclose(explained.losses[:, :2], without.losses, rtol=1e-6)
     images = np.stack([read_image(path, 64) for path in train_paths])
+    assert pipeline.image_detector_ is not None
     expected = np.maximum(pipeline.image_detector_.anomaly_score(images), 0)
     np.testing.assert_allclose(explained.losses[:, 2], expected, atol=1e-5)
     assert (explained.losses[:, 2] >= 0).all()
@@ -184,7 +185,7 @@ def test_image_detector_learns_from_threat_free_training_images_only(
     monkeypatch.setattr(ImageAnomalyDetector, "fit", spy)
     with_detectors(trained, tmp_path / "run", make_pipeline, detector="gaussian", image_detector=IMAGES)
     wanted = np.flatnonzero(~trained.data.validation & ~trained.data.positive)
-    small = source_from_paths([Path(trained.data.source.names[row]) for row in wanted], 64)
+    small = source_from_paths([Path(trained.data.source.names[row]) for row in wanted.tolist()], 64)
     images = source_from_array(np.stack([small.load(row) for row in range(len(wanted))]), 32)
     np.testing.assert_array_equal(seen[0], np.stack([images.load(row) for row in range(len(wanted))]))
 

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parents[1]
 PHASES = ("gbad.phase1_classifier", "gbad.phase2_anomaly", "gbad.phase3_gate")
 TOGETHER = (
     "gbad.pipeline", "gbad.training", "gbad.training_set", "gbad.classifier_phase", "gbad.runs", "gbad.scoring",
-    "gbad.detector_phase", "gbad.file_format", "gbad.locating", "gbad.cli", "gbad.demo", "gbad.settings",
-    "gbad.benchmark", "gbad.detector_benchmark",
+    "gbad.detector_phase", "gbad.gate_phase", "gbad.file_format", "gbad.locating", "gbad.cli", "gbad.demo",
+    "gbad.settings", "gbad.benchmark", "gbad.detector_benchmark",
 )  # fmt: skip
 MODULES = sorted((ROOT / "gbad").rglob("*.py"))
 

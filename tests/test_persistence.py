@@ -291,7 +291,7 @@ def test_other_files_are_refused(pipeline: GBADPipeline, trained: Run, tmp_path:
 
 
 def test_a_newer_format_is_refused(pipeline: GBADPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gbad.pipeline.format_of", lambda params: 3)
+    monkeypatch.setattr("gbad.pipeline.format_of", lambda params, heads: 3)
     pipeline.save(tmp_path / "newer.joblib")
     monkeypatch.undo()
     for read in (gbad.load, joblib.load):

@@ -198,7 +198,8 @@ def detector_scores(cells: Sequence[DetectorCell], scored: tuple[str, ...], name
         assert validation.labels is not None
         assert validation.gate_score is not None
         assert test.gate_score is not None
-        found.append(SeedScores(np.asarray(validation.labels.any(axis=1)), validation.gate_score, test.gate_score))
+        threat = np.asarray(validation.labels.any(axis=1))
+        found.append(SeedScores(threat, validation.gate_score, test.gate_score))
     return found
 
 

@@ -19,12 +19,12 @@ from gbad.data.source import ImageSource, source_from_paths
 from gbad.errors import DataError, GbadError, ImageError
 from gbad.files import atomic_path
 from gbad.persistence import load
-from gbad.phase1_classifier import Classifier, predict_stream
+from gbad.phase1_classifier import Classifier, FeatureFile, predict_stream
 from gbad.phase3_gate import ThreatGate
 from gbad.pipeline import GBADPipeline
 from gbad.progress import progress_bar
 from gbad.runs import Run
-from gbad.training import gate_predictions, load_classifier, read_losses
+from gbad.training import gate_predictions, load_classifier, ranking_logits, read_losses
 
 FOLDS = 5
 MAX_VALIDATION_NEGATIVES = 2000
@@ -161,7 +161,9 @@ def validation_scores(run: Run, phases: int) -> Scores:
     pipeline = load(run.folder / "pipeline.joblib")
     rows, held_out, losses, logits = read_losses(run.folder, classes)
     rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
-    log_gated, score, anomalous = _gated(pipeline, logits, losses, run.data.positive[rows].astype(int))
+    features = np.asarray(FeatureFile(run.folder / "phase2" / "features").features)[held_out]
+    ranking = ranking_logits(logits, features, pipeline.heads_, pipeline.heads_share_)
+    log_gated, score, anomalous = _gated(pipeline, ranking, losses, run.data.positive[rows].astype(int))
     return Scores(names[rows], logits, log_gated, losses, score, anomalous, pipeline.thresholds_, run.data.labels[rows])
 
 

@@ -9,7 +9,7 @@ from gbad.phase1_classifier.architectures import (
 )
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.chr import CHRClassifier
-from gbad.phase1_classifier.features import FeatureFile, extract_features, predict_batch, predict_stream
+from gbad.phase1_classifier.features import VIEWS, FeatureFile, extract_features, predict_batch, predict_stream
 from gbad.phase1_classifier.heatmap import class_heatmap, position_maps
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.plain import PlainClassifier
@@ -18,6 +18,7 @@ from gbad.phase1_classifier.training import train_classifier
 __all__ = [
     "ARCHITECTURES",
     "BACKBONES",
+    "VIEWS",
     "CHRClassifier",
     "Classifier",
     "FeatureFile",

@@ -97,7 +97,7 @@ def test_thresholds_come_from_the_validation_part(done: DetectorCell, data: Benc
     assert validation.labels is not None
     np.testing.assert_array_equal(seeds[0].validation_any, validation.labels.any(axis=1))
     np.testing.assert_array_equal(seeds[0].validation_score, validation.gate_score)
-    y_any = test.labels.any(axis=1)[::-1]
+    y_any = np.asarray(test.labels.any(axis=1))[::-1]
     row = detector_rows({"ganomaly": seeds}, y_any, 2.0, resamples=10).iloc[0]
     assert 0 <= row["f1"] <= 1
     with pytest.raises(GbadError, match="1 test images have no score. Delete it"):

@@ -133,3 +133,12 @@ def test_a_continued_training_ends_like_an_unbroken_one(architecture: str, tmp_p
 def test_unknown_architectures_are_refused() -> None:
     with pytest.raises(GbadError, match="'vit'.*fpn, plain, chr"):
         build_classifier("resnet18", 2, architecture="vit")
+
+
+def test_views_are_averaged() -> None:
+    model = small("plain").eval()
+    flips = [PIXELS, PIXELS[:, :, ::-1], PIXELS[:, ::-1], PIXELS[:, ::-1, ::-1]]
+    alone = [predict_batch(model, np.ascontiguousarray(pixels)) for pixels in flips]
+    for views in (1, 2, 4):
+        for k, values in enumerate(predict_batch(model, PIXELS, views)):
+            np.testing.assert_allclose(values, np.mean([one[k] for one in alone[:views]], axis=0), atol=1e-5)

@@ -1,0 +1,113 @@
+"""Class heads and several views, through the whole pipeline."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gbad
+from gbad import training
+from gbad.data.labels import LabelList
+from gbad.errors import GbadError
+from gbad.phase1_classifier import FeatureFile, predict_batch
+from gbad.phase3_gate import fit_class_heads, hard_gate, mixed
+from gbad.pipeline import GBADPipeline
+from gbad.runs import Run
+
+Make = Callable[..., GBADPipeline]
+
+
+@pytest.fixture(scope="module")
+def seen_twice(
+    train_paths: list[Path], train_list: LabelList, make_pipeline: Make, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GBADPipeline, Path]:
+    """A pipeline of two views, and its run folder."""
+    run = tmp_path_factory.mktemp("views") / "run"
+    return make_pipeline(views=2).fit(train_paths, train_list.labels, run=run), run
+
+
+@pytest.fixture
+def with_heads(seen_twice: tuple[GBADPipeline, Path], tmp_path: Path) -> GBADPipeline:
+    """The same with class heads, which a tiny training may well leave out."""
+    pipeline, run = seen_twice
+    pipeline.save(tmp_path / "copy.joblib")
+    copy = gbad.load(tmp_path / "copy.joblib")
+    rows, held_out, _, logits = training.read_losses(run, copy.classes_)
+    labels = np.zeros_like(logits, dtype=np.uint8)
+    labels[:5, 0] = labels[3:9, 1] = 1
+    features = FeatureFile(run / "phase2" / "features").features
+    copy.heads_, copy.heads_share_ = fit_class_heads(features, logits, labels), 0.5
+    return copy
+
+
+def test_views_are_what_all_phases_see(seen_twice: tuple[GBADPipeline, Path], train_paths: list[Path]) -> None:
+    pipeline, run = seen_twice
+    file = FeatureFile(run / "phase2" / "features")
+    source = pipeline.image_source(train_paths)
+    rows = file.rows[:5]
+    images = np.stack([source.load(int(row)) for row in rows])
+    logits, features = predict_batch(pipeline.network(), images, views=2)
+    np.testing.assert_allclose(file.logits[:5], logits, atol=1e-4)
+    np.testing.assert_allclose(file.features[:5], features, atol=1e-4)
+    explained = pipeline.explain([train_paths[row] for row in rows])
+    np.testing.assert_allclose(explained.logits, logits, atol=1e-4)
+    assert np.abs(predict_batch(pipeline.network(), images)[0] - logits).max() > 1e-3
+    mirrored = pipeline.explain(np.ascontiguousarray(images[:, :, ::-1]))
+    np.testing.assert_allclose(mirrored.log_gated, pipeline.explain(images).log_gated, atol=1e-3)
+
+
+def test_heads_are_mixed_in_before_the_gate(with_heads: GBADPipeline, pixels: np.ndarray) -> None:
+    explained = with_heads.explain(pixels)
+    logits, features = predict_batch(with_heads.network(), pixels, views=2)
+    assert with_heads.heads_ is not None
+    ranking = mixed(logits, with_heads.heads_.log_odds(features), 0.5)
+    expected = hard_gate(ranking, explained.anomalous, with_heads.strength_)
+    np.testing.assert_allclose(explained.log_gated, expected, atol=1e-4)
+    np.testing.assert_allclose(explained.ungated, training.sigmoid(logits), atol=1e-6)  # phase 1 alone
+
+
+def test_saved_heads_score_alike_and_need_a_newer_reader(
+    with_heads: GBADPipeline, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    assert with_heads.__getstate__()["format_version"] == 2
+    with_heads.save(tmp_path / "heads.joblib")
+    again = gbad.load(tmp_path / "heads.joblib")
+    assert again.heads_share_ == 0.5
+    np.testing.assert_array_equal(again.explain(pixels).log_gated, with_heads.explain(pixels).log_gated)
+    one_by_one = np.concatenate([again.explain(pixels[k : k + 1]).log_gated for k in range(len(pixels))])
+    np.testing.assert_allclose(one_by_one, with_heads.explain(pixels).log_gated, atol=1e-5)
+
+
+def test_heads_learn_from_training_rows_and_are_chosen_on_the_others(
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    shutil.rmtree(folder / "phase3")
+    seen: dict[str, Any] = {}
+
+    def fit(features: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Any:
+        seen["fitted"] = len(features)
+        return fit_class_heads(features, logits, labels)
+
+    def choose(logits: np.ndarray, log_odds: np.ndarray, labels: np.ndarray) -> float:
+        seen["chosen"] = len(logits)
+        return 0.5
+
+    monkeypatch.setattr("gbad.gate_phase.fit_class_heads", fit)
+    monkeypatch.setattr("gbad.gate_phase.choose_share", choose)
+    training.fit_phase3(trained.data, make_pipeline(class_heads=True).get_params(deep=False), folder)
+    _, held_out, _, _ = training.read_losses(folder, trained.data.classes)
+    assert seen == {"fitted": (~held_out).sum(), "chosen": held_out.sum()}
+    heads, share = training.heads_from_state(training.load_gate(folder))
+    assert share == 0.5
+    assert heads is not None
+
+
+def test_views_that_do_not_exist_are_refused(make_pipeline: Make) -> None:
+    with pytest.raises(GbadError, match="views must be one of 1, 2, 4, not 3"):
+        make_pipeline(views=3).fit(np.zeros((4, 64, 64, 3), np.uint8), np.eye(4, 2, dtype=np.uint8))
