@@ -259,6 +259,19 @@ def test_curves_of_many_images_stay_small():
     assert len(svg(roc_figure(y_any, {"gate": evaluation["gate_score"]}))) < 200_000
 
 
+def test_losses_of_any_number_can_be_drawn():
+    evaluation = simulated_evaluation(200)
+    y_any, one = evaluation["y_true"].any(axis=1), evaluation["losses"][:, :1]
+    shares = loss_figure(y_any, one, evaluation["anomalous"], ["mahalanobis_distance"]).axes
+    assert [axes.get_xlabel() for axes in shares] == ["mahalanobis distance"]
+    threat = next(line for line in shares[0].get_lines() if line.get_label() == f"threat: {y_any.sum()}")
+    np.testing.assert_allclose(threat.get_xdata(), np.sort(one[y_any, 0]))
+    np.testing.assert_allclose(threat.get_ydata(), np.arange(1, y_any.sum() + 1) / y_any.sum())
+    three = np.hstack([evaluation["losses"], one])
+    panels = loss_figure(y_any, three, evaluation["anomalous"], ["a", "b", "image_anomaly"]).axes
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in panels] == [("a", "b"), ("a", "image anomaly")]
+
+
 def test_precision_recall_curve_encloses_the_average_precision():
     evaluation = simulated_evaluation(300)
     metrics = figures_of(evaluation)
