@@ -86,7 +86,7 @@ def test_mislabelled_images_leave_the_lists_and_nothing_else_changes(dataset: Pa
 def test_simulations_hold_all_lists() -> None:
     small = SCALES["small"].simulation()
     assert small == {
-        "train_positives": 1200, "test_positives": 150, "negatives_per_positive": 15,
+        "train_positives": 1200, "test_positives": 150, "negatives_per_positive": 10,
         "test_negatives_per_positive": 100,
     }  # fmt: skip
     full = SCALES["full"].simulation()
