@@ -65,13 +65,14 @@ BACKBONES = {
     "resnet50": _resnet((256, 512, 1024, 2048)),
     "resnet101": _resnet((256, 512, 1024, 2048)),
     "densenet121": Backbone(
-        {f"L{level}": f"features.denseblock{level}" for level in range(1, 5)},
+        # L4 is what the network itself classifies: behind its last normalisation and ReLU.
+        {f"L{level}": f"features.denseblock{level}" for level in range(1, 4)} | {"L4": "relu"},
         (256, 512, 1024, 1024),
         (
             ("features.conv0.", "features.norm0.", "features.denseblock1."),
             ("features.transition1.", "features.denseblock2."),
             ("features.transition2.", "features.denseblock3."),
-            ("features.transition3.", "features.denseblock4."),
+            ("features.transition3.", "features.denseblock4.", "features.norm5."),
         ),
     ),
     "inception_v3": Backbone(

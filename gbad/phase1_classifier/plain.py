@@ -24,7 +24,8 @@ class PlainClassifier(nn.Module):
 
     Notes
     -----
-    Features for phase 2 are the pooled last stage, which is the pyramid's L4. Random weights come from torch's global
+    Features for phase 2 are the pooled last stage, which is the pyramid's L4; of EfficientNet-Lite0 that is its last
+    block, without the 1280 channels that ImageNet's classes are told from. Random weights come from torch's global
     generator: build inside `gbad.randomness.forked_rng`.
     """
 
