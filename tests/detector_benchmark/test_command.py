@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from gbad.data.one_class import read_classes
+from gbad.data.one_class import ClassData, read_classes
 from gbad.detector_benchmark import runner
 from gbad.detector_benchmark.cell import load_task, run_cell
 from gbad.detector_benchmark.command import repeat_options
@@ -209,6 +211,39 @@ def test_cells_are_done_once_and_more_may_be_added(
         run_benchmark(out, settings(idx, epochs=3), **options)
     with pytest.raises(pytest.fail.Exception):
         run_benchmark(out, settings(idx), **options | {"seeds": [2]})
+
+
+def test_a_folder_of_another_version_or_with_other_labels_is_refused(
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"detectors": ["vae"], "classes": ["0"], "seeds": [0]}
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "VERSION", runner.VERSION + 1)
+        with pytest.raises(RunError, match="another version"):
+            run_benchmark(finished[0], settings(idx), **options)
+
+    def relabelled(*args: Any, **kwargs: Any) -> list[ClassData]:
+        (data,) = read_classes(*args, **kwargs)
+        return [replace(data, test=replace(data.test, labels=(data.test.labels + 1) % 3))]
+
+    monkeypatch.setattr(runner, "read_classes", relabelled)
+    with pytest.raises(RunError, match="another labels"):
+        run_benchmark(finished[0], settings(idx), **options)
+
+
+def test_a_cell_made_with_another_default_is_refused(
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished[0], out)
+    path = out / "cells" / "0" / "vae" / "seed0.json"
+    cell = json.loads(path.read_text())
+    assert cell["params"]["features"] == 4
+    assert cell["params"]["beta1"] == DETECTORS["vae"]().beta1  # a default
+    path.write_text(json.dumps(cell | {"params": cell["params"] | {"beta1": 0.25}}))
+    with pytest.raises(RunError, match=r"seed0\.json was made with another beta1\."):
+        run_benchmark(out, settings(idx), detectors=["vae"], classes=["0"], seeds=[0])
+    assert len(run_benchmark(out, settings(idx), detectors=["ganomaly"], classes=["0"], seeds=[0])) == 1
 
 
 def test_summary_by_hand(finished: tuple[Path, list[dict[str, Any]]]) -> None:
