@@ -124,8 +124,8 @@ def run_benchmark(
     Returns
     -------
     list of dict
-        One for each cell, as from `run_cell`, with ``dataset``, ``protocol``, ``class``, ``detector``, ``seed``, ``params``
-        (of the detector) and ``made_with``. A training that diverged has ``error`` in place of measures.
+        One for each cell, as from `run_cell`, with ``dataset``, ``protocol``, ``class``, ``detector``, ``seed``,
+        ``params`` (of the detector) and ``made_with``. A training that diverged has ``error`` in place of measures.
 
     Raises
     ------

@@ -139,7 +139,8 @@ def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
         "95 % over seeds: Student's t-interval of the mean over classes. 95 % over test rows: bootstrap, joint for "
         "classes that are tested on the same images.",
         f"Chance: ROC-AUC 0.500, PR-AUC {number(share)} (the share of abnormal images). Parameters: trainable ones; "
-        "those in scoring are all in the layers that scoring calls. Times: median, images decoded.",
+        "those in scoring are all in the layers that scoring calls. Times: median, images decoded, "
+        "networks built; the networks see as many images at a time as the batch has.",
     ]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from gbad.data.one_class import ClassData, read_classes
 from gbad.detector_benchmark import runner
@@ -310,7 +311,31 @@ def test_layers_that_scoring_does_not_call_are_not_counted() -> None:
     assert detector.n_parameters_ == sum(values.numel() for values in network.parameters())
     expected = sum(values.numel() for values in network.generator.parameters())
     assert inference_parameters(detector, images) == expected < detector.n_parameters_
-    assert milliseconds_per_image(detector, images, 64) > 0
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_times_are_those_of_built_networks_on_batches_of_just_that_size(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
+    detector = GANomalyDetector(features=4, latent_size=4, epochs=1).fit(images)
+    built, sizes = [], []
+    networks, score_parts = GANomalyDetector._fitted_networks, GANomalyDetector._score_parts
+
+    def build(self: GANomalyDetector) -> ganomaly.GANomaly:
+        built.append(1)
+        return networks(self)
+
+    def judge(self: GANomalyDetector, generator: ganomaly.GANomaly, x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return score_parts(self, generator, x)
+
+    monkeypatch.setattr(GANomalyDetector, "_fitted_networks", build)
+    monkeypatch.setattr(GANomalyDetector, "_score_parts", judge)
+    assert milliseconds_per_image(detector, images, batch) > 0
+    assert built == [1]
+    assert len(sizes) > 1
+    assert set(sizes) == {batch}
 
 
 def test_hyperparameters_of_the_command_line() -> None:
