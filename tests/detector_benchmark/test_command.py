@@ -23,6 +23,7 @@ from gbad.detector_benchmark.cell import load_task, run_cell
 from gbad.detector_benchmark.command import repeat_options
 from gbad.detector_benchmark.cost import inference_parameters, milliseconds_per_image
 from gbad.detector_benchmark.detectors import DETECTORS, make_detector, read_parameters
+from gbad.detector_benchmark.measures import resampled_roc_auc
 from gbad.detector_benchmark.paper_mode import PAPER_LABEL
 from gbad.detector_benchmark.protocols import make_tasks
 from gbad.detector_benchmark.runner import Settings, long_table, run_benchmark
@@ -287,6 +288,25 @@ def test_localisation_and_patches(grid: int, defects: Path, tmp_path: Path) -> N
     assert result["clean"]["roc_auc"] == 1.0
     assert result["clean"]["pixel_roc_auc"] > 0.75
     assert result["clean"]["pro"] > 0.5
+
+
+def test_patches_of_one_image_are_resampled_together(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task,) = make_tasks(read_classes(dataset, 32, grid=2), "normal-vs-abnormal", max_train=8)
+    images: list[np.ndarray] = []
+
+    def resampled(abnormal: np.ndarray, score: np.ndarray, image: np.ndarray, **options: Any) -> np.ndarray:
+        images.append(image)
+        return resampled_roc_auc(abnormal, score, image, **options)
+
+    monkeypatch.setattr("gbad.detector_benchmark.cell.resampled_roc_auc", resampled)
+    vae = make_detector("vae", read_parameters(TINY, ["vae"]), image_size=32, epochs=1)
+    run_cell(load_task(task), vae, tmp_path, paper_every=0, resamples=5)
+    (image,) = images
+    shown = sorted(name.split("#")[0] for name in task.test.names)
+    assert [np.unique(shown).tolist().index(name) for name in shown] == image.tolist()
+    assert 2 < np.bincount(image).max() <= 4
 
 
 def test_a_diverged_training_is_reported_and_the_others_go_on(
