@@ -15,7 +15,7 @@ from gbad.detector_benchmark.cost import BATCHES, inference_parameters, millisec
 from gbad.detector_benchmark.localisation import per_region_overlap, pixel_roc_auc
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, detection_measures, resampled_roc_auc
 from gbad.detector_benchmark.paper_mode import PaperMode
-from gbad.detector_benchmark.protocols import Task, unit_scores
+from gbad.detector_benchmark.protocols import Task, numbered, unit_scores
 from gbad.persistence import save_plain
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 from gbad.randomness import derived_seed
@@ -71,7 +71,7 @@ def run_cell(
     examples : Path, optional
         File for the most and the least abnormal test images.
     resamples : int
-        Bootstrap resamples of the test rows.
+        Bootstrap resamples of the test images.
     on_epoch : callable
         ``on_epoch(epoch)`` is called after each epoch, from 1.
 
@@ -154,11 +154,11 @@ def _threshold(detector: ImageAnomalyDetector[Any], loaded: LoadedTask) -> float
     return float(np.percentile(scores, 100 * (1 - FALSE_ALARM_RATE)))
 
 
-def _in_fixed_order(task: Task, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and scores sorted by the names of the units: equal draws then mean the same images in every task."""
+def _in_fixed_order(task: Task, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, scores and images sorted by the names of units: equal draws then mean the same images in every task."""
     _, first = np.unique(task.unit, return_index=True)
     order = np.argsort([task.test.names[row] for row in first.tolist()], kind="stable")
-    return task.abnormal[order], scores[order]
+    return task.abnormal[order], scores[order], numbered(task.image[order])
 
 
 def _whole(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:

@@ -53,12 +53,19 @@ def detection_measures(abnormal: npt.ArrayLike, score: npt.ArrayLike, threshold:
 
 
 def resampled_roc_auc(
-    abnormal: npt.ArrayLike, score: npt.ArrayLike, *, resamples: int = 1000, seed: int = 0
+    abnormal: npt.ArrayLike,
+    score: npt.ArrayLike,
+    image: npt.ArrayLike | None = None,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> np.ndarray:
-    """ROC-AUC on bootstrap resamples of the test rows.
+    """ROC-AUC on bootstrap resamples of the test images.
 
-    Rows are drawn with replacement without regard to their labels, so that equal `seed` and equal n give the same
-    draws to every detector, class and seed of a data set: means over them, and differences, are resampled jointly.
+    Images are drawn with replacement without regard to their labels, so that equal `seed` and equally many images give
+    the same draws to every detector, class and seed of a data set: means over them, and differences, are resampled
+    jointly. An image brings all its rows: patches of one image are alike, and drawn one by one they would make the
+    interval too narrow.
 
     Parameters
     ----------
@@ -66,6 +73,8 @@ def resampled_roc_auc(
         1 = abnormal, 0 = normal.
     score : array-like of shape (n,)
         Finite, the higher, the more abnormal.
+    image : array-like of shape (n,), int, optional
+        Image that a row is from, 0 ... images - 1. Default: each row is an image.
     resamples : int
         Number of resamples B.
     seed : int
@@ -78,12 +87,15 @@ def resampled_roc_auc(
     """
     positive, values = checked_scores(abnormal, score, ndim=1)
     _, level = np.unique(values, return_inverse=True)
+    image = np.arange(len(values)) if image is None else np.asarray(image)
+    n_images, n_levels = int(image.max()) + 1, int(level.max()) + 1
     generator = np.random.default_rng(seed)
     areas = np.full(resamples, np.nan)
     for b in range(resamples):
-        drawn = generator.integers(0, len(values), len(values))
-        of_abnormal = np.bincount(level[drawn[positive[drawn]]], minlength=level.max() + 1)
-        of_normal = np.bincount(level[drawn[~positive[drawn]]], minlength=level.max() + 1)
+        drawn = generator.integers(0, n_images, n_images)
+        times = np.bincount(drawn, minlength=n_images)[image]  # that each row is drawn
+        of_abnormal = np.bincount(level, times * positive, n_levels)
+        of_normal = np.bincount(level, times * ~positive, n_levels)
         pairs = float(of_abnormal.sum()) * float(of_normal.sum())
         if pairs:
             below = np.cumsum(of_normal) - of_normal / 2  # ties count half

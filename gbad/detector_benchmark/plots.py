@@ -15,7 +15,7 @@ _STYLES = {"clean": ("clean", GATED, "o", -0.16), "paper": (PAPER_LABEL, UNGATED
 
 
 def roc_auc_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw the mean ROC-AUC of each detector with its interval over test rows, and a small dot for each class.
+    """Draw the mean ROC-AUC of each detector with its interval over test images, and a small dot for each class.
 
     Parameters
     ----------

@@ -39,6 +39,8 @@ class Task:
         Unit of each test row, 0 … units − 1: a unit's score is the highest of its rows.
     abnormal : ndarray of shape (units,), bool
         What the test is about.
+    image : ndarray of shape (units,), int64
+        Image that a unit is from, any numbers; units of one image are not independent.
     mask : callable or None
         From a test row to its mask, bool (size, size), True where the image is abnormal.
     """
@@ -49,6 +51,7 @@ class Task:
     test: ImageSource
     unit: np.ndarray
     abnormal: np.ndarray
+    image: np.ndarray
     mask: Callable[[int], np.ndarray] | None
 
 
@@ -109,9 +112,11 @@ def make_task(
     test_rows = _subsample(data.test.unit, np.arange(len(data.test)), max_test)
     # Normal rows first: the unshuffled order in which the published code tests. Clean scores do not depend on it.
     test_rows = test_rows[np.argsort(~is_normal[data.test.labels[test_rows]], kind="stable")]
-    unit = _numbered(data.test.unit[test_rows])
+    unit = numbered(data.test.unit[test_rows])
     abnormal = np.zeros(unit.max(initial=-1) + 1, bool)
     abnormal[unit] = ~is_normal[data.test.labels[test_rows]]
+    image = np.zeros(len(abnormal), np.int64)
+    image[unit] = (data.test.unit if data.test.image is None else data.test.image)[test_rows]
     counts = {"training": len(train_rows), "normal test": int((~abnormal).sum()), "abnormal test": int(abnormal.sum())}
     if empty := [kind for kind, count in counts.items() if not count]:
         raise DataError(
@@ -122,10 +127,11 @@ def make_task(
     return Task(
         name,
         rows_of(data.train.images, train_rows),
-        _numbered(data.train.unit[train_rows]),
+        numbered(data.train.unit[train_rows]),
         rows_of(data.test.images, test_rows),
         unit,
         abnormal,
+        image,
         None if masks is None else lambda row: masks(of_row[row]),
     )
 
@@ -170,8 +176,8 @@ def _subsample(unit: np.ndarray, rows: np.ndarray, most: int | None) -> np.ndarr
     return rows[np.isin(unit[rows], kept)]
 
 
-def _numbered(unit: np.ndarray) -> np.ndarray:
-    """Number units in the order in which they appear."""
+def numbered(unit: np.ndarray) -> np.ndarray:
+    """Number units, or images, in the order in which they appear: (n,) -> (n,) int64, 0, 1, ..."""
     _, first, inverse = np.unique(unit, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first, kind="stable")] = np.arange(len(first))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -9,19 +10,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from gbad.data.one_class import detect_layout, read_classes
+from gbad.data.one_class import ClassData, detect_layout, read_classes
 from gbad.detector_benchmark.cell import LoadedTask, load_task, run_cell
 from gbad.detector_benchmark.detectors import make_detector, read_parameters
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE
 from gbad.detector_benchmark.protocols import make_tasks
-from gbad.errors import DivergedError, GbadError
+from gbad.errors import DivergedError, GbadError, RunError
 from gbad.files import read_json, write_json
 from gbad.persistence import load_plain
+from gbad.phase2_anomaly import ImageAnomalyDetector
 from gbad.progress import Advance, progress_bar
 from gbad.run_folder import claim, digest
 from gbad.versions import hardware, library_versions
+
+VERSION = 1
+"""Raised when the code changes in a way that changes figures; cells of another version are not continued."""
 
 _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
 
@@ -118,15 +124,15 @@ def run_benchmark(
     Returns
     -------
     list of dict
-        One for each cell, as from `run_cell`, with ``dataset``, ``protocol``, ``class``, ``detector``, ``seed`` and
-        ``made_with``. A training that diverged has ``error`` in place of measures.
+        One for each cell, as from `run_cell`, with ``dataset``, ``protocol``, ``class``, ``detector``, ``seed``,
+        ``params`` (of the detector) and ``made_with``. A training that diverged has ``error`` in place of measures.
 
     Raises
     ------
     DataError
         If the data set does not hold what the settings ask for.
     RunError
-        If `out` holds a benchmark with other settings.
+        If `out` holds a benchmark of other settings, labels or another version, or a cell with other hyperparameters.
     """
     out = Path(out)
     parameters = read_parameters(settings.parameters, detectors)
@@ -140,10 +146,13 @@ def run_benchmark(
     dataset = data[0].name if len(data) == 1 else Path(settings.data).resolve().name
     images = [digest(one.train.images.names, one.test.images.names) for one in data]
     about = asdict(settings) | {"data": str(Path(settings.data).resolve()), "layout": layout, "images": images}
+    about |= {"labels": digest(*_labels(data)), "version": VERSION}
     claim(out, {"settings": about, "dataset": dataset}, {"command": command})
 
     cells = [Cell(name, detector, seed) for seed in seeds for name in names for detector in detectors]
     missing = [cell for cell in cells if not cell.path(out, "cells", ".json").exists()]
+    for cell in (cell for cell in cells if cell not in missing):
+        _check_params(cell.path(out, "cells", ".json"), _params(cell, settings, parameters))
     by_name = {task.name: task for task in tasks}
     total = settings.epochs * sum(len(by_name[cell.task].train) for cell in missing)
     loaded: LoadedTask | None = None
@@ -154,7 +163,8 @@ def run_benchmark(
             head = {"dataset": dataset, "protocol": settings.protocol, "class": cell.task, "seed": cell.seed}
             result = _run(out, cell, loaded, settings, parameters, cell.seed == min(seeds), advance)
             made_with = {"versions": library_versions(), "hardware": hardware(), "command": command}
-            content = head | {"detector": cell.detector} | result | {"made_with": made_with}
+            head |= {"detector": cell.detector, "params": _params(cell, settings, parameters)}
+            content = head | result | {"made_with": made_with}
             write_json(cell.path(out, "cells", ".json"), content)
             shutil.rmtree(cell.path(out, "work"), ignore_errors=True)
     return [read_json(cell.path(out, "cells", ".json")) for cell in cells]
@@ -186,6 +196,34 @@ def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, "mode", "seed", "metric", "value"])
 
 
+def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | np.ndarray]:
+    """What decides which images are normal: classes, and the class of each image."""
+    return [part for one in data for part in (one.classes, one.train.labels, one.test.labels)]
+
+
+def _detector(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> ImageAnomalyDetector[Any]:
+    return make_detector(
+        cell.detector, parameters, image_size=settings.size, epochs=settings.epochs, random_state=cell.seed,
+        device=settings.device, contamination=FALSE_ALARM_RATE,
+    )  # fmt: skip
+
+
+def _params(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> dict[str, Any]:
+    """All hyperparameters of a cell's detector, those left at their defaults too, as JSON gives them back."""
+    params: dict[str, Any] = json.loads(json.dumps(_detector(cell, settings, parameters).get_params()))
+    return params
+
+
+def _check_params(path: Path, params: dict[str, Any]) -> None:
+    """Make sure that a finished cell has the hyperparameters of this run: defaults change from release to release."""
+    known = read_json(path)["params"]
+    if different := sorted(key for key in known | params if known.get(key) != params.get(key)):
+        raise RunError(
+            f"{path} was made with another {', '.join(different)}. Choose another folder for the benchmark, or delete "
+            "this file."
+        )
+
+
 def _run(
     out: Path,
     cell: Cell,
@@ -195,10 +233,7 @@ def _run(
     keep_examples: bool,
     advance: Advance,
 ) -> dict[str, Any]:
-    detector = make_detector(
-        cell.detector, parameters, image_size=settings.size, epochs=settings.epochs, random_state=cell.seed,
-        device=settings.device, contamination=FALSE_ALARM_RATE,
-    )  # fmt: skip
+    detector = _detector(cell, settings, parameters)
     done = 0
 
     def on_epoch(epoch: int) -> None:

@@ -42,7 +42,7 @@ def summarise(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
         - the mean of each measure over all cells (NaN where none has it),
         - ``seeds_interval``: 95 % t-interval of the mean ROC-AUC over classes, one value a seed (NaN for one seed),
-        - ``rows_interval``: 95 % bootstrap interval of the mean ROC-AUC over classes and seeds, test rows resampled,
+        - ``rows_interval``: 95 % bootstrap interval of the mean ROC-AUC over classes and seeds, test images resampled,
         - ``classes``: mean ROC-AUC over seeds of each class.
     """
     return [_of_detector(name, results) for name in dict.fromkeys(result["detector"] for result in results)]
@@ -75,8 +75,8 @@ def _of_mode(mode: str, results: Sequence[Mapping[str, Any]], n_classes: int) ->
 def headers(level: float = FALSE_ALARM_RATE) -> list[str]:
     """Titles of the columns of `rows`."""
     return [
-        "detector", "ROC-AUC, clean", "95 % over seeds", "95 % over test rows", f"ROC-AUC, {PAPER_LABEL}",
-        "95 % over test rows, " + PAPER_LABEL, "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
+        "detector", "ROC-AUC, clean", "95 % over seeds", "95 % over test images", f"ROC-AUC, {PAPER_LABEL}",
+        "95 % over test images, " + PAPER_LABEL, "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
         f"recall at {level:.0%} false alarms, clean", "false alarms on test rows, clean",
         f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "pixel ROC-AUC, clean",
         "PRO up to 30% false positives, clean",
@@ -136,10 +136,11 @@ def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
         "statistics of batches of test images, all normal ones first; the epoch with the best test ROC-AUC.",
         f"Recall, clean: the threshold is the {1 - FALSE_ALARM_RATE:.0%} quantile of the training rows, so the false "
         "alarms on test rows are given beside it. Recall in paper mode: the threshold is read off the test set.",
-        "95 % over seeds: Student's t-interval of the mean over classes. 95 % over test rows: bootstrap, joint for "
-        "classes that are tested on the same images.",
+        "95 % over seeds: Student's t-interval of the mean over classes. 95 % over test images: bootstrap, an image "
+        "with all its patches, joint for classes that are tested on the same images.",
         f"Chance: ROC-AUC 0.500, PR-AUC {number(share)} (the share of abnormal images). Parameters: trainable ones; "
-        "those in scoring are all in the layers that scoring calls. Times: median, images decoded.",
+        "those in scoring are all in the layers that scoring calls. Times: median, images decoded, "
+        "networks built; the networks see as many images at a time as the batch has.",
     ]
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
@@ -29,7 +29,9 @@ from gbad.errors import PipelineFileError
 from gbad.persistence import load_plain, save_plain
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.epochs import Callback, EachEpoch
-from gbad.phase2_anomaly.image_rows import ImageRows, fixed_chunks
+from gbad.phase2_anomaly.image_parameters import check_common_parameters
+from gbad.phase2_anomaly.image_rows import ImageRows
+from gbad.phase2_anomaly.image_scoring import judge_in_batches, judge_in_chunks
 from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
 from gbad.randomness import derived_seed, forked_rng
 
@@ -245,6 +247,28 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         """
         return self._scaled(self.score_parts(X))
 
+    def prepared_scorer(self, batch_size: int) -> Callable[[Any], np.ndarray]:
+        """Build the networks once, for a process that scores again and again.
+
+        Parameters
+        ----------
+        batch_size : int
+            Images that the networks see at a time, 1 or more; fewer are filled up to it.
+
+        Returns
+        -------
+        callable
+            As ``score_samples``; scores differ by float32's rounding, because the size of a batch does.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        """
+        check_is_fitted(self, "offset_")  # the last thing that fit learns
+        judge = partial(self._score_parts, self._fitted_networks())
+        return lambda X: self._scaled(judge_in_chunks(judge, self._images(X), batch_size, self.device))
+
     @available_if(lambda self: hasattr(self, "_maps"))
     def anomaly_map(self, X: Any) -> np.ndarray:
         """Where images are abnormal: (n, image_size, image_size) float32, 0 or larger; for systems that know it."""
@@ -284,14 +308,10 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         if len(images) < 2:
             raise ValueError("Paper scores need at least two images. Use score_samples, which needs one.")
         networks = deepcopy(networks).train(self._paper_mode_trains)  # train mode changes running statistics
-        size = batch_size or self.batch_size
-        cuts = [cut for cut in range(size, len(images), size) if cut < len(images) - 1]  # no batch of one at the end
-        with forked_rng(derived_seed(self.seed_, "paper"), self.device), torch.no_grad():
-            parts = [
-                self._score_parts(networks, images.read(rows).to(self.device)).cpu().double().numpy()
-                for rows in np.split(np.arange(len(images)), cuts)
-            ]
-        anomaly = self._combine(np.concatenate(parts))
+        judge = partial(self._score_parts, networks)
+        with forked_rng(derived_seed(self.seed_, "paper"), self.device):
+            parts = judge_in_batches(judge, images, batch_size or self.batch_size, self.device)
+        anomaly = self._combine(parts)
         return (anomaly - anomaly.min()) / max(float(np.ptp(anomaly)), _TINY)
 
     def save(self, path: str | Path) -> None:
@@ -343,18 +363,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         return super().__getstate__() | {"device": str(self.device)}
 
     def _check_parameters(self) -> None:
-        if self.image_size not in (32, 64, 128, 256):
-            raise ValueError(f"image_size must be 32, 64, 128 or 256, got {self.image_size!r}.")
-        if self.channels not in (None, 1, 3):
-            raise ValueError(f"channels must be 1, 3 or None (as the training images), got {self.channels!r}.")
-        check_scalar(self.epochs, "epochs", numbers.Integral, min_val=1)
-        check_scalar(self.batch_size, "batch_size", numbers.Integral, min_val=2)
-        check_scalar(self.calibration_images, "calibration_images", numbers.Integral, min_val=1)
-        check_scalar(self.learning_rate, "learning_rate", numbers.Real, min_val=0.0, include_boundaries="neither")
-        check_scalar(self.beta1, "beta1", numbers.Real, min_val=0.0, max_val=1.0, include_boundaries="left")
-        check_scalar(
-            self.contamination, "contamination", numbers.Real, min_val=0.0, max_val=0.5, include_boundaries="right"
-        )
+        check_common_parameters(self)
 
     def _plain_params(self) -> dict[str, Any]:
         params = self.get_params(deep=False) | {"device": str(self.device)}
@@ -386,12 +395,6 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     def _per_image(
         self, images: ImageRows, function: Callable[[Networks, Tensor], Tensor], rows: np.ndarray | None = None
     ) -> np.ndarray:
-        """Apply `function` in eval mode, to chunks of one size: a float32 result may depend on the batch's size."""
-        networks = self._fitted_networks()
-        size = max(1, _CHUNK_PIXELS // self.image_size**2)
-        with torch.no_grad():
-            results = [
-                function(networks, images.read(chunk).to(self.device))[:used].cpu().double().numpy()
-                for chunk, used in fixed_chunks(np.arange(len(images)) if rows is None else rows, size)
-            ]
-        return np.concatenate(results)
+        """Apply `function` in eval mode, in chunks of the one size that all scores are made in."""
+        chunk = max(1, _CHUNK_PIXELS // self.image_size**2)
+        return judge_in_chunks(partial(function, self._fitted_networks()), images, chunk, self.device, rows)

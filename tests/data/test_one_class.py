@@ -276,6 +276,9 @@ def test_sixray_patches(dataset: Path, own_dataset: Path) -> None:
     assert (data.test.labels == 0).sum() == 4 * (~test.positive).sum()
     shown = {name.split("#")[0] for name, label in zip(data.test.images.names, data.test.labels, strict=True) if label}
     assert {Path(name).stem for name in shown} == set(test.select(test.positive).names)
+    assert data.test.image is not None
+    names = [Path(name.split("#")[0]).stem for name in data.test.images.names]
+    assert [test.names[one] for one in data.test.image.tolist()] == names
     first = test.select(test.positive).names[0]
     (own_dataset / "Annotation" / f"{first}.xml").unlink()
     with pytest.raises(DataError, match=rf"{first}\.xml: no such file"):

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import struct
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
-from gbad.data.one_class import read_classes
+from gbad.data.one_class import ClassData, read_classes
 from gbad.detector_benchmark import runner
 from gbad.detector_benchmark.cell import load_task, run_cell
 from gbad.detector_benchmark.command import repeat_options
 from gbad.detector_benchmark.cost import inference_parameters, milliseconds_per_image
 from gbad.detector_benchmark.detectors import DETECTORS, make_detector, read_parameters
+from gbad.detector_benchmark.measures import resampled_roc_auc
 from gbad.detector_benchmark.paper_mode import PAPER_LABEL
 from gbad.detector_benchmark.protocols import make_tasks
 from gbad.detector_benchmark.runner import Settings, long_table, run_benchmark
@@ -211,6 +215,39 @@ def test_cells_are_done_once_and_more_may_be_added(
         run_benchmark(out, settings(idx), **options | {"seeds": [2]})
 
 
+def test_a_folder_of_another_version_or_with_other_labels_is_refused(
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"detectors": ["vae"], "classes": ["0"], "seeds": [0]}
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "VERSION", runner.VERSION + 1)
+        with pytest.raises(RunError, match="another version"):
+            run_benchmark(finished[0], settings(idx), **options)
+
+    def relabelled(*args: Any, **kwargs: Any) -> list[ClassData]:
+        (data,) = read_classes(*args, **kwargs)
+        return [replace(data, test=replace(data.test, labels=(data.test.labels + 1) % 3))]
+
+    monkeypatch.setattr(runner, "read_classes", relabelled)
+    with pytest.raises(RunError, match="another labels"):
+        run_benchmark(finished[0], settings(idx), **options)
+
+
+def test_a_cell_made_with_another_default_is_refused(
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(finished[0], out)
+    path = out / "cells" / "0" / "vae" / "seed0.json"
+    cell = json.loads(path.read_text())
+    assert cell["params"]["features"] == 4
+    assert cell["params"]["beta1"] == DETECTORS["vae"]().beta1  # a default
+    path.write_text(json.dumps(cell | {"params": cell["params"] | {"beta1": 0.25}}))
+    with pytest.raises(RunError, match=r"seed0\.json was made with another beta1\."):
+        run_benchmark(out, settings(idx), detectors=["vae"], classes=["0"], seeds=[0])
+    assert len(run_benchmark(out, settings(idx), detectors=["ganomaly"], classes=["0"], seeds=[0])) == 1
+
+
 def test_summary_by_hand(finished: tuple[Path, list[dict[str, Any]]]) -> None:
     results = finished[1]
     ganomaly, vae = summarise(results)
@@ -253,6 +290,25 @@ def test_localisation_and_patches(grid: int, defects: Path, tmp_path: Path) -> N
     assert result["clean"]["pro"] > 0.5
 
 
+def test_patches_of_one_image_are_resampled_together(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task,) = make_tasks(read_classes(dataset, 32, grid=2), "normal-vs-abnormal", max_train=8)
+    images: list[np.ndarray] = []
+
+    def resampled(abnormal: np.ndarray, score: np.ndarray, image: np.ndarray, **options: Any) -> np.ndarray:
+        images.append(image)
+        return resampled_roc_auc(abnormal, score, image, **options)
+
+    monkeypatch.setattr("gbad.detector_benchmark.cell.resampled_roc_auc", resampled)
+    vae = make_detector("vae", read_parameters(TINY, ["vae"]), image_size=32, epochs=1)
+    run_cell(load_task(task), vae, tmp_path, paper_every=0, resamples=5)
+    (image,) = images
+    shown = sorted(name.split("#")[0] for name in task.test.names)
+    assert [np.unique(shown).tolist().index(name) for name in shown] == image.tolist()
+    assert 2 < np.bincount(image).max() <= 4
+
+
 def test_a_diverged_training_is_reported_and_the_others_go_on(
     idx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,7 +331,31 @@ def test_layers_that_scoring_does_not_call_are_not_counted() -> None:
     assert detector.n_parameters_ == sum(values.numel() for values in network.parameters())
     expected = sum(values.numel() for values in network.generator.parameters())
     assert inference_parameters(detector, images) == expected < detector.n_parameters_
-    assert milliseconds_per_image(detector, images, 64) > 0
+
+
+@pytest.mark.parametrize("batch", [1, 64])
+def test_times_are_those_of_built_networks_on_batches_of_just_that_size(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
+    detector = GANomalyDetector(features=4, latent_size=4, epochs=1).fit(images)
+    built, sizes = [], []
+    networks, score_parts = GANomalyDetector._fitted_networks, GANomalyDetector._score_parts
+
+    def build(self: GANomalyDetector) -> ganomaly.GANomaly:
+        built.append(1)
+        return networks(self)
+
+    def judge(self: GANomalyDetector, generator: ganomaly.GANomaly, x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return score_parts(self, generator, x)
+
+    monkeypatch.setattr(GANomalyDetector, "_fitted_networks", build)
+    monkeypatch.setattr(GANomalyDetector, "_score_parts", judge)
+    assert milliseconds_per_image(detector, images, batch) > 0
+    assert built == [1]
+    assert len(sizes) > 1
+    assert set(sizes) == {batch}
 
 
 def test_hyperparameters_of_the_command_line() -> None:

@@ -55,6 +55,22 @@ def test_resampled_areas_equal_scikit_learns_on_the_same_draws(scored: tuple[np.
     assert np.std(resampled_roc_auc(abnormal, score, resamples=200)) > 0.01
 
 
+def test_patches_of_an_image_are_drawn_together(scored: tuple[np.ndarray, np.ndarray]) -> None:
+    abnormal, score = scored
+    image = np.repeat(np.arange(100), 3)
+    generator = np.random.default_rng(3)
+    for area in resampled_roc_auc(abnormal, score, image, resamples=20, seed=3):
+        rows = np.concatenate([np.flatnonzero(image == one) for one in generator.integers(0, 100, 100)])
+        assert area == pytest.approx(roc_auc_score(abnormal[rows], score[rows]), abs=1e-12)
+
+
+def test_more_patches_of_the_same_images_do_not_narrow_the_interval(scored: tuple[np.ndarray, np.ndarray]) -> None:
+    abnormal, score = (np.repeat(values, 9) for values in scored)  # nine equal patches say no more than one
+    single = resampled_roc_auc(*scored, resamples=200)
+    assert np.allclose(resampled_roc_auc(abnormal, score, np.repeat(np.arange(300), 9), resamples=200), single)
+    assert resampled_roc_auc(abnormal, score, resamples=200).std() < 0.5 * single.std()
+
+
 def test_resamples_of_one_kind_are_missing() -> None:
     areas = resampled_roc_auc([1, 0], [2.0, 1.0], resamples=50)
     assert set(areas[np.isfinite(areas)]) == {1.0}

@@ -90,6 +90,18 @@ def test_patches_of_an_image_stay_together() -> None:
         assert task.mask(row).all() == (number >= 4)
 
 
+def test_units_know_their_image() -> None:
+    image = np.array([0, 0, 1, 2, 2, 2])
+    patches = Part(source("test", 6), np.array([1, 1, 0, 0, 0, 0]), np.arange(6), image=image)
+    data = ClassData("bags", ("good", "bad"), part(source("train", 2), [0, 0]), patches)
+    task = make_task("bags", data, frozenset({"good"}))
+    assert task.test.names == ["test 2", "test 3", "test 4", "test 5", "test 0", "test 1"]
+    assert task.image.tolist() == [1, 2, 2, 2, 0, 0]
+    # Without several units an image, units are images, and patches of one unit count once.
+    whole = ClassData("bags", data.classes, data.train, Part(patches.images, patches.labels, image))
+    assert make_task("bags", whole, frozenset({"good"})).image.tolist() == [1, 2, 0]
+
+
 def test_the_highest_patch_decides() -> None:
     assert unit_scores(np.array([-3.0, -1.0, -2.0, 5.0]), np.array([0, 0, 1, 1])).tolist() == [-1.0, 5.0]
 

@@ -105,6 +105,15 @@ def test_a_score_depends_on_its_own_image_alone(fitted: Detector) -> None:
         assert np.allclose(fitted.score_samples(mixed[row : row + 1]), scores[row], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_a_prepared_scorer_gives_the_same_scores(batch_size: int, fitted: Detector, images: np.ndarray) -> None:
+    score = fitted.prepared_scorer(batch_size)
+    for some in (images, images[:3]):
+        assert np.allclose(score(some), fitted.score_samples(some), rtol=1e-5, atol=1e-5)
+    with pytest.raises(NotFittedError):
+        clone(fitted).prepared_scorer(batch_size)
+
+
 def test_sign_range_and_threshold(fitted: Detector, images: np.ndarray) -> None:
     scores = fitted.score_samples(images)
     assert scores.dtype == np.float64

@@ -32,11 +32,14 @@ class Part:
     unit : ndarray of shape (n,), int64
         What a row belongs to, 0 … units − 1, in order. The highest score of its rows is the score of a unit: its rows
         are the patches of one image, or the unit is the row itself.
+    image : ndarray of shape (n,), int64, or None
+        Image that a row is from, where one image has several units; None: each unit is an image.
     """
 
     images: ImageSource
     labels: np.ndarray
     unit: np.ndarray
+    image: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)

@@ -33,7 +33,7 @@ def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int =
     subset : str
         Name of the lists.
     grid : int
-        Patches a side; each is a row of its own in the test.
+        Patches a side; each is a unit of its own in the test, and knows its image.
 
     Raises
     ------
@@ -68,10 +68,11 @@ def _test_part(data: Path, paths: list[Path], positive: np.ndarray, grid: int, s
             boxes = [box for _, box in read_voc_boxes(annotations[path.stem])]
             height, width, _ = read_image(path).shape
             patches = patches_of_boxes(boxes, (height, width), grid)
-        rows = number * grid**2 + np.flatnonzero(patches)
-        kept.append(rows)
-        labels.append(np.full(len(rows), int(threat), np.int64))
-    return part(rows_of(source, np.concatenate(kept)), np.concatenate(labels))
+        chosen = number * grid**2 + np.flatnonzero(patches)
+        kept.append(chosen)
+        labels.append(np.full(len(chosen), int(threat), np.int64))
+    rows = np.concatenate(kept)
+    return Part(rows_of(source, rows), np.concatenate(labels), np.arange(len(rows)), image=rows // grid**2)
 
 
 def _masks(data: Path, paths: list[Path], positive: np.ndarray, size: int) -> Masks | None:
