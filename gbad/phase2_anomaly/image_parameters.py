@@ -1,0 +1,31 @@
+"""Ranges of the hyperparameters that all image-level detectors share."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+from sklearn.utils import check_scalar
+
+
+def check_common_parameters(detector: Any) -> None:
+    """Check what `ImageAnomalyDetector` documents.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+    TypeError
+        If one that has to be a number is not.
+    """
+    if detector.image_size not in (32, 64, 128, 256):
+        raise ValueError(f"image_size must be 32, 64, 128 or 256, got {detector.image_size!r}.")
+    if detector.channels not in (None, 1, 3):
+        raise ValueError(f"channels must be 1, 3 or None (as the training images), got {detector.channels!r}.")
+    for name, least in (("epochs", 1), ("batch_size", 2), ("calibration_images", 1)):
+        check_scalar(getattr(detector, name), name, numbers.Integral, min_val=least)
+    check_scalar(detector.learning_rate, "learning_rate", numbers.Real, min_val=0.0, include_boundaries="neither")
+    check_scalar(detector.beta1, "beta1", numbers.Real, min_val=0.0, max_val=1.0, include_boundaries="left")
+    check_scalar(
+        detector.contamination, "contamination", numbers.Real, min_val=0.0, max_val=0.5, include_boundaries="right"
+    )
