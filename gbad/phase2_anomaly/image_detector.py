@@ -112,7 +112,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     part_names: ClassVar[tuple[str, ...]]
     """Names of the columns of :meth:`score_parts`; each system sets them."""
     _paper_mode_trains: ClassVar[bool] = True
-    """Whether the published code left the networks in train mode for testing."""
+    """Whether the published code left the networks in train mode for testing; False also where there is none."""
 
     # ---- what a system supplies -------------------------------------------------------------------------------------
 
@@ -260,9 +260,10 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     def paper_scores(self, X: Any, batch_size: int | None = None) -> np.ndarray:
         """Score a test set as the published code did. It leaks: do not decide anything by these scores.
 
-        Networks stay in train mode, where the code left them so: images are then normalised with the statistics of
-        their batch of test images, in the order given, and the result is scaled to 0...1 over all of `X`. An
-        image's score depends on the images around it, and on the share of abnormal ones.
+        GANomaly, Skip-GANomaly and SAGAN stay in train mode, where their code left them: images are normalised with
+        the statistics of their batch of test images, so an image's score depends on the images around it. With all
+        normal images first, most batches are of one kind, which is most of the leak. For all systems the result is
+        scaled to 0...1 over all of `X` (min-max).
 
         Parameters
         ----------
