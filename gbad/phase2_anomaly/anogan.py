@@ -140,6 +140,12 @@ class AnoGANDetector(ImageAnomalyDetector[AnoGAN]):
     def _score_parts(self, networks: AnoGAN, x: Tensor) -> Tensor:
         return self._search(networks, x)[1]
 
+    def _normalise(self, networks: AnoGAN, x: Tensor) -> None:
+        # In place of the search, whose steps would all count: images made of drawn codes, as in training.
+        z = torch.randn(len(x), self.latent_size, 1, 1, device=x.device)
+        networks.discriminator(x)
+        networks.discriminator(networks.generator(z))
+
     def _combine(self, parts: np.ndarray) -> np.ndarray:
         return (1.0 - self.matching_weight) * parts[:, 0] + self.matching_weight * parts[:, 1]  # Eq. (5)
 

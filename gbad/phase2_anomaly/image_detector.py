@@ -25,12 +25,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from gbad.errors import PipelineFileError
-from gbad.persistence import load_plain, save_plain
+from gbad.persistence import save_plain
 from gbad.phase2_anomaly.base import AnomalyDetector
+from gbad.phase2_anomaly.batch_statistics import renew_batch_statistics
 from gbad.phase2_anomaly.epochs import Callback, EachEpoch
+from gbad.phase2_anomaly.image_files import FORMAT, learnt_arrays, read_detector_file, set_learnt_arrays
 from gbad.phase2_anomaly.image_parameters import check_common_parameters
-from gbad.phase2_anomaly.image_rows import ImageRows
+from gbad.phase2_anomaly.image_rows import ImageRows, even_batches
 from gbad.phase2_anomaly.image_scoring import judge_in_batches, judge_in_chunks
 from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
 from gbad.randomness import derived_seed, forked_rng
@@ -38,7 +39,6 @@ from gbad.randomness import derived_seed, forked_rng
 Networks = TypeVar("Networks", bound=nn.Module)
 
 _CHUNK_PIXELS = 32 * 32 * 32  # pixels (per channel) that are scored together: 32 images of 32 px, one of 256 px
-_FORMAT = 1
 _TINY = float(np.finfo(np.float64).tiny)
 
 
@@ -66,7 +66,8 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     device : str
         Where to train and score: ``"cpu"``, ``"cuda"``, ...
     calibration_images : int
-        So many training images (drawn at random, if there are more) set the scores' range and threshold.
+        So many training images (drawn at random, if there are more) set the scores' range and threshold, and before
+        that, drawn anew, the statistics of batch normalisation: its running averages lag behind the weights.
     scale_parts : bool
         Divide each part of the score by its median over the calibration images before the parts are weighed against
         each other. Published codes do not: the code of a discriminator then counts as much as its scale happens to
@@ -112,7 +113,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     part_names: ClassVar[tuple[str, ...]]
     """Names of the columns of :meth:`score_parts`; each system sets them."""
     _paper_mode_trains: ClassVar[bool] = True
-    """Whether the published code left the networks in train mode for testing."""
+    """Whether the published code left the networks in train mode for testing; False also where there is none."""
 
     # ---- what a system supplies -------------------------------------------------------------------------------------
 
@@ -139,6 +140,10 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     def _combine(self, parts: np.ndarray) -> np.ndarray:
         """Anomaly of each image before scaling: (n, len(part_names)) float64 -> (n,); here their sum."""
         return parts.sum(axis=1)
+
+    def _normalise(self, networks: Networks, x: Tensor) -> None:
+        """Pass a batch of training images through all that scoring uses, for the statistics of batch normalisation."""
+        self._score_parts(networks, x)
 
     def _rate_factor(self, epoch: int) -> float:
         """Factor of the learning rates in an epoch, counted from 0; constant unless a system says otherwise."""
@@ -205,6 +210,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             callback=callback,
             each_epoch=each_epoch and (lambda epoch: each_epoch(epoch, partial(self._paper_scores, networks))),
         )
+        self._renew_statistics(networks, images)
         self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
         self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
@@ -277,9 +283,10 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     def paper_scores(self, X: Any, batch_size: int | None = None) -> np.ndarray:
         """Score a test set as the published code did. It leaks: do not decide anything by these scores.
 
-        Networks stay in train mode, where the code left them so: images are then normalised with the statistics of
-        their batch of test images, in the order given, and the result is scaled to 0...1 over all of `X`. An
-        image's score depends on the images around it, and on the share of abnormal ones.
+        GANomaly, Skip-GANomaly and SAGAN stay in train mode, where their code left them: images are normalised with
+        the statistics of their batch of test images, so an image's score depends on the images around it. With all
+        normal images first, most batches are of one kind, which is most of the leak. For all systems the result is
+        scaled to 0...1 over all of `X` (min-max).
 
         Parameters
         ----------
@@ -316,7 +323,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
 
     def save(self, path: str | Path) -> None:
         """Save the fitted detector as one file of plain numbers, for :meth:`load`."""
-        content = {"format": _FORMAT, "detector": type(self).__name__, "params": self._plain_params()}
+        content = {"format": FORMAT, "detector": type(self).__name__, "params": self._plain_params()}
         save_plain(content | {"arrays": self.get_arrays()}, path)
 
     @classmethod
@@ -328,34 +335,19 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         PipelineFileError
             If the file is missing, damaged, from a newer format, or holds another detector.
         """
-        content = load_plain(path)
-        found = content.get("detector") if isinstance(content, dict) else None
-        if found != cls.__name__:
-            raise PipelineFileError(f"{path}: holds {found or 'no image detector'}, not a {cls.__name__}.")
-        if content["format"] != _FORMAT:
-            raise PipelineFileError(f"{path}: format {content['format']!r}; this version reads {_FORMAT}. Update gbad.")
+        content = read_detector_file(path, cls.__name__)
         return cls.from_arrays(content["params"], content["arrays"])
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
         check_is_fitted(self, "offset_")  # the last thing that fit learns
-        arrays: dict[str, np.ndarray] = {}
-        for name, value in vars(self).items():
-            if name.endswith("_"):
-                inner = value if isinstance(value, dict) else None
-                arrays |= {f"{name}.{key}": item for key, item in inner.items()} if inner else {name: np.asarray(value)}
-        return arrays
+        return learnt_arrays(self)
 
     @classmethod
     def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Rebuild a fitted detector from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
         detector = cls(**params)
-        for key, values in arrays.items():
-            name, _, inner = key.partition(".")
-            if inner:
-                detector.__dict__.setdefault(name, {})[inner] = np.asarray(values)
-            else:
-                setattr(detector, name, np.asarray(values) if np.ndim(values) else np.asarray(values).item())
+        set_learnt_arrays(detector, arrays)
         return detector
 
     def __getstate__(self) -> dict[str, Any]:
@@ -370,6 +362,13 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         if not isinstance(self.random_state, numbers.Integral):
             params["random_state"] = self.seed_  # a generator is no plain number, and has moved on since
         return params
+
+    def _renew_statistics(self, networks: Networks, images: ImageRows) -> None:
+        seed = derived_seed(self.seed_, "batch statistics")
+        rows = np.random.default_rng(seed).permutation(len(images))[: max(2, self.calibration_images)]
+        batches = (images.read(batch).to(self.device) for batch in even_batches(rows, self.batch_size))
+        with forked_rng(seed, self.device):
+            renew_batch_statistics(networks, partial(self._normalise, networks), batches)
 
     def _identity(self, images: ImageRows) -> dict[str, Any]:
         """All that decides the trained weights, for the checkpoint."""

@@ -1,25 +1,29 @@
-"""The ranges of the hyperparameters that all image-level detectors have."""
+"""Ranges of the hyperparameters that all image-level detectors share."""
 
 from __future__ import annotations
 
 import numbers
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sklearn.utils import check_scalar
 
-if TYPE_CHECKING:
-    from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 
+def check_common_parameters(detector: Any) -> None:
+    """Check what `ImageAnomalyDetector` documents.
 
-def check_common_parameters(detector: ImageAnomalyDetector[Any]) -> None:
-    """Raise ValueError or TypeError for a hyperparameter of `ImageAnomalyDetector` that is out of its range."""
+    Raises
+    ------
+    ValueError
+        If a parameter is out of its range.
+    TypeError
+        If one that has to be a number is not.
+    """
     if detector.image_size not in (32, 64, 128, 256):
         raise ValueError(f"image_size must be 32, 64, 128 or 256, got {detector.image_size!r}.")
     if detector.channels not in (None, 1, 3):
         raise ValueError(f"channels must be 1, 3 or None (as the training images), got {detector.channels!r}.")
-    check_scalar(detector.epochs, "epochs", numbers.Integral, min_val=1)
-    check_scalar(detector.batch_size, "batch_size", numbers.Integral, min_val=2)
-    check_scalar(detector.calibration_images, "calibration_images", numbers.Integral, min_val=1)
+    for name, least in (("epochs", 1), ("batch_size", 2), ("calibration_images", 1)):
+        check_scalar(getattr(detector, name), name, numbers.Integral, min_val=least)
     check_scalar(detector.learning_rate, "learning_rate", numbers.Real, min_val=0.0, include_boundaries="neither")
     check_scalar(detector.beta1, "beta1", numbers.Real, min_val=0.0, max_val=1.0, include_boundaries="left")
     check_scalar(

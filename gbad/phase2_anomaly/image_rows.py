@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -89,6 +90,19 @@ def fixed_chunks(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
         yield np.pad(chunk, (0, size - len(chunk)), mode="edge"), len(chunk)
+
+
+def even_batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut `rows` into equal batches of `size` at most, but two rows at least, so that no row is left out.
+
+    Examples
+    --------
+    >>> [len(batch) for batch in even_batches(np.arange(9), 4)]
+    [3, 3, 3]
+    >>> [len(batch) for batch in even_batches(np.arange(3), 2)]
+    [3]
+    """
+    return np.array_split(rows, max(1, min(math.ceil(len(rows) / size), len(rows) // 2)))
 
 
 def _checked(X: np.ndarray) -> np.ndarray:

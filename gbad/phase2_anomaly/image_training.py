@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from gbad.errors import DivergedError
 from gbad.phase2_anomaly.epochs import Callback, run_epochs
+from gbad.phase2_anomaly.image_rows import even_batches
 
 Optimisers = dict[str, torch.optim.Optimizer]
 Step = Callable[[Tensor], dict[str, Tensor]]
@@ -83,7 +83,6 @@ def train_networks(
         If `checkpoint` is damaged or belongs to another training.
     """
     device = next(networks.parameters()).device
-    n_batches = max(1, min(math.ceil(schedule.n_rows / schedule.batch_size), schedule.n_rows // 2))
     first_rates = {name: [group["lr"] for group in of.param_groups] for name, of in optimisers.items()}
 
     def train_epoch(epoch: int) -> dict[str, float]:
@@ -91,10 +90,8 @@ def train_networks(
         for name, optimiser in optimisers.items():
             for group, rate in zip(optimiser.param_groups, first_rates[name], strict=True):
                 group["lr"] = rate * rate_factor(epoch)
-        losses = [
-            step(read_batch(rows).to(device))
-            for rows in np.array_split(torch.randperm(schedule.n_rows).numpy(), n_batches)
-        ]
+        batches = even_batches(torch.randperm(schedule.n_rows).numpy(), schedule.batch_size)
+        losses = [step(read_batch(rows).to(device)) for rows in batches]
         if each_epoch is not None:
             each_epoch(epoch + 1)
         return {name: float(torch.stack([of[name] for of in losses]).mean()) for name in losses[0]}

@@ -94,6 +94,9 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
     with C, the probability of being real; here both enter as 1 - C, so that each part grows with abnormality. The
     reconstruction error of the score is the root of the mean square, which does not grow with the image's size.
 
+    No published code says how to test: ``paper_scores`` are those of eval mode, scaled over the test set (min-max), and
+    paper mode of the benchmark chooses the best test epoch besides.
+
     Parameters
     ----------
     width : int
@@ -149,6 +152,7 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
     discriminator_rate: float = 1e-5
 
     part_names = ("reconstruction", "image not real", "reconstruction not real")
+    _paper_mode_trains = False
     _first_weights: ClassVar[dict[str, dict[str, Tensor]]] = {}
     """States of submodules that training begins with, where they are not random; filled while `fit` runs."""
 

@@ -84,8 +84,8 @@ class DualGenerator(nn.Module):
     def calm_codes(self) -> None:
         """Let codes begin with a deviation near e^-2 in place of 1.
 
-        Scoring takes means where training draws. Batch normalisation learns the statistics of what is drawn, so codes
-        that are mostly noise would make the generator another one in scoring.
+        Scoring takes means where training draws: codes that are mostly noise would make the generator another one in
+        scoring, whose weights have not learnt to do without the noise.
         """
         for encoder in (self.encode_low, self.encode_high):
             bias = encoder.get_parameter(f"{len(encoder) - 1}.bias")

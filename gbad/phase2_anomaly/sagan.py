@@ -74,6 +74,9 @@ class SAGANDetector(SkipGANomalyDetector):
         Lambda of Eq. (5), share of the reconstruction in the score, in [0, 1].
     latent_size, adversarial_weight, contextual_weight, latent_weight
         See `SkipGANomalyDetector`.
+    learning_rate : float
+        Of Adam, as the paper prints it. In a small trial (Fashion-MNIST, class 8) the discriminator's loss stayed at
+        2 log 2: it had stopped learning. 2e-4 is the published code's.
     **common
         See `ImageAnomalyDetector`. Epochs and batch are not in the paper; the batch is that of its code.
 

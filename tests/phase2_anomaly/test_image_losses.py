@@ -264,6 +264,18 @@ def test_blocks_fit_every_size(size: int) -> None:
         assert networks.discriminator(image, code)[0].shape == (2,)
 
 
+def test_egbads_discriminator_drops_half_after_each_stage_of_the_published_one() -> None:
+    detector = EGBADDetector(**TINY)
+    detector.channels_ = 1
+    with torch.device("meta"):
+        discriminator = detector._networks().current.discriminator
+    for branch, n in ((discriminator.x_branch, 2), (discriminator.z_branch, 1), (discriminator.joint, 1)):
+        layers = [layer for layer in branch if not isinstance(layer, nn.Flatten)]
+        dropped = [i for i, layer in enumerate(layers) if isinstance(layer, nn.Dropout)]
+        assert len(dropped) == n
+        assert all(layers[i].p == 0.5 and isinstance(layers[i - 1], nn.LeakyReLU) for i in dropped)
+
+
 def test_discriminator_has_the_parameters_of_the_published_one() -> None:
     with torch.device("meta"):
         network = Discriminator(3, 64, 32, 100)
