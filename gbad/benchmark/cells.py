@@ -39,7 +39,7 @@ from gbad.run_folder import digest
 from gbad.runs import Run, finish, open_run, start_run
 from gbad.settings import check_settings, plain_settings
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings would give other scores."""
 
 CHUNK = 2048
@@ -148,6 +148,7 @@ def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progres
     def score(start: int, stop: int) -> Scores:
         return score_images(
             run, cell.phases, names[start:stop], paths[start:stop], cell.pipeline.size, bad,
+            views=cell.pipeline.views,
             description=f"test images {start:,} to {stop:,} of {len(names):,}", show_progress=show_progress,
         )  # fmt: skip
 

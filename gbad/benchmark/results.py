@@ -29,6 +29,10 @@ INTERVALS = (
     "(over test images alone where there is one seed)."
 )
 BOUNDS = "Oracle and random gates are bounds: the first knows which images show a threat, the second nothing."
+GATES = (
+    "Shares, as means over the seeds. A gate acts on the ranking of class heads and classifier, so AP without gate "
+    "holds the heads too. Of the gate's strength and of the heads' share there is one number a seed."
+)
 
 
 def write_results(
@@ -109,7 +113,7 @@ def write_results(
             "Table 5: confidences in logits", [confidences],
             notes=(f"{shown[0].methods[method].label}, first seed: natural logarithms of the odds.",),
         ),
-        report.section("Gates", [gates] if len(gates) else [], notes=("Shares; means over the seeds.", BOUNDS)),
+        report.section("Gates", [gates] if len(gates) else [], notes=(GATES, BOUNDS)),
     ]  # fmt: skip
     paths = dict(zip(shown[0].names, locate(data.folder, shown[0].names), strict=True))
     title = f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}"
@@ -164,8 +168,12 @@ def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
 
 def _any_threat_label(backbone: str, method: str) -> str:
     if not backbone:  # of images, not of a network's features
-        return METHODS[method].label
+        return _detector_label(method)
     return f"{tables.PUBLISHED_BACKBONES.get(backbone, backbone)}: {method}"
+
+
+def _detector_label(name: str) -> str:
+    return METHODS[name].label if name in METHODS else name
 
 
 def _figures(
@@ -182,7 +190,7 @@ def _figures(
     for group in shown:
         own = group_detectors(group)
         labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
-        plotted = {**(labelled or own), **{METHODS[name].label: seeds for name, seeds in detectors.items()}}
+        plotted = {**(labelled or own), **{_detector_label(name): seeds for name, seeds in detectors.items()}}
         if group.y_any.any() and not group.y_any.all():
             drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
             drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(group.y_any, plotted)

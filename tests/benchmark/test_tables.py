@@ -32,8 +32,9 @@ def network_scores(y_true: np.ndarray, gain: float, seed: int, *, gated: bool, p
         return Scores(names, logits, labels=y_true.astype(np.uint8))
     score = generator.normal(size=len(y_true)) + 3 * y_true.any(axis=1) - 1
     return Scores(
-        names, logits, hard_gate(logits, score > 0), np.exp(generator.normal(size=(len(y_true), 2))), score, score > 0,
-        np.full(y_true.shape[1], 0.5), y_true.astype(np.uint8), np.where(y_true, peak, -1).astype(np.int8),
+        names, logits - 1.0, logits, hard_gate(logits, score > 0), np.exp(generator.normal(size=(len(y_true), 2))),
+        score, score > 0, np.full(y_true.shape[1], 0.5), np.array(seed / 4), np.array(0.5), y_true.astype(np.uint8),
+        np.where(y_true, peak, -1).astype(np.int8),
     )  # fmt: skip
 
 
@@ -53,7 +54,12 @@ def make_group(subset: Subset, gain: float = 3.0, methods: tuple[str, ...] | Non
         for method in chosen.values()
     }
     scores = {
-        name: np.stack([one.log_gated if method.output == "gated" else one.logits for one in test[method.network]])
+        name: np.stack(
+            [
+                {"gated": one.log_gated, "ranking": one.ranking}.get(method.output, one.logits)
+                for one in test[method.network]
+            ]
+        )
         for name, method in chosen.items()
         if method.output != "random"
     }
@@ -134,6 +140,8 @@ def test_gates_beside_their_bounds(groups: list[Group]) -> None:
     assert own.loc["Gun", "recall"] == pytest.approx(np.mean([decision[gun].mean() for decision in decisions]))
     assert own.loc["Gun", "gate"] == pytest.approx(groups[0].ap["gbad"][:, 0].mean())
     assert own.loc["any", "random_gate"] == 0.25
+    assert own.loc["any", "no_gate"] == pytest.approx(groups[0].ap["gbad_heads"].mean())
+    assert own.loc["Gun", ["strength", "heads_share"]].tolist() == ["0.25, 0.5", "0.5, 0.5"]
     assert "cnn" not in set(table["network"])
 
 
