@@ -43,7 +43,10 @@ class Network:
 NETWORKS = {
     "cnn": Network({"architecture": "plain", "negatives": "natural"}),
     "cnn_balanced": Network({"architecture": "plain", "negatives": "fixed"}),
+    "cnn_all": Network({"architecture": "plain", "negatives": "all"}),
     "chr": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "natural"}),
+    "chr_balanced": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "fixed"}),
+    "chr_all": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "all"}),
     "chr_none": Network({"architecture": "chr", "chr_mask": "none", "negatives": "natural"}),
     "chr_released": Network({"architecture": "chr", "chr_mask": "released", "negatives": "natural"}),
     "gbad_paper": Network(LETTER, 3),
@@ -87,8 +90,11 @@ class Method:
 METHODS = {
     "cnn": Method("CNN", "cnn", "logits"),
     "cnn_balanced": Method("CNN, balanced", "cnn_balanced", "logits"),
+    "cnn_all": Method("CNN, whole list each epoch", "cnn_all", "logits"),
     "cnn_balanced_fpn": Method("CNN + FPN, balanced", "gbad_paper", "logits"),
     "chr": Method("CHR", "chr", "logits"),
+    "chr_balanced": Method("CHR, balanced", "chr_balanced", "logits"),
+    "chr_all": Method("CHR, whole list each epoch", "chr_all", "logits"),
     "chr_none": Method("CHR, no mask", "chr_none", "logits"),
     "chr_released": Method("CHR, released mask", "chr_released", "logits"),
     "gbad_paper": Method("GBAD, as in the letter", "gbad_paper", "gated"),
@@ -106,7 +112,8 @@ METHODS = {
 }
 
 DIFFERENCES = (
-    ("gbad", "cnn"), ("gbad", "chr"), ("gbad", "cnn_balanced"), ("gbad", "cnn_balanced_fpn"), ("gbad", "gbad_paper"),
+    ("gbad", "cnn"), ("gbad", "chr"), ("gbad", "cnn_balanced"), ("gbad", "chr_balanced"),
+    ("gbad", "cnn_balanced_fpn"), ("gbad", "gbad_paper"),
     ("gbad", "gbad_ungated"), ("gbad", "gbad_heads"), ("gbad_heads", "gbad_ungated"),
     ("gbad_paper", "cnn_balanced_fpn"), ("gbad_boxes", "gbad"), ("gbad_boxes", "gbad_boxes_ungated"),
 )  # fmt: skip

@@ -81,6 +81,10 @@ def test_each_network_is_trained_once_and_shared(finished: Path) -> None:
     costs = pd.read_csv(finished / "results" / "cells.csv")
     assert sorted(costs["network"]) == sorted(2 * [*networks])
     assert costs["images_seen"].nunique() == 1
+    balanced = costs["network"] != "cnn"
+    assert (costs.loc[balanced, "positive_passes"] == costs.loc[balanced, "epochs"]).all()
+    assert (costs.loc[~balanced, "positive_passes"] == costs.loc[~balanced, "negative_passes"]).all()
+    assert (costs.loc[~balanced, "positive_passes"] < costs.loc[~balanced, "epochs"]).all()
     assert costs.loc[costs["network"] == "cnn", "phase2_seconds"].isna().all()
 
 
