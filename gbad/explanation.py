@@ -29,6 +29,8 @@ class Explanation:
         Phase 3: decision value of the support vector machine, above 0 for anomalous images.
     anomalous : bool array (n,)
         Phase 3: the decision.
+    ranking : float64 array (n, C)
+        Phase 3: the logits, with those of class heads mixed in where there are any; what the gate suppresses.
     log_gated : float64 array (n, C)
         Logarithm of the gated probabilities: the ranking that average precision is computed from, without ties at zero.
     gated : float64 array (n, C)
@@ -42,6 +44,7 @@ class Explanation:
     losses: np.ndarray
     gate_score: np.ndarray
     anomalous: np.ndarray
+    ranking: np.ndarray
     log_gated: np.ndarray
     gated: np.ndarray
     loss_names: tuple[str, ...] = LETTER_LOSSES
@@ -51,7 +54,8 @@ class Explanation:
         """Values of no image."""
         of_classes, one = np.empty((0, n_classes)), np.empty(0)
         losses = np.empty((0, len(loss_names)))
-        return cls(of_classes, of_classes, losses, one, one.astype(bool), of_classes, of_classes, loss_names)
+        of_gate = losses, one, one.astype(bool)
+        return cls(of_classes, of_classes, *of_gate, of_classes, of_classes, of_classes, loss_names)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:

@@ -361,7 +361,7 @@ class GBADPipeline(BaseEstimator):
             ranking, losses, self.gate_, self.suppression, self.strength_
         )
         ungated, gated = training.sigmoid(logits), np.exp(log_gated)
-        return Explanation(logits, ungated, losses, score, anomalous, log_gated, gated, names)
+        return Explanation(logits, ungated, losses, score, anomalous, ranking, log_gated, gated, names)
 
     def network(self) -> Classifier:
         """Classifier of phase 1 in evaluation mode, on the device that scores are computed on."""

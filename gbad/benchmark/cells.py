@@ -39,7 +39,7 @@ from gbad.run_folder import digest
 from gbad.runs import Run, finish, open_run, start_run
 from gbad.settings import check_settings, plain_settings
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings would give other scores."""
 
 CHUNK = 2048
@@ -125,8 +125,35 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     seconds = {name: round(done["seconds"], 1) for name, done in phases.items()}
     history = pd.read_csv(run.folder / "phase1" / "history.csv")
     budget = {"epochs": len(history), "images_seen": int(history["images"].sum())}
-    write_json(cell.folder / "done.json", {"seconds": seconds, **budget})
+    positive = run.data.positive[~run.data.validation]
+    seen = passes(
+        cell.pipeline.negatives, budget["epochs"], budget["images_seen"], int(positive.sum()), int((~positive).sum())
+    )
+    write_json(cell.folder / "done.json", {"seconds": seconds, **budget, **seen})
     return True
+
+
+def passes(negatives: str, epochs: int, images_seen: int, n_positive: int, n_negative: int) -> dict[str, float]:
+    """How often phase 1 saw an image with a threat and a threat-free one, means over the training part.
+
+    Parameters
+    ----------
+    negatives : str
+        See `gbad.phase1_classifier.sampling.epoch_rows`.
+    epochs, images_seen : int
+        Of the whole training.
+    n_positive, n_negative : int
+        Images of the training part, each above 0.
+
+    Examples
+    --------
+    >>> passes("fixed", 6, 2400, 200, 2000), passes("natural", 6, 2200, 200, 2000)
+    ({'positive_passes': 6.0, 'negative_passes': 0.6}, {'positive_passes': 1.0, 'negative_passes': 1.0})
+    """
+    natural = images_seen / (n_positive + n_negative)
+    positive = natural if negatives == "natural" else float(epochs)
+    negative = (images_seen - positive * n_positive) / n_negative
+    return {"positive_passes": round(positive, 3), "negative_passes": round(negative, 3)}
 
 
 def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progress: bool = False) -> bool:
@@ -148,6 +175,7 @@ def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progres
     def score(start: int, stop: int) -> Scores:
         return score_images(
             run, cell.phases, names[start:stop], paths[start:stop], cell.pipeline.size, bad,
+            views=cell.pipeline.views,
             description=f"test images {start:,} to {stop:,} of {len(names):,}", show_progress=show_progress,
         )  # fmt: skip
 
@@ -193,6 +221,7 @@ def cell_costs(cell: Cell, names: tuple[str, ...]) -> dict[str, Any]:
     return {
         "network": cell.network, "backbone": cell.backbone, "training_list": cell.subset.list, "seed": cell.seed,
         "epochs": done["epochs"], "images_seen": done["images_seen"],
+        "positive_passes": done["positive_passes"], "negative_passes": done["negative_passes"],
         **{f"{name}_seconds": value for name, value in done["seconds"].items()},
         "scoring_seconds": scoring["seconds"], "test_images": scoring["images"], "folder": cell.folder.name,
     }  # fmt: skip

@@ -62,9 +62,9 @@ class Group:
         return np.asarray(self.y_true.any(axis=1))
 
     def columns(self, scores: Scores, method: str) -> np.ndarray:
-        """Scores of a method on some images, (m, C): the classifier's logits or the logarithms of what is gated."""
-        gated = self.methods[method].output == "gated"
-        return scores.log_gated if gated and scores.log_gated is not None else scores.logits
+        """Scores of a method on some images, (m, C): logits or logarithms of gated probabilities; bounds have none."""
+        found = {"ranking": scores.ranking, "gated": scores.log_gated}.get(self.methods[method].output)
+        return scores.logits if found is None else found
 
 
 def make_group(
@@ -126,8 +126,11 @@ def make_group(
 def _scores_of(method: Method, scores: Scores, y_any: np.ndarray) -> np.ndarray:
     if method.output == "logits":
         return scores.logits
+    assert scores.ranking is not None
+    if method.output == "ranking":
+        return scores.ranking
     if method.output == "oracle":
-        return oracle_gated(scores.logits, y_any)
+        return oracle_gated(scores.ranking, y_any)
     assert scores.log_gated is not None
     return scores.log_gated
 
@@ -136,12 +139,14 @@ def _random_gate(
     cell: Cell, scores: Scores, names: tuple[str, ...], y_true: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     assert scores.anomalous is not None
+    assert scores.ranking is not None
+    ranking = scores.ranking
     # Of the subset's list: threat-free images count as often as they stand for.
     rate = float(np.average(scores.anomalous, weights=weights))
     about = {"images": digest(names), "weight": float(weights.max()), "rate": rate, "draws": DRAWS}
     key = f"random-gate-{cell.subset.list}-{digest(names, weights)[:8]}"
 
     def compute() -> list[float]:
-        return random_gate_average_precision(y_true, scores.logits, rate, weights).tolist()
+        return random_gate_average_precision(y_true, ranking, rate, weights).tolist()
 
     return np.array(cached(cell, key, about, compute), dtype=float)

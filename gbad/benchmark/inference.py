@@ -30,6 +30,9 @@ FOLDS = 5
 MAX_VALIDATION_NEGATIVES = 2000
 """Of a classifier without gate; one with a gate has scores of the whole validation part anyway."""
 
+_OF_NETWORK = ("thresholds", "strength", "heads_share")
+"""Fields of `Scores` that do not depend on the images."""
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -42,6 +45,8 @@ class Scores:
     names : str array (n,)
     logits : float64 array (n, C)
         Of the classifier.
+    ranking : float64 array (n, C) or None
+        The logits with those of class heads mixed in where there are any: what the gate suppresses.
     log_gated : float64 array (n, C) or None
         Logarithms of the gated probabilities.
     losses : float64 array (n, k) or None
@@ -50,6 +55,10 @@ class Scores:
         The gate's decision.
     thresholds : float64 array (C,) or None
         On the gated probabilities: at or above, a class counts as detected.
+    strength : float64 array () or None
+        Of the gate, α or ε.
+    heads_share : float64 array () or None
+        Of the class heads in `ranking`.
     labels : uint8 array (n, C) or None
         Of the validation part; test labels are in the test list.
     peaks : int8 array (n, C) or None
@@ -58,11 +67,14 @@ class Scores:
 
     names: np.ndarray
     logits: np.ndarray
+    ranking: np.ndarray | None = None
     log_gated: np.ndarray | None = None
     losses: np.ndarray | None = None
     gate_score: np.ndarray | None = None
     anomalous: np.ndarray | None = None
     thresholds: np.ndarray | None = None
+    strength: np.ndarray | None = None
+    heads_share: np.ndarray | None = None
     labels: np.ndarray | None = None
     peaks: np.ndarray | None = None
 
@@ -88,9 +100,9 @@ class Scores:
         joined = {
             field.name: np.concatenate([getattr(part, field.name) for part in parts])
             for field in dataclasses.fields(cls)
-            if getattr(first, field.name) is not None and field.name != "thresholds"
+            if getattr(first, field.name) is not None and field.name not in _OF_NETWORK
         }
-        return cls(**joined, thresholds=first.thresholds)
+        return cls(**joined, **{name: getattr(first, name) for name in _OF_NETWORK})
 
     def select(self, names: Sequence[str]) -> tuple[np.ndarray, Self]:
         """Take the images that are among `names`, in that order.
@@ -108,7 +120,7 @@ class Scores:
         taken = {
             field.name: getattr(self, field.name)[own]
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) is not None and field.name != "thresholds"
+            if getattr(self, field.name) is not None and field.name not in _OF_NETWORK
         }
         return rows, dataclasses.replace(self, **taken)
 
@@ -123,14 +135,18 @@ class Scores:
 
 
 def score_images(
-    run: Path, phases: int, names: Sequence[str], paths: Sequence[Path], size: int, bad: BadImages, *,
+    run: Path, phases: int, names: Sequence[str], paths: Sequence[Path], size: int, bad: BadImages, *, views: int = 1,
     description: str = "scoring", show_progress: bool = False,
 ) -> Scores:  # fmt: skip
-    """Score images with a finished run; those that cannot be used are counted in `bad` and left out."""
+    """Score images with a finished run; those that cannot be used are counted in `bad` and left out.
+
+    `views` is that of the run's settings: a classifier without gate is scored on as many views as one with a gate.
+    """
     source = source_from_paths(paths, size)
     parts, found = [], []
     pipeline = load(run / "pipeline.joblib") if phases == 3 else None
-    batches = _classified(run, source, np.arange(len(source))) if pipeline is None else _explained(pipeline, source)
+    everything = np.arange(len(source))
+    batches = _classified(run, source, everything, views) if pipeline is None else _explained(pipeline, source)
     with progress_bar(description, len(source), show=show_progress) as advance:
         for rows, values, errors in batches:
             for error in errors.values():
@@ -142,8 +158,7 @@ def score_images(
     if not len(rows):
         raise DataError(f"none of {len(paths):,} test images can be used, the first is {paths[0]}")
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    thresholds = None if pipeline is None else pipeline.thresholds_
-    return Scores(np.array(names, dtype=str)[rows], **arrays, thresholds=thresholds)
+    return Scores(np.array(names, dtype=str)[rows], **arrays, **({} if pipeline is None else _of_gate(pipeline)))
 
 
 def validation_scores(run: Run, phases: int) -> Scores:
@@ -154,7 +169,7 @@ def validation_scores(run: Run, phases: int) -> Scores:
     names, classes = np.array(split_names(run), dtype=str), run.data.classes
     if phases < 3:
         rows = validation_sample(run.data.validation, run.data.positive)
-        parts = list(_classified(run.folder, run.data.source, rows))
+        parts = list(_classified(run.folder, run.data.source, rows, run.pipeline.views))
         rows = np.concatenate([part[0] for part in parts])
         logits = np.concatenate([part[1]["logits"] for part in parts])
         return Scores(names[rows], logits, labels=run.data.labels[rows])
@@ -164,12 +179,21 @@ def validation_scores(run: Run, phases: int) -> Scores:
     features = np.asarray(FeatureFile(run.folder / "phase2" / "features").features)[held_out]
     ranking = ranking_logits(logits, features, pipeline.heads_, pipeline.heads_share_)
     log_gated, score, anomalous = _gated(pipeline, ranking, losses, run.data.positive[rows].astype(int))
-    return Scores(names[rows], logits, log_gated, losses, score, anomalous, pipeline.thresholds_, run.data.labels[rows])
+    return Scores(
+        names[rows], logits, ranking, log_gated, losses, score, anomalous, labels=run.data.labels[rows],
+        **_of_gate(pipeline),
+    )  # fmt: skip
 
 
 def split_names(run: Run) -> list[str]:
     """Names of a run's training list, without suffix."""
     return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
+
+
+def _of_gate(pipeline: GBADPipeline) -> dict[str, np.ndarray]:
+    """Fields of `Scores` that phase 3 has chosen once for all images."""
+    strength, share = (np.asarray(value, dtype=np.float64) for value in (pipeline.strength_, pipeline.heads_share_))
+    return {"thresholds": pipeline.thresholds_, "strength": strength, "heads_share": share}
 
 
 def _gated(
@@ -201,14 +225,14 @@ def validation_sample(held_out: np.ndarray, threat: np.ndarray) -> np.ndarray:
 Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[int, ImageError]]
 
 
-def _classified(run: Path, source: ImageSource, rows: np.ndarray) -> Iterator[Batch]:
+def _classified(run: Path, source: ImageSource, rows: np.ndarray, views: int) -> Iterator[Batch]:
     model = _on_device(load_classifier(run))
-    for done, logits, _, errors in predict_stream(model, source, rows):
+    for done, logits, _, errors in predict_stream(model, source, rows, views=views):
         yield done, {"logits": logits}, errors
 
 
 def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
-    names = ("logits", "log_gated", "losses", "gate_score", "anomalous")
+    names = ("logits", "ranking", "log_gated", "losses", "gate_score", "anomalous")
     for rows, explanation, errors in pipeline.stream(source):
         yield rows, {name: getattr(explanation, name) for name in names}, errors
 

@@ -81,7 +81,10 @@ BARS = {
     "gbad - gbad_ungated": {"10": 3.0, "100": 3.0, "1000": 3.0},
     "gbad_boxes - gbad": {"100": 8.0},
 }
-"""Gains in mAP that the benchmark asks for, in points; those over CNN and CHR are about the letter's best."""
+"""Gains in mAP that the benchmark asks for, in points.
+
+The letter's largest gains over the same backbone are 7.21, 7.49 and 6.68 over CNN, 4.84, 3.28 and 3.58 over CHR.
+"""
 
 CLASS_LOSS_BAR = 1.0
 """Points by which no class may be worse than the balanced classifier."""

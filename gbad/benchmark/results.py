@@ -28,6 +28,11 @@ INTERVALS = (
     "(over test images alone where there is one seed)."
 )
 BOUNDS = "Oracle and random gates are bounds: the first knows which images show a threat, the second nothing."
+BETTER = "Beside the bars: GBAD against the better of two baselines, natural or balanced, by mAP on the test list."
+GATES = (
+    "Shares, as means over the seeds. A gate acts on the ranking of class heads and classifier, so AP without gate "
+    "holds the heads too. Of the gate's strength and of the heads' share there is one number a seed."
+)
 
 
 def write_results(
@@ -68,7 +73,8 @@ def write_results(
     method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
     confidences = tables.confidence_table(shown[0], method)
     summary = summarise(groups, values, any_threat if shown[0].subset.name == "100" else any_threat.iloc[:0])
-    notes = (*data.notes, _budget(costs), INTERVALS)
+    passes = _passes(costs)
+    notes = (*data.notes, _budget(costs), passes, INTERVALS)
     summary |= {"notes": [*notes], **info}
 
     written = {
@@ -89,7 +95,7 @@ def write_results(
     )
 
     sections = [
-        report.section("Bars", [_bars(summary)]),
+        report.section("Bars", [_bars(summary), *_better(summary)], notes=(BETTER,)),
         *(
             report.section(
                 _heading(subset), [table], {f"SIXray{subset}": figure for figure in drawn[subset].values()},
@@ -97,18 +103,18 @@ def write_results(
             )
             for subset, table in by_subset.items()
         ),
-        report.section("Differences", [_differences(values)], drawn["map"], (INTERVALS,)),
+        report.section("Differences", [_differences(values)], drawn["map"], (INTERVALS, passes)),
         report.section(
             f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
             drawn["any"],
             ("Thresholds are chosen on validation parts, for the subset's ratio of threat-free images; a gate alone "
-             "has its own.", f"Published rows: {SOURCE}."),
+             "has its own.", passes, f"Published rows: {SOURCE}."),
         ),
         report.section(
             "Table 5: confidences in logits", [confidences],
             notes=(f"{shown[0].methods[method].label}, first seed: natural logarithms of the odds.",),
         ),
-        report.section("Gates", [gates] if len(gates) else [], notes=("Shares; means over the seeds.", BOUNDS)),
+        report.section("Gates", [gates] if len(gates) else [], notes=(GATES, BOUNDS)),
     ]  # fmt: skip
     paths = dict(zip(shown[0].names, locate(data.folder, shown[0].names), strict=True))
     title = f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}"
@@ -206,6 +212,15 @@ def _bars(summary: Mapping[str, Any]) -> pd.DataFrame:
     ])  # fmt: skip
 
 
+def _better(summary: Mapping[str, Any]) -> list[pd.DataFrame]:
+    """GBAD against the better of two baselines as a table, if there are such figures."""
+    rows = [
+        {**row, "value": f"{row['value']:.1f}", "interval": " to ".join(f"{bound:.1f}" for bound in row["interval"])}
+        for row in summary["against_better"]
+    ]
+    return [pd.DataFrame(rows)] if rows else []
+
+
 def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[dict[str, str]]:
     cards = []
     for group in groups:
@@ -225,12 +240,26 @@ def _budget(costs: pd.DataFrame) -> str:
     """How many images phase 1 was shown: the same for all networks, or within which bounds."""
     costs = costs[costs["backbone"] != ""]  # image-level detectors have no phase 1
     bounds = [costs.groupby(["training_list", "backbone"])["images_seen"].agg(kind) for kind in ("min", "max")]
-    same = "the same number of" if (bounds[0] == bounds[1]).all() else "not quite the same number of"
+    same = "the same number of images" if (bounds[0] == bounds[1]).all() else "not the same number of images"
     numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((bounds[0].min(), bounds[1].max())))
     epochs = ", ".join(map(str, sorted(costs["epochs"].unique())))
     return (
-        f"Phase 1 of all networks on one list was shown {same} images ({numbers}, {epochs} epochs), with the same "
+        f"Phase 1 of all networks on one list was shown {same} ({numbers}, {epochs} epochs), with the same "
         "augmentation, image size and optimiser; no epoch was selected."
+    )
+
+
+def _passes(costs: pd.DataFrame) -> str:
+    """How often each network's phase 1 saw an image with a threat and a threat-free one."""
+    costs = costs[costs["backbone"] != ""]
+    several = costs["training_list"].nunique() > 1
+    texts = []
+    for (of, network), own in costs.groupby(["training_list", "network"], sort=False):
+        name = f"{network} on list {of}" if several else network
+        texts.append(f"{name} {own['positive_passes'].mean():.2g} and {own['negative_passes'].mean():.2g}")
+    return (
+        "Passes of phase 1, or how often it saw a training image with a threat and a threat-free one on average: "
+        f"{'; '.join(texts)}. Networks with fewer passes over the threats had fewer chances to learn them."
     )
 
 
@@ -252,6 +281,7 @@ def _write_markdown(
         f"## Table 4: any threat\n\n{tables.markdown(_readable_any_threat(any_threat, published))}",
         f"## Table 5: confidences in logits\n\n{tables.markdown(confidences)}",
         f"## Bars\n\n{tables.markdown(_bars(summary))}",
+        *(f"{BETTER}\n\n{tables.markdown(table)}" for table in _better(summary)),
     ]
     with atomic_path(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")

@@ -38,22 +38,49 @@ def seed_mean_samples(
 
     Notes
     -----
-    Images are drawn as in `gbad.bootstrap.bootstrap_average_precision`, the same for all methods and seeds. Then
-    seeds are drawn with replacement, the same for all methods; their deviation from the mean over all seeds is
-    stretched by ``sqrt(S / (S - 1))``, because the spread of S draws from S values is too small by that factor. A
-    single seed leaves the chance of training out.
+    Images are drawn as in `gbad.bootstrap.bootstrap_average_precision`, the same for all methods and seeds; then
+    `with_seed_deviations` adds the chance of training. A single seed leaves it out.
     """
     rankings = [ranking for method in scores.values() for ranking in method]
     values = bootstrap_average_precision(y_true, rankings, resamples=resamples, seed=seed, sample_weight=weights)
     n_seeds = len(next(iter(scores.values())))
-    values = values.reshape(resamples, len(scores), n_seeds, -1)
-    mean = values.mean(axis=2)
-    if n_seeds > 1:
-        generator = np.random.default_rng(derived_seed(seed, "training seeds"))
-        drawn = generator.integers(0, n_seeds, (resamples, n_seeds))
-        of_drawn = values[np.arange(resamples)[:, None], :, drawn].mean(axis=1)  # (B, M, C)
-        mean = mean + np.sqrt(n_seeds / (n_seeds - 1)) * (of_drawn - mean)
+    mean = with_seed_deviations(values.reshape(resamples, len(scores), n_seeds, -1), seed)
     return {name: mean[:, m] for m, name in enumerate(scores)}
+
+
+def with_seed_deviations(values: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Means over training seeds, each with a random deviation: by how much another S seeds might have given another.
+
+    Parameters
+    ----------
+    values : float array (B, M, S, C)
+        Resampled figures of M methods, S seeds and C classes.
+    seed : int
+        Of the deviations.
+
+    Returns
+    -------
+    float64 array (B, M, C)
+
+    Notes
+    -----
+    The deviations of a resample, over all methods and classes, are one draw of a multivariate t distribution with
+    S - 1 degrees of freedom. Its scale is the covariance of the seeds' values divided by S, as for the mean of S
+    values with a normal distribution of unknown variance: few seeds tell little about their own spread, and drawing
+    them with replacement would give intervals that are much too narrow. Since methods share the draw, differences
+    between them stay paired.
+    """
+    mean = np.asarray(values.mean(axis=2))
+    n_seeds = values.shape[2]
+    if n_seeds < 2:
+        return mean
+    of_seeds = mean_over_classes(np.moveaxis(values, 0, -1))  # (M, S, C): the mean over resamples
+    deviations = of_seeds - of_seeds.mean(axis=1, keepdims=True)
+    generator = np.random.default_rng(derived_seed(seed, "training seeds"))
+    normal = generator.normal(size=(len(values), n_seeds))
+    chi = np.sqrt(generator.chisquare(n_seeds - 1, len(values)) / (n_seeds - 1))
+    factors = normal / chi[:, None] / np.sqrt(n_seeds * (n_seeds - 1))
+    return mean + np.einsum("bs,msc->bmc", factors, deviations)
 
 
 def intervals(
@@ -74,7 +101,7 @@ def intervals(
     dict
         ``{method or "a - b": {class or "mean": (low, high)}}``; NaN for a class without positives.
     """
-    # Stretched deviations of seeds can leave [0, 1].
+    # Deviations of seeds can leave [0, 1].
     wanted: dict[str, Any] = {name: np.clip(sample, 0.0, 1.0) for name, sample in samples.items()}
     wanted |= {f"{a} - {b}": samples[a] - samples[b] for a, b in differences if a in samples and b in samples}
     found = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from gbad.benchmark.groups import Group
 from gbad.benchmark.methods import DIFFERENCES
 from gbad.benchmark.published import CLASSES, PUBLISHED_AP
 from gbad.benchmark.statistics import intervals, mean_over_classes, seed_mean_samples
-from gbad.metrics import gate_diagnostics
+from gbad.metrics import average_precision_per_class, gate_diagnostics
 
 MEAN = "mean"
 """What the column ``class`` says for the mean average precision."""
@@ -114,20 +114,30 @@ def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
     -------
     DataFrame
         A row per subset, backbone, network and class (``any`` for all threats together), means over the seeds:
-        ``recall``, ``false_alarm_rate``; ``no_gate``, ``gate``, ``oracle_gate``, ``random_gate``: AP, all in [0, 1].
+        ``recall``, ``false_alarm_rate``; ``no_gate`` (class heads included), ``gate``, ``oracle_gate``,
+        ``random_gate``: AP, all in [0, 1]. ``strength`` (α or ε) and ``heads_share``: texts, seed by seed.
     """
     rows = []
     for group in groups:
         for network, scores in group.test.items():
-            if any(one.anomalous is None for one in scores):
+            if any(one.anomalous is None or one.ranking is None for one in scores):
                 continue
             decisions = [np.asarray(one.anomalous) for one in scores]
             outputs = {
                 column: next((n for n, m in group.methods.items() if (m.network, m.output) == (network, output)), None)
                 for column, output in
-                {"no_gate": "logits", "gate": "gated", "oracle_gate": "oracle", "random_gate": "random"}.items()
+                {"gate": "gated", "oracle_gate": "oracle", "random_gate": "random"}.items()
             }  # fmt: skip
-            ap = {column: _with_mean(group.ap[name]) for column, name in outputs.items() if name is not None}
+            ranked = [
+                [
+                    *average_precision_per_class(
+                        group.y_true, np.asarray(one.ranking), group.classes, sample_weight=group.weights
+                    ).values()
+                ]
+                for one in scores
+            ]
+            ap = {"no_gate": _with_mean(np.array(ranked))}
+            ap |= {column: _with_mean(group.ap[name]) for column, name in outputs.items() if name is not None}
             for c, label in enumerate((*group.classes, "any")):
                 kind = group.y_any if label == "any" else group.y_true[:, c]
                 found = [gate_diagnostics(kind, decision) for decision in decisions]
@@ -137,6 +147,8 @@ def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
                     "recall": float(np.mean([one["recall"] for one in found])),
                     "false_alarm_rate": float(np.mean(alarms)),
                     **{column: float(numbers[c]) for column, numbers in ap.items()},
+                    "strength": _of_seeds(one.strength for one in scores),
+                    "heads_share": _of_seeds(one.heads_share for one in scores),
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -202,6 +214,10 @@ def markdown(table: pd.DataFrame) -> str:
     head = [*map(str, table.columns)]
     lines = [head, ["---"] * len(head), *([text(value) for value in row] for row in table.itertuples(index=False))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _of_seeds(values: Iterable[np.ndarray | None]) -> str:
+    return ", ".join("" if value is None else f"{float(value):g}" for value in values)
 
 
 def _with_mean(values: np.ndarray) -> np.ndarray:

@@ -15,17 +15,24 @@ from gbad.benchmark import cells, run
 from gbad.benchmark import data as benchmark_data
 from gbad.benchmark.cells import cell_scores, cell_validation, make_cell, score_cell, train_cell
 from gbad.benchmark.data import BenchmarkData, existing_data
-from gbad.benchmark.inference import Scores
+from gbad.benchmark.inference import Scores, score_images
 from gbad.benchmark.methods import METHODS, NETWORKS, chosen_methods, needed_networks
 from gbad.benchmark.scales import SCALES, ListSizes
+from gbad.data.bad_images import BadImages
+from gbad.data.images import locate, read_image
 from gbad.data.labels import read_sixray
 from gbad.errors import GbadError
 from gbad.metrics import average_precision_per_class
+from gbad.phase1_classifier import predict_batch
 from gbad.phase2_anomaly import BiGANDetector
+from gbad.training import load_classifier
 
 QUICK = {"pretrained": False, "size": 32, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
 SCALE = replace(SCALES["small"], backbones=("resnet18",), resamples=20)
-CHOSEN = ("cnn", "cnn_balanced_fpn", "gbad_paper", "gbad_ungated", "gbad", "gbad_oracle_gate", "gbad_random_gate")
+CHOSEN = (
+    "cnn", "cnn_balanced_fpn", "gbad_paper", "gbad_ungated", "gbad_heads", "gbad", "gbad_oracle_gate",
+    "gbad_random_gate",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,6 +81,10 @@ def test_each_network_is_trained_once_and_shared(finished: Path) -> None:
     costs = pd.read_csv(finished / "results" / "cells.csv")
     assert sorted(costs["network"]) == sorted(2 * [*networks])
     assert costs["images_seen"].nunique() == 1
+    balanced = costs["network"] != "cnn"
+    assert (costs.loc[balanced, "positive_passes"] == costs.loc[balanced, "epochs"]).all()
+    assert (costs.loc[~balanced, "positive_passes"] == costs.loc[~balanced, "negative_passes"]).all()
+    assert (costs.loc[~balanced, "positive_passes"] < costs.loc[~balanced, "epochs"]).all()
     assert costs.loc[costs["network"] == "cnn", "phase2_seconds"].isna().all()
 
 
@@ -96,7 +107,7 @@ def test_everything_is_written(finished: Path) -> None:
 def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, data: BenchmarkData) -> None:
     test = read_sixray(data.folder, 10, "test")
     tidy = pd.read_csv(finished / "results" / "results.csv")
-    for method, output in (("gbad_ungated", "logits"), ("gbad", "log_gated")):
+    for method, output in (("gbad_ungated", "logits"), ("gbad_heads", "ranking"), ("gbad", "log_gated")):
         folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
         scores = Scores.load(next(folder.glob("test-*.npz")))
         assert tuple(scores.names) == test.names
@@ -107,7 +118,6 @@ def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, 
 
 def test_scores_are_those_of_the_saved_pipeline(finished: Path, data: BenchmarkData) -> None:
     import gbad
-    from gbad.data.images import locate
 
     folder = next((finished / "cells").glob("gbad_paper-resnet18-10-seed1-*"))
     scores = Scores.load(next(folder.glob("test-*.npz")))
@@ -172,6 +182,23 @@ def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_p
     assert len({first, *others}) == 6
     with pytest.raises(GbadError, match="unknown backbone"):
         make_cell(tmp_path, data, data.subsets[0], "x", NETWORKS["cnn"], "resnet1", 1, SCALE, QUICK)
+
+
+def test_networks_without_gate_are_scored_on_the_views_of_the_scale(
+    own: Path, data: BenchmarkData, tmp_path: Path
+) -> None:
+    test = read_sixray(data.folder, 10, "test")
+    paths = locate(data.folder, test.names[:4])
+    folder = next((own / "cells").glob("cnn-resnet18-10-seed1-*")) / "run"
+    settings = [SCALES[name].settings["views"] for name in ("small", "full")]
+    assert settings == [1, 2]
+    assert not any("views" in network.settings for network in NETWORKS.values())
+    scored = [
+        score_images(folder, 1, test.names[:4], paths, 32, BadImages(4), views=views).logits for views in settings
+    ]
+    pixels = np.stack([read_image(path, 32) for path in paths])
+    mirrored = predict_batch(load_classifier(folder), pixels[:, :, ::-1].copy())[0]
+    np.testing.assert_allclose(scored[1], (scored[0] + mirrored) / 2, atol=1e-5)
 
 
 def test_scoring_goes_on_where_it_was_killed(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,8 +32,9 @@ def network_scores(y_true: np.ndarray, gain: float, seed: int, *, gated: bool, p
         return Scores(names, logits, labels=y_true.astype(np.uint8))
     score = generator.normal(size=len(y_true)) + 3 * y_true.any(axis=1) - 1
     return Scores(
-        names, logits, hard_gate(logits, score > 0), np.exp(generator.normal(size=(len(y_true), 2))), score, score > 0,
-        np.full(y_true.shape[1], 0.5), y_true.astype(np.uint8), np.where(y_true, peak, -1).astype(np.int8),
+        names, logits - 1.0, logits, hard_gate(logits, score > 0), np.exp(generator.normal(size=(len(y_true), 2))),
+        score, score > 0, np.full(y_true.shape[1], 0.5), np.array(seed / 4), np.array(0.5), y_true.astype(np.uint8),
+        np.where(y_true, peak, -1).astype(np.int8),
     )  # fmt: skip
 
 
@@ -53,7 +54,12 @@ def make_group(subset: Subset, gain: float = 3.0, methods: tuple[str, ...] | Non
         for method in chosen.values()
     }
     scores = {
-        name: np.stack([one.log_gated if method.output == "gated" else one.logits for one in test[method.network]])
+        name: np.stack(
+            [
+                {"gated": one.log_gated, "ranking": one.ranking}.get(method.output, one.logits)
+                for one in test[method.network]
+            ]
+        )
         for name, method in chosen.items()
         if method.output != "random"
     }
@@ -134,6 +140,8 @@ def test_gates_beside_their_bounds(groups: list[Group]) -> None:
     assert own.loc["Gun", "recall"] == pytest.approx(np.mean([decision[gun].mean() for decision in decisions]))
     assert own.loc["Gun", "gate"] == pytest.approx(groups[0].ap["gbad"][:, 0].mean())
     assert own.loc["any", "random_gate"] == 0.25
+    assert own.loc["any", "no_gate"] == pytest.approx(groups[0].ap["gbad_heads"].mean())
+    assert own.loc["Gun", ["strength", "heads_share"]].tolist() == ["0.25, 0.5", "0.5, 0.5"]
     assert "cnn" not in set(table["network"])
 
 
@@ -173,6 +181,17 @@ def test_summary_holds_each_bar_against_its_figure(groups: list[Group], values: 
     assert summary["all_met"] is False
 
 
+def test_the_better_baseline_is_named() -> None:
+    group = make_group(Subset("10", "10"), methods=("gbad", "cnn", "cnn_balanced", "chr"))
+    group.ap["cnn"][:] = 0.2
+    group.ap["cnn_balanced"][:] = 0.3
+    values = tables.estimates([group], resamples=5)
+    rows = summarise([group], values, pd.DataFrame(columns=["method", "backbone"]))["against_better"]
+    assert [row["difference"] for row in rows] == ["gbad - better of cnn and cnn_balanced (cnn_balanced)"]
+    assert rows[0]["value"] == pytest.approx(100 * group.ap["gbad"].mean() - 30, abs=0.01)
+    assert len(rows[0]["interval"]) == 2
+
+
 def test_a_class_that_loses_too_much_is_named() -> None:
     group = make_group(Subset("10", "10"), methods=("gbad", "cnn_balanced"))
     group.ap["cnn_balanced"][:] = group.ap["gbad"] - 0.1
@@ -188,7 +207,8 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
     data = BenchmarkData(dataset, tuple(group.subset for group in groups), {"simulation": {}}, ("A note.",))
     costs = pd.DataFrame({
         "training_list": ["10", "10"], "backbone": ["resnet34"] * 2, "images_seen": [1200, 1200], "epochs": [3, 3],
-        "phase1_seconds": [2.0, 3.0],
+        "phase1_seconds": [2.0, 3.0], "network": ["cnn", "gbad"], "positive_passes": [1.2, 6.0],
+        "negative_passes": [1.2, 0.6],
     })  # fmt: skip
     y_any = groups[0].y_any
     ganomaly = [SeedScores(y_any, y_any + 0.0, y_any + 0.0)]
@@ -203,6 +223,8 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
         assert "A note." in found
         assert "the same number of images (1,200, 3 epochs)" in found
         assert tables.OTHER_DATA in found
+        assert "cnn 1.2 and 1.2; gbad 6 and 0.6." in found
+        assert "gbad - better of chr and chr_balanced (chr" in found
     assert "GANomaly &lt;1&gt;" in page
     assert "no picture" in page  # these images do not exist
     summary = json.loads((tmp_path / "summary.json").read_text())
