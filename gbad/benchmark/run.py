@@ -142,7 +142,13 @@ def run_benchmark(
     info = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "data": "simulated bags" if data is None or "simulation" in found.origin else found.folder.name,
-        "settings": {**scale.settings, **(overrides or {}), "seeds": list(seeds), "data_seed": data_seed},
+        "settings": {
+            **scale.settings,
+            **(overrides or {}),
+            "seeds": list(seeds),
+            "data_seed": data_seed,
+            "image_detectors": dict(scale.image_detectors),
+        },
         "versions": library_versions(),
         "hardware": hardware(),
     }

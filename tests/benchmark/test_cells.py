@@ -250,6 +250,28 @@ def test_training_goes_on_where_it_was_killed(
     assert not (cell.folder / "run" / "cache").exists()
 
 
+def test_networks_without_the_weights_that_they_were_to_start_from_are_refused(
+    data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells, "finish", lambda *args, **options: {"phase1": {"backbone_weights": "random"}})
+    cell = make_cell(
+        tmp_path, data, data.subsets[0], "cnn", NETWORKS["cnn"], "resnet18", 1, SCALE, QUICK | {"pretrained": True}
+    )
+    with pytest.raises(GbadError, match="none could be had for resnet18.*--no-pretrained"):
+        train_cell(cell, data)
+    assert not (cell.folder / "done.json").exists()
+
+
+def test_the_content_of_a_file_of_weights_decides_the_folder(data: BenchmarkData, tmp_path: Path) -> None:
+    weights, folders = tmp_path / "weights.pt", []
+    for content in (b"one", b"two", b"one"):
+        weights.write_bytes(content)
+        options = QUICK | {"weights": str(weights)}
+        cell = make_cell(tmp_path, data, data.subsets[0], "cnn", NETWORKS["cnn"], "resnet18", 1, SCALE, options)
+        folders.append(cell.folder)
+    assert folders[0] == folders[2] != folders[1]
+
+
 def test_simulated_subsets_share_networks_and_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     simulate = benchmark_data.simulate_dataset
     monkeypatch.setattr(

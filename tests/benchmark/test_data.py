@@ -63,6 +63,13 @@ def test_a_folder_of_the_user_has_a_subset_for_each_pair_of_lists(dataset: Path,
         existing_data(tmp_path)
 
 
+def test_ratio_is_that_of_the_training_list_unless_the_subset_has_one(dataset: Path) -> None:
+    data = existing_data(dataset)
+    positive = data.read(data.subsets[0], "train").positive
+    assert data.ratio(data.subsets[0]) == pytest.approx((~positive).sum() / positive.sum())
+    assert data.ratio(replace(data.subsets[0], ratio=1000)) == 1000
+
+
 def test_mislabelled_images_leave_the_lists_and_nothing_else_changes(dataset: Path, tmp_path: Path) -> None:
     data = existing_data(dataset)
     before = {part: data.read(data.subsets[0], part) for part in ("train", "test")}
@@ -78,6 +85,10 @@ def test_mislabelled_images_leave_the_lists_and_nothing_else_changes(dataset: Pa
     assert cleaned.fingerprint(cleaned.subsets[0]) != data.fingerprint(data.subsets[0])
     assert "2 images" in cleaned.notes[-1]
     without_mislabelled(data, listed, tmp_path / "view")  # again: links are there already
+    (tmp_path / "view" / "Annotation").unlink()
+    (tmp_path / "view" / "Annotation").symlink_to(tmp_path)  # of other data
+    without_mislabelled(data, listed, tmp_path / "view")
+    assert (cleaned.folder / "Annotation" / "P00001.xml").is_file()
     listed.write_text("N9999999\n")
     with pytest.raises(DataError, match="none of its 1 names"):
         without_mislabelled(data, listed, tmp_path / "other")

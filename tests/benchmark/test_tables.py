@@ -17,7 +17,7 @@ from gbad.benchmark.inference import Scores
 from gbad.benchmark.methods import METHODS, chosen_methods
 from gbad.benchmark.published import CLASSES
 from gbad.benchmark.results import write_results
-from gbad.benchmark.scales import Subset
+from gbad.benchmark.scales import SCALES, Subset
 from gbad.benchmark.summary import summarise
 from gbad.errors import GbadError
 from gbad.metrics import average_precision_per_class
@@ -212,7 +212,11 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
     })  # fmt: skip
     y_any = groups[0].y_any
     ganomaly = [SeedScores(y_any, y_any + 0.0, y_any + 0.0)]
-    info = {"command": "gbad benchmark", "data": "made up"}
+    info = {
+        "command": "gbad benchmark",
+        "data": "made up",
+        "settings": {"image_detectors": SCALES["small"].image_detectors},
+    }
     write_results(tmp_path, data, groups, costs, info, resamples=5, detectors={"GANomaly <1>": ganomaly})
     table4 = pd.read_csv(tmp_path / "table4.csv").set_index("method")
     assert table4.loc["GANomaly <1>", "f1"] == 1.0
@@ -221,6 +225,8 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")
     for found in (page, text):
         assert "A note." in found
+        assert "over test images alone, which leave out the chance of training" in found
+        assert "saw images of 64 px, with 16 channels in their first layer" in found
         assert "the same number of images (1,200, 3 epochs)" in found
         assert tables.OTHER_DATA in found
         assert "cnn 1.2 and 1.2; gbad 6 and 0.6." in found
