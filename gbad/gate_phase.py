@@ -68,7 +68,8 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
 
     Class heads learn from the training rows; the validation part says whether they are used.
     ``gate_fit="paper"`` fits the plain machine on the training rows, as the letter does; ``"held-out"`` a monotone one
-    on the validation part, whose losses are not flattered by training. The soft gate's strength, where the user leaves
+    on the validation part, whose losses are not flattered by training; strength and thresholds then see what gates
+    fitted on other folds say of each row. The soft gate's strength, where the user leaves
     it open, and the thresholds come from the validation part in both cases. A threshold is the one of the highest F1,
     or 0.5 for a class without positives there.
     """
@@ -93,16 +94,18 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
     gate.fit(losses[used], anomalous[used].astype(int))
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
+    if paper:  # the gate has not seen the validation part
+        p_anomalous = gate.predict_proba(losses[held_out])[:, 1]
+    else:
+        p_anomalous = held_out_probability(gate, losses[held_out], anomalous[held_out].astype(int))
     if strength is None:
-        if paper:  # the gate has not seen the validation part
-            p_anomalous = gate.predict_proba(losses[held_out])[:, 1]
-        else:
-            p_anomalous = held_out_probability(gate, losses[held_out], anomalous[held_out].astype(int))
-        if p_anomalous is None:
-            strength = 0.0
-        else:
-            strength = choose_alpha(logits[held_out], labels[held_out], p_anomalous)
-    gated, _, _ = gate_predictions(logits[held_out], losses[held_out], gate, params["suppression"], strength)
+        strength = 0.0 if p_anomalous is None else choose_alpha(logits[held_out], labels[held_out], p_anomalous)
+    if paper or p_anomalous is None:
+        gated, _, _ = gate_predictions(logits[held_out], losses[held_out], gate, params["suppression"], strength)
+    elif params["suppression"] == "hard":
+        gated = hard_gate(logits[held_out], p_anomalous > 0.5, strength)
+    else:
+        gated = soft_gate(logits[held_out], p_anomalous, strength)
     thresholds = best_thresholds(labels[held_out], np.exp(gated))
     save_plain(gate_state(gate, strength, thresholds, heads, share), folder / "gate.joblib")
     write_json(

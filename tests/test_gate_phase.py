@@ -15,7 +15,7 @@ from gbad import training
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.phase1_classifier import FeatureFile, predict_batch
-from gbad.phase3_gate import fit_class_heads, hard_gate, mixed
+from gbad.phase3_gate import fit_class_heads, hard_gate, held_out_probability, mixed, soft_gate
 from gbad.pipeline import GBADPipeline
 from gbad.runs import Run
 
@@ -106,6 +106,20 @@ def test_heads_learn_from_training_rows_and_are_chosen_on_the_others(
     heads, share = training.heads_from_state(training.load_gate(folder))
     assert share == 0.5
     assert heads is not None
+
+
+def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
+    seen_twice: tuple[GBADPipeline, Path], train_list: LabelList
+) -> None:
+    pipeline, run = seen_twice
+    rows, held_out, losses, logits = training.read_losses(run, pipeline.classes_)
+    features = np.asarray(FeatureFile(run / "phase2" / "features").features)
+    ranking = training.ranking_logits(logits, features, pipeline.heads_, pipeline.heads_share_)[held_out]
+    labels = train_list.labels[rows][held_out]
+    p_anomalous = held_out_probability(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
+    assert p_anomalous is not None
+    gated = np.exp(soft_gate(ranking, p_anomalous, pipeline.strength_))
+    np.testing.assert_allclose(pipeline.thresholds_, training.best_thresholds(labels, gated), rtol=1e-12)
 
 
 def test_views_that_do_not_exist_are_refused(make_pipeline: Make) -> None:
