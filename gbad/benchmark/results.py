@@ -273,7 +273,7 @@ def _handicap(info: Mapping[str, Any], detectors: Mapping[str, Any]) -> list[str
     if not settings or not detectors:
         return []
     return [
-        f"{' and '.join(map(_detector_label, detectors))} saw images of {settings['image_size']} px, with "
+        f"{' and '.join(detectors)} saw images of {settings['image_size']} px, with "
         f"{settings['features']} channels in their first layer (64 as published), and learnt from at most "
         f"{settings['max_images']:,} threat-free images in {settings['epochs']} epochs: smaller images, networks and "
         "trainings hold them back, so these rows are no measure of what they can do."
