@@ -30,6 +30,7 @@ from gbad.benchmark.methods import Network
 from gbad.benchmark.peaks import peaks_in_boxes
 from gbad.benchmark.scales import Scale, Subset
 from gbad.data.bad_images import BadImages
+from gbad.data.duplicates import content_digest
 from gbad.data.images import locate
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
@@ -103,7 +104,7 @@ def make_cell(
         "training_list": data.fingerprint(subset), "origin": data.origin,
     }  # fmt: skip
     if pipeline.weights is not None:  # the path says nothing about what is in the file
-        content["weights"] = hashlib.blake2b(Path(pipeline.weights).read_bytes(), digest_size=16).hexdigest()
+        content["weights"] = content_digest(Path(pipeline.weights).read_bytes()).hex()
     folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint(content)}"
     return Cell(folder, name, backbone, seed, subset, pipeline, network.phases, content)
 

@@ -24,6 +24,7 @@ from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.bigan_networks import BiGAN, add_spectral_norm, remove_spectral_norm
 from gbad.phase2_anomaly.bigan_training import TrainingSettings, train_bigan
 from gbad.phase2_anomaly.epochs import Callback
+from gbad.phase2_anomaly.learnt import set_learnt_arrays
 from gbad.randomness import derived_seed, forked_rng
 
 _CHUNK_ROWS = 2048  # bounds the float64 memory of scoring: 2048 x 1029 features take 17 MB
@@ -251,13 +252,7 @@ class BiGANDetector(AnomalyDetector, BaseEstimator):
     def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Rebuild a fitted detector from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
         detector = cls(**params)
-        detector.history_, detector.weights_ = {}, {}
-        for key, values in arrays.items():
-            name, _, inner = key.partition(".")
-            if inner:
-                getattr(detector, name)[inner] = np.asarray(values)
-            else:
-                setattr(detector, name, np.asarray(values) if np.ndim(values) else np.asarray(values).item())
+        set_learnt_arrays(detector, arrays)
         detector.n_features_in_ = len(detector.mean_)
         return detector
 

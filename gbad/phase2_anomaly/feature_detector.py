@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from gbad.phase2_anomaly.base import AnomalyDetector
+from gbad.phase2_anomaly.learnt import learnt_arrays, set_learnt_arrays
 
 _CHUNK_ROWS = 1024  # bounds the float64 memory of scoring: 1024 x 1029 features take 8 MB
 
@@ -121,15 +122,13 @@ class FeatureDetector(AnomalyDetector, BaseEstimator):
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
         check_is_fitted(self, "offset_")  # the last thing that fit learns
-        learnt = {name: value for name, value in vars(self).items() if name.endswith("_")}
-        return {name: np.asarray(value) for name, value in learnt.items() if name != "feature_names_in_"}
+        return {name: values for name, values in learnt_arrays(self).items() if name != "feature_names_in_"}
 
     @classmethod
     def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
         """Rebuild a fitted detector from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
         detector = cls(**params)
-        for name, values in arrays.items():
-            setattr(detector, name, np.asarray(values) if np.ndim(values) else np.asarray(values).item())
+        set_learnt_arrays(detector, arrays)
         return detector
 
     def _chunks(self, X: np.ndarray) -> Iterator[np.ndarray]:

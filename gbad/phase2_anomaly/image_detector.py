@@ -29,11 +29,12 @@ from gbad.persistence import save_plain
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.batch_statistics import renew_batch_statistics
 from gbad.phase2_anomaly.epochs import Callback, EachEpoch
-from gbad.phase2_anomaly.image_files import FORMAT, learnt_arrays, read_detector_file, set_learnt_arrays
+from gbad.phase2_anomaly.image_files import FORMAT, read_detector_file
 from gbad.phase2_anomaly.image_parameters import check_common_parameters
 from gbad.phase2_anomaly.image_rows import ImageRows, even_batches
 from gbad.phase2_anomaly.image_scoring import judge_in_batches, judge_in_chunks
 from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
+from gbad.phase2_anomaly.learnt import learnt_arrays, set_learnt_arrays
 from gbad.randomness import derived_seed, forked_rng
 
 Networks = TypeVar("Networks", bound=nn.Module)
