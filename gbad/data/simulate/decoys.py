@@ -11,7 +11,17 @@ from collections.abc import Callable
 import numpy as np
 
 from gbad.data.simulate.geometry import Layer, centred
-from gbad.data.simulate.hardware import bracket, metal_bars, padlock, power_drill, screwdriver, sockets, torch
+from gbad.data.simulate.hardware import (
+    bracket,
+    door_lock,
+    hand_weight,
+    metal_bars,
+    padlock,
+    power_drill,
+    screwdriver,
+    sockets,
+    torch,
+)
 from gbad.data.simulate.household import (
     cutlery,
     folded_umbrella,
@@ -34,13 +44,19 @@ DECOYS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
 }
 """Look-alikes for each class of threat."""
 
-METAL_THINGS = (steel_flask, sockets, power_drill, bracket, torch, padlock, folded_umbrella, hair_dryer)
-"""Things with about as much metal in them as a threat, but another shape."""
+METAL_THINGS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
+    "Gun": (door_lock, door_lock, hand_weight, hand_weight, sockets, power_drill),
+    "Knife": (door_lock, door_lock, door_lock, steel_flask, steel_flask, hand_weight, sockets),
+    "Wrench": (sockets, sockets, bracket, bracket, padlock, hand_weight, power_drill),
+    "Pliers": (padlock, padlock, padlock, sockets, torch, bracket, folded_umbrella),
+    "Scissors": (sockets, power_drill, bracket, padlock, hair_dryer),
+}
+"""Things of another shape, in the shares that come nearest to each threat's mean colours (least squares)."""
 
 
 def decoy(rng: Rng, label: str) -> list[Layer]:
-    """Draw a harmless metal thing, three times in ten one that could be taken for `label`."""
-    choices = DECOYS[label] if rng.random() < 0.3 else METAL_THINGS
+    """Draw a harmless thing with about as much metal as a threat, three times in ten one that looks like `label`."""
+    choices = (DECOYS if rng.random() < 0.3 else METAL_THINGS)[label]
     return centred(choices[int(rng.integers(len(choices)))](rng))
 
 

@@ -156,3 +156,36 @@ def bracket(rng: Rng) -> list[Layer]:
     ]
     parts += [Part(ellipse(x, width / 2, 0.35, n=8), 0.0) for x in (-a * 0.2, a * 0.1, a * 0.4)]
     return [Layer(str(rng.choice(["steel", "zinc", "aluminium"])), rng.uniform(0.25, 0.9), parts)]
+
+
+def hand_weight(rng: Rng) -> list[Layer]:
+    """Draw a small dumb-bell: two heads of cast iron and a grip between them."""
+    grip, head, height = rng.uniform(8, 12), rng.uniform(2.5, 5.0), rng.uniform(3.5, 6.0)
+    heads = [
+        Part(rounded(x - head / 2, -height / 2, x + head / 2, height / 2, rng.uniform(0.2, 1.2)))
+        for x in (-(grip + head) / 2, (grip + head) / 2)
+    ]
+    layers = [Layer("steel", rng.uniform(0.4, 1.0), [*heads, *rod(-grip / 2, grip / 2, 0, 1.2, 3, 0.6)])]
+    if rng.random() < 0.4:
+        layers.append(Layer("rubber", 0.6, [Part(p.points * [1.04, 1.15]) for p in heads]))
+    return layers
+
+
+def door_lock(rng: Rng) -> list[Layer]:
+    """Draw a mortise lock: a flat case with bolts and springs inside, and the long plate at its edge."""
+    width, height, plate = rng.uniform(5, 9), rng.uniform(8, 14), rng.uniform(1.4, 2.2)
+    case = rounded(-width / 2, -height / 2, width / 2, height / 2, 0.4)
+    inside = [
+        Part(rectangle(-width * 0.1, y, width * 0.62, y + rng.uniform(1.2, 2.2))) for y in (-height / 3, height / 8)
+    ]
+    lever = smooth(rng.uniform(-0.4, 0.4, (4, 2)) * [width, height], n=6)
+    hole = ellipse(-width * 0.15, height * 0.25, 0.9, n=12)
+    return [
+        Layer("steel", rng.uniform(0.15, 0.35), [Part(case), Part(hole, 0.0)]),
+        Layer("steel", rng.uniform(0.3, 0.6), [*inside, Part(lever, 0.4, 0.8)]),
+        Layer(
+            "brass",
+            rng.uniform(0.3, 1.0),
+            [Part(rectangle(width / 2, -height * 0.75, width / 2 + plate / 3, height * 0.75))],
+        ),
+    ]

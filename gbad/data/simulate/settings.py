@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gbad.data.layout import GeneratedLayout
 
-VERSION = 4
+VERSION = 5
 """Raised whenever the same parameters would give other images."""
 
 
