@@ -16,7 +16,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from gbad.metrics import average_precision_per_class, mean_average_precision
-from gbad.phase3_gate import choose_alpha, held_out_probability
+from gbad.phase3_gate import choose_alpha, held_out_gate
 from gbad.runs import open_run
 from gbad.training import default_gate, gate_predictions, read_losses
 
@@ -35,8 +35,8 @@ def compare(folder: Path) -> dict[str, float]:
     gated |= {name: np.empty_like(logits) for name in ("hard, held-out", "soft, held-out")}
     for fit, apply in StratifiedKFold(5, shuffle=True, random_state=0).split(losses, threat):
         gate = default_gate("held-out").fit(losses[fit], threat[fit])
-        p_anomalous = held_out_probability(gate, losses[fit], threat[fit])
-        alpha = 0.0 if p_anomalous is None else choose_alpha(logits[fit], labels[fit], p_anomalous)
+        held = held_out_gate(gate, losses[fit], threat[fit])
+        alpha = 0.0 if held is None else choose_alpha(logits[fit], labels[fit], held[1])
         for name, kind, strength in (("hard, held-out", "hard", EPSILON), ("soft, held-out", "soft", alpha)):
             gated[name][apply] = gate_predictions(logits[apply], losses[apply], gate, kind, strength)[0]
     return {

@@ -22,10 +22,9 @@ from gbad.phase3_gate import (
     choose_alpha,
     choose_share,
     fit_class_heads,
-    hard_gate,
-    held_out_probability,
+    held_out_gate,
     mixed,
-    soft_gate,
+    suppress,
 )
 from gbad.settings import check_kinds
 from gbad.training_set import TrainingSet
@@ -57,10 +56,8 @@ def gate_predictions(
     anomalous : bool array (n,)
     """
     score = gate.decision_function(losses)
-    anomalous = score > 0
-    if suppression == "hard":
-        return hard_gate(logits, anomalous, strength), score, anomalous
-    return soft_gate(logits, gate.predict_proba(losses)[:, 1], strength), score, anomalous
+    gated = suppress(logits, score, gate.predict_proba(losses)[:, 1], suppression, strength)
+    return gated, score, score > 0
 
 
 def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
@@ -94,18 +91,13 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
     gate.fit(losses[used], anomalous[used].astype(int))
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
-    if paper:  # the gate has not seen the validation part
-        p_anomalous = gate.predict_proba(losses[held_out])[:, 1]
-    else:
-        p_anomalous = held_out_probability(gate, losses[held_out], anomalous[held_out].astype(int))
+    # The letter's gate has not seen the validation part; one that was fitted there is judged by its like.
+    held = None if paper else held_out_gate(gate, losses[held_out], anomalous[held_out].astype(int))
+    score, p_anomalous = held or (gate.decision_function(losses[held_out]), gate.predict_proba(losses[held_out])[:, 1])
     if strength is None:
-        strength = 0.0 if p_anomalous is None else choose_alpha(logits[held_out], labels[held_out], p_anomalous)
-    if paper or p_anomalous is None:
-        gated, _, _ = gate_predictions(logits[held_out], losses[held_out], gate, params["suppression"], strength)
-    elif params["suppression"] == "hard":
-        gated = hard_gate(logits[held_out], p_anomalous > 0.5, strength)
-    else:
-        gated = soft_gate(logits[held_out], p_anomalous, strength)
+        fair = paper or held is not None
+        strength = choose_alpha(logits[held_out], labels[held_out], p_anomalous) if fair else 0.0
+    gated = suppress(logits[held_out], score, p_anomalous, params["suppression"], strength)
     thresholds = best_thresholds(labels[held_out], np.exp(gated))
     save_plain(gate_state(gate, strength, thresholds, heads, share), folder / "gate.joblib")
     write_json(

@@ -15,7 +15,7 @@ from gbad import training
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.phase1_classifier import FeatureFile, predict_batch
-from gbad.phase3_gate import fit_class_heads, hard_gate, held_out_probability, mixed
+from gbad.phase3_gate import fit_class_heads, hard_gate, held_out_gate, mixed
 from gbad.pipeline import GBADPipeline
 from gbad.runs import Run
 
@@ -116,9 +116,9 @@ def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
     features = np.asarray(FeatureFile(run / "phase2" / "features").features)
     ranking = training.ranking_logits(logits, features, pipeline.heads_, pipeline.heads_share_)[held_out]
     labels = train_list.labels[rows][held_out]
-    p_anomalous = held_out_probability(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
-    assert p_anomalous is not None
-    gated = np.exp(hard_gate(ranking, p_anomalous > 0.5, pipeline.strength_))
+    held = held_out_gate(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
+    assert held is not None
+    gated = np.exp(hard_gate(ranking, held[0] > 0, pipeline.strength_))
     np.testing.assert_allclose(pipeline.thresholds_, training.best_thresholds(labels, gated), rtol=1e-12)
 
 

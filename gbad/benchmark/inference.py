@@ -11,8 +11,6 @@ from typing import Self
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import clone
-from sklearn.model_selection import StratifiedKFold
 
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
@@ -20,13 +18,12 @@ from gbad.errors import DataError, GbadError, ImageError
 from gbad.files import atomic_path
 from gbad.persistence import load
 from gbad.phase1_classifier import Classifier, FeatureFile, predict_stream
-from gbad.phase3_gate import ThreatGate
+from gbad.phase3_gate import held_out_gate, suppress
 from gbad.pipeline import GBADPipeline
 from gbad.progress import progress_bar
 from gbad.runs import Run
 from gbad.training import gate_predictions, load_classifier, ranking_logits, read_losses
 
-FOLDS = 5
 MAX_VALIDATION_NEGATIVES = 2000
 """Of a classifier without gate; one with a gate has scores of the whole validation part anyway."""
 
@@ -199,18 +196,11 @@ def _of_gate(pipeline: GBADPipeline) -> dict[str, np.ndarray]:
 def _gated(
     pipeline: GBADPipeline, logits: np.ndarray, losses: np.ndarray, threat: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    def apply(gate: ThreatGate, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return gate_predictions(logits[rows], losses[rows], gate, pipeline.suppression, pipeline.strength_)
-
-    folds = min(FOLDS, *np.bincount(threat, minlength=2))
-    if pipeline.gate_fit == "paper" or folds < 2:
-        return apply(pipeline.gate_, np.arange(len(logits)))
-    values = np.empty_like(logits), np.empty(len(logits)), np.empty(len(logits), dtype=bool)
-    for fitted, others in StratifiedKFold(folds).split(losses, threat):  # neighbours of the list stay in one fold
-        gate = clone(pipeline.gate_).fit(losses[fitted], threat[fitted])
-        for array, part in zip(values, apply(gate, others), strict=True):
-            array[others] = part
-    return values
+    held = None if pipeline.gate_fit == "paper" else held_out_gate(pipeline.gate_, losses, threat)
+    if held is None:
+        return gate_predictions(logits, losses, pipeline.gate_, pipeline.suppression, pipeline.strength_)
+    score, p_anomalous = held
+    return suppress(logits, score, p_anomalous, pipeline.suppression, pipeline.strength_), score, score > 0
 
 
 def validation_sample(held_out: np.ndarray, threat: np.ndarray) -> np.ndarray:

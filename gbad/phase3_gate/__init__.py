@@ -2,8 +2,8 @@
 
 from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
 from gbad.phase3_gate.gate import ThreatGate
-from gbad.phase3_gate.held_out import held_out_probability
-from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_sigmoid, soft_gate
+from gbad.phase3_gate.held_out import held_out_gate
+from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_sigmoid, soft_gate, suppress
 
 __all__ = [
     "ClassHeads",
@@ -12,8 +12,9 @@ __all__ = [
     "choose_share",
     "fit_class_heads",
     "hard_gate",
-    "held_out_probability",
+    "held_out_gate",
     "log_sigmoid",
     "mixed",
     "soft_gate",
+    "suppress",
 ]

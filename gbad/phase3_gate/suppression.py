@@ -117,6 +117,31 @@ def soft_gate(logits: ArrayLike, p_anomalous: ArrayLike, alpha: float = 1.0) -> 
     return log_sigmoid(logits) + alpha * np.log(np.maximum(p_anomalous, floor))[:, None]
 
 
+def suppress(
+    logits: ArrayLike, score: ArrayLike, p_anomalous: ArrayLike, suppression: str, strength: float
+) -> np.ndarray:
+    """Apply a gate by the letter's rule or by the soft one.
+
+    Parameters
+    ----------
+    logits : array-like of shape (n, C)
+    score, p_anomalous : array-like of shape (n,)
+        Of the gate: above 0 = anomalous; in [0, 1].
+    suppression : {"hard", "soft"}
+        :func:`hard_gate`, which looks at `score`, or :func:`soft_gate`, which looks at `p_anomalous`.
+    strength : float
+        ε of the hard rule, α of the soft one.
+
+    Returns
+    -------
+    ndarray of shape (n, C), float64
+        Logarithms of the gated probabilities.
+    """
+    if suppression == "hard":
+        return hard_gate(logits, np.asarray(score) > 0, strength)
+    return soft_gate(logits, p_anomalous, strength)
+
+
 def choose_alpha(
     logits: ArrayLike, labels: ArrayLike, p_anomalous: ArrayLike, alphas: Sequence[float] = DEFAULT_ALPHAS
 ) -> float:
@@ -132,7 +157,7 @@ def choose_alpha(
     labels : array-like of shape (n, C)
         1 = threat present, 0 = absent.
     p_anomalous : array-like of shape (n,)
-        The gate's probability for these rows, in [0, 1]; see `gbad.phase3_gate.held_out_probability`.
+        The gate's probability for these rows, in [0, 1]; see `gbad.phase3_gate.held_out_gate`.
     alphas : sequence of float
         Candidates, 0 or larger.
 
