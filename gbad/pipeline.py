@@ -53,7 +53,7 @@ class GBADPipeline(BaseEstimator):
         Local file of backbone weights.
     pooling : {"average", "max"}
         Pooling of the FPN levels: the letter's, or maximum behind a ReLU.
-    fusion : {"hidden", "logits"}
+    fusion : {"hidden", "logits", "context"}
         What Σ averages.
     fpn_width, head_width : int
         Channels of the FPN, outputs of each of FC1 to FC4. These four are of the architecture ``"fpn"``.

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gbad.data.one_class import load_all
+from gbad.detector_benchmark.control import control_scores
 from gbad.detector_benchmark.cost import BATCHES, inference_parameters, milliseconds_per_image
 from gbad.detector_benchmark.localisation import per_region_overlap, pixel_roc_auc
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, detection_measures, resampled_roc_auc
@@ -29,12 +30,13 @@ _CALIBRATION_ROWS = 2048
 
 @dataclass(frozen=True, eq=False)
 class LoadedTask:
-    """A task with its images in memory, or in a temporary file if they are many."""
+    """A task with its images in memory, or in a temporary file if they are many; ROC-AUC of `control_scores`."""
 
     task: Task
     train: np.ndarray
     test: np.ndarray
     masks: np.ndarray | None
+    control: float
 
 
 def load_task(task: Task) -> LoadedTask:
@@ -43,7 +45,8 @@ def load_task(task: Task) -> LoadedTask:
     if all((images == images[..., :1]).all() for images in (train[:100], test[:100], train, test)):
         train, test = train[..., :1].copy(), test[..., :1].copy()
     masks = None if task.mask is None else np.stack([task.mask(row) for row in range(len(task.test))])
-    return LoadedTask(task, train, test, masks)
+    scores = unit_scores(control_scores(train, test), task.unit)
+    return LoadedTask(task, train, test, masks, detection_measures(task.abnormal, scores, None)["roc_auc"])
 
 
 def run_cell(
@@ -79,7 +82,8 @@ def run_cell(
     -------
     dict
         ``clean`` and ``paper`` (None without): measures of each mode; ``resamples``: ROC-AUC on bootstrap resamples of
-        each mode; ``paper_history``: ROC-AUC of paper mode after each epoch; ``cost``; ``counts``: numbers of rows.
+        each mode; ``paper_history``: ROC-AUC of paper mode after each epoch; ``control``: ROC-AUC of
+        `control_scores`; ``cost``; ``counts``: numbers of rows.
 
     Raises
     ------
@@ -115,7 +119,7 @@ def run_cell(
     if tester is not None and tester.best_scores is not None:
         modes["paper"] = tester.best_scores
         last = tester.history.get(detector.epochs)
-        paper_measures = {"epoch": tester.best_epoch, "roc_auc_last_epoch": last}
+        paper_measures = {"epoch": tester.best_epoch, "roc_auc_last_epoch": last, "roc_auc_shuffled": tester.shuffled}
         paper_measures |= detection_measures(task.abnormal, tester.best_scores, None)
     if examples is not None:
         save_plain(_examples(detector if has_maps else None, loaded, scores), examples)
@@ -128,6 +132,7 @@ def run_cell(
             for mode, of_mode in modes.items()
         },
         "paper_history": {} if tester is None else tester.history,
+        "control": {"roc_auc": loaded.control},
         "cost": {
             "parameters": detector.n_parameters_,
             "inference_parameters": inference_parameters(detector, loaded.test[:1]),

@@ -63,7 +63,7 @@ def write_report(
         tables={
             "Detection": columns(table, DETECTION),
             "Localisation and cost": columns(table, LOCALISATION_AND_COST),
-            "ROC-AUC by class": [class_headers(summaries), *class_rows(summaries)],
+            "ROC-AUC by class": [class_headers(summaries), *class_rows(summaries, results)],
         },
         notes=notes(results),
         figure=Markup(svg(roc_auc_figure(summaries), {INK: "var(--ink)", GRID: "var(--grid)", GATED: "var(--gated)"})),

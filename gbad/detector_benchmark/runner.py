@@ -26,7 +26,7 @@ from gbad.progress import Advance, progress_bar
 from gbad.run_folder import claim, digest
 from gbad.versions import hardware, library_versions
 
-VERSION = 1
+VERSION = 2
 """Raised when the code changes in a way that changes figures; cells of another version are not continued."""
 
 _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
@@ -179,12 +179,13 @@ def read_examples(out: Path, result: Mapping[str, Any]) -> dict[str, Any] | None
 def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """All measures as one row each: dataset, protocol, class, detector, mode, seed, metric, value.
 
-    The mode is ``clean``, ``paper``, or ``both`` for what does not depend on it.
+    The mode is ``clean``, ``paper``, ``control`` for statistics without a network, or ``both`` for what does not depend
+    on it.
     """
     keys = ("dataset", "protocol", "class", "detector")
     rows = []
     for result in results:
-        parts = {"both": result.get("counts", {}) | result.get("cost", {})}
+        parts = {"both": result.get("counts", {}) | result.get("cost", {}), "control": result.get("control", {})}
         parts |= {mode: result.get(mode) or {} for mode in ("clean", "paper")}
         if "error" in result:
             parts["both"] = {"diverged": 1}

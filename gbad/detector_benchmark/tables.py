@@ -11,7 +11,8 @@ import numpy as np
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, percentile_interval, t_interval
 from gbad.detector_benchmark.paper_mode import PAPER_LABEL
 
-MEASURES = ("roc_auc", "pr_auc", "recall", "false_alarm_rate", "pixel_roc_auc", "pro", "roc_auc_last_epoch")
+MEASURES = ("roc_auc", "pr_auc", "recall", "false_alarm_rate", "pixel_roc_auc", "pro")
+_PAPER_ONLY = ("roc_auc_last_epoch", "roc_auc_shuffled")
 COSTS = ("parameters", "inference_parameters", "ms_batch_1", "ms_batch_64", "seconds_per_epoch")
 MEANINGS = {
     "one-vs-rest": "the named class is normal, all other classes are abnormal",
@@ -19,8 +20,8 @@ MEANINGS = {
     "normal-vs-abnormal": "the data set or the command says which classes are normal",
 }
 
-DETECTION = tuple(range(11))
-LOCALISATION_AND_COST = (0, *range(11, 17))
+DETECTION = tuple(range(12))
+LOCALISATION_AND_COST = (0, *range(12, 18))
 """Columns of `headers` and `rows` that make up each of the two tables of all detectors."""
 
 _DASH = "–"
@@ -58,7 +59,9 @@ def _of_detector(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 def _of_mode(mode: str, results: Sequence[Mapping[str, Any]], n_classes: int) -> dict[str, Any]:
     having = [result for result in results if result[mode]]
-    summary: dict[str, Any] = {measure: _mean([result[mode].get(measure) for result in having]) for measure in MEASURES}
+    summary: dict[str, Any] = {
+        measure: _mean([result[mode].get(measure) for result in having]) for measure in MEASURES + _PAPER_ONLY
+    }
     seeds = sorted({result["seed"] for result in having})
     by_seed = [[result[mode]["roc_auc"] for result in having if result["seed"] == seed] for seed in seeds]
     summary["seeds"] = [_mean(areas) for areas in by_seed if len(areas) == n_classes]
@@ -76,7 +79,8 @@ def headers(level: float = FALSE_ALARM_RATE) -> list[str]:
     """Titles of the columns of `rows`."""
     return [
         "detector", "ROC-AUC, clean", "95 % over seeds", "95 % over test images", f"ROC-AUC, {PAPER_LABEL}",
-        "95 % over test images, " + PAPER_LABEL, "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
+        "95 % over test images, " + PAPER_LABEL, "last epoch, test rows shuffled, " + PAPER_LABEL,
+        "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
         f"recall at {level:.0%} false alarms, clean", "false alarms on test rows, clean",
         f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "pixel ROC-AUC, clean",
         "PRO up to 30% false positives, clean",
@@ -93,10 +97,10 @@ def rows(summaries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         table.append([
             one["detector"] + diverged, number(clean["roc_auc"]), interval(clean["seeds_interval"]),
             interval(clean["rows_interval"]), number(paper["roc_auc"]), interval(paper["rows_interval"]),
-            number(clean["pr_auc"]), number(paper["pr_auc"]), number(clean["recall"]),
-            number(clean["false_alarm_rate"]), number(paper["recall"]), number(clean["pixel_roc_auc"]),
-            number(clean["pro"]), count(one["parameters"]), count(one["inference_parameters"]),
-            milliseconds(one["ms_batch_1"]), milliseconds(one["ms_batch_64"]),
+            number(paper["roc_auc_shuffled"]), number(clean["pr_auc"]), number(paper["pr_auc"]),
+            number(clean["recall"]), number(clean["false_alarm_rate"]), number(paper["recall"]),
+            number(clean["pixel_roc_auc"]), number(clean["pro"]), count(one["parameters"]),
+            count(one["inference_parameters"]), milliseconds(one["ms_batch_1"]), milliseconds(one["ms_batch_64"]),
         ])  # fmt: skip
     return table
 
@@ -108,16 +112,20 @@ def columns(table: Sequence[Sequence[str]], chosen: Sequence[int]) -> list[list[
 
 def class_headers(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Titles of the columns of `class_rows`."""
-    return ["class", *(f"{one['detector']}, {mode}" for one in summaries for mode in ("clean", PAPER_LABEL))]
+    modes = (f"{one['detector']}, {mode}" for one in summaries for mode in ("clean", PAPER_LABEL))
+    return ["class", *modes, "no network"]
 
 
-def class_rows(summaries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """ROC-AUC of each class, mean over seeds, clean and paper mode of each detector side by side."""
-    classes = dict.fromkeys(name for one in summaries for name in one["clean"]["classes"])
-    return [
-        [name, *(number(one[mode]["classes"].get(name)) for one in summaries for mode in ("clean", "paper"))]
-        for name in classes
+def class_rows(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """ROC-AUC of each class, mean over seeds, clean and paper mode of each detector side by side; then the means."""
+    control = {result["class"]: result["control"]["roc_auc"] for result in results if "control" in result}
+    columns_of = [(one, mode) for one in summaries for mode in ("clean", "paper")]
+    table = [
+        [name, *(number(one[mode]["classes"].get(name)) for one, mode in columns_of), number(area)]
+        for name, area in control.items()
     ]
+    means = (number(one[mode]["roc_auc"]) for one, mode in columns_of)
+    return [*table, ["mean", *means, number(_mean(list(control.values())))]]
 
 
 def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -134,6 +142,10 @@ def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
         "itself.",
         f"{PAPER_LABEL[0].upper()}{PAPER_LABEL[1:]}: networks as the published code left them, in most cases with the "
         "statistics of batches of test images, all normal ones first; the epoch with the best test ROC-AUC.",
+        "Last epoch, test rows shuffled: paper mode without the choice of the epoch and without the order that puts "
+        "all normal test images first.",
+        "No network: distance of an image's mean, standard deviation and total variation from those of the training "
+        "images. A detector that is no better than that has learnt little else.",
         f"Recall, clean: the threshold is the {1 - FALSE_ALARM_RATE:.0%} quantile of the training rows, so the false "
         "alarms on test rows are given beside it. Recall in paper mode: the threshold is read off the test set.",
         "95 % over seeds: Student's t-interval of the mean over classes. 95 % over test images: bootstrap, an image "
@@ -162,7 +174,7 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
         "",
         "## ROC-AUC by class",
         "",
-        *_table(class_headers(summaries), *class_rows(summaries)),
+        *_table(class_headers(summaries), *class_rows(summaries, results)),
         "",
         "## How it was made",
         "",

@@ -14,7 +14,7 @@ from gbad.phase1_classifier.classifier import Normalise, Prediction, keep_frozen
 from gbad.phase1_classifier.positions import PositionHead
 
 POOLINGS = ("average", "max")
-FUSIONS = ("hidden", "logits")
+FUSIONS = ("hidden", "logits", "context")
 
 
 class ThreatClassifier(nn.Module):
@@ -33,9 +33,10 @@ class ThreatClassifier(nn.Module):
     pooling : {"average", "max"}
         ``"average"``: global average of the level, as the letter has it. ``"max"``: global maximum behind a ReLU, which
         keeps a small threat in a large bag visible.
-    fusion : {"hidden", "logits"}
+    fusion : {"hidden", "logits", "context"}
         What Σ averages, which the letter leaves open: the hidden vectors before one FC5, or the logits of an FC5 per
-        level.
+        level. ``"context"`` is ``"hidden"`` with the plain network beside the pyramid: a logit is the mean of FC5's and
+        of that of one more FC on the backbone's last stage, averaged over all places, as `PlainClassifier` has it.
     position_weight : float
         Above 0, the levels also learn from boxes where threats are (`PositionHead`), with this weight in the loss. Then
         a logit is the mean of FC5's and the maximum of the class's heat-map times a learnt factor.
@@ -44,7 +45,8 @@ class ThreatClassifier(nn.Module):
 
     Notes
     -----
-    Features for phase 2 are the outputs of FC1 to FC4 side by side, D = 4 · head_width. Random weights come from
+    Features for phase 2 are the outputs of FC1 to FC4 side by side, D = 4 · head_width; with ``"context"``, the pooled
+    last stage of the backbone comes after them. Random weights come from
     torch's global generator: build inside `gbad.randomness.forked_rng`.
     """
 
@@ -73,7 +75,7 @@ class ThreatClassifier(nn.Module):
         self.pooling = pooling
         self.fusion = fusion
         self.position_weight = position_weight
-        self.n_features = head_width * len(facts.channels)
+        self.n_features = head_width * len(facts.channels) + (facts.channels[-1] if fusion == "context" else 0)
         self.normalise = Normalise(backbone_name)
         self.backbone = build_backbone(backbone_name)
         if folded_norms:
@@ -83,6 +85,7 @@ class ThreatClassifier(nn.Module):
         self.classify = nn.ModuleList(
             nn.Linear(head_width, n_classes) for _ in (facts.channels if fusion == "logits" else (0,))
         )
+        self.context = nn.Linear(facts.channels[-1], n_classes) if fusion == "context" else None
         self.position = PositionHead(fpn_width, n_classes, len(facts.channels)) if position_weight else None
 
     def train(self, mode: bool = True) -> ThreatClassifier:
@@ -117,25 +120,34 @@ class ThreatClassifier(nn.Module):
         loss = multilabel_bce(self.classify_levels(levels).logits, labels)
         if self.position is None or boxes is None or theta is None:
             return loss
-        return loss + self.position_weight * self.position.loss(levels, labels, boxes, theta)
+        pyramid = levels[: len(self.heads)]
+        return loss + self.position_weight * self.position.loss(pyramid, labels, boxes, theta)
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Give the pyramid's levels L1 to L4 of images as in `forward`: (N, fpn_width, h, w) each."""
-        return list(self.fpn(self.backbone(self.normalise(images))).values())
+        """Give the pyramid's levels L1 to L4 of images as in `forward`: (N, fpn_width, h, w) each.
+
+        With the fusion ``"context"``, the backbone's last stage comes after them.
+        """
+        stages = self.backbone(self.normalise(images))
+        last = [] if self.context is None else [stages["L4"]]
+        return [*self.fpn(stages).values(), *last]
 
     def classify_levels(self, levels: list[Tensor]) -> Prediction:
-        """Classify from the pyramid's levels."""
+        """Classify from what `levels` gives."""
+        levels, whole = levels[: len(self.heads)], [level.mean((2, 3)) for level in levels[len(self.heads) :]]
         if self.pooling == "max":
             pooled = [level.amax((2, 3)).relu() for level in levels]  # maximum and ReLU commute
         else:
             pooled = [level.mean((2, 3)) for level in levels]
         hidden = [head(level).relu() for head, level in zip(self.heads, pooled, strict=True)]  # 4 × (N, head_width)
-        if self.fusion == "hidden":
-            logits = self.classify[0](torch.stack(hidden).mean(0))
-        else:
+        if self.fusion == "logits":
             logits = torch.stack([fc(level) for fc, level in zip(self.classify, hidden, strict=True)]).mean(0)
+        else:
+            logits = self.classify[0](torch.stack(hidden).mean(0))
+        if self.context is not None:
+            logits = 0.5 * (logits + self.context(whole[0]))
         logits = logits.float() if self.position is None else self.position.combine(logits.float(), levels)
-        return Prediction(logits, torch.cat(hidden, 1).float())
+        return Prediction(logits, torch.cat([*hidden, *whole], 1).float())
 
     def position_maps(self, images: Tensor) -> Tensor:
         """Logits of the classes at each place of images as in `forward`: float32 (N, C, h, w), h and w those of L1.
@@ -147,4 +159,4 @@ class ThreatClassifier(nn.Module):
         """
         if self.position is None:
             raise GbadError("this classifier knows no positions: train it with boxes and a position_weight above 0")
-        return self.position.heat_map(self.levels(images))
+        return self.position.heat_map(self.levels(images)[: len(self.heads)])

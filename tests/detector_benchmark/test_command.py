@@ -21,6 +21,7 @@ from gbad.data.one_class import ClassData, read_classes
 from gbad.detector_benchmark import runner
 from gbad.detector_benchmark.cell import load_task, run_cell
 from gbad.detector_benchmark.command import repeat_options
+from gbad.detector_benchmark.control import control_scores
 from gbad.detector_benchmark.cost import inference_parameters, milliseconds_per_image
 from gbad.detector_benchmark.detectors import DETECTORS, make_detector, read_parameters
 from gbad.detector_benchmark.measures import resampled_roc_auc
@@ -114,7 +115,7 @@ def test_the_command(idx: Path, tmp_path: Path, run_python: Command) -> None:
     table = pd.read_csv(out / "results.csv")
     assert list(table) == ["dataset", "protocol", "class", "detector", "mode", "seed", "metric", "value"]
     areas = table[table["metric"] == "roc_auc"]
-    assert len(areas) == 2 * 2 * 2  # modes, detectors, classes
+    assert len(areas) == (2 + 1) * 2 * 2  # modes and control, detectors, classes
     assert areas["value"].between(0, 1).all()
     text = (out / "table.md").read_text()
     assert "the named class is abnormal" in text
@@ -196,6 +197,10 @@ def test_the_figures_of_a_cell(idx: Path, finished: tuple[Path, list[dict[str, A
     assert result["clean"]["false_alarm_rate"] == (score[~abnormal] > threshold).mean()
     last = roc_auc_score(abnormal, detector.paper_scores(task.test))
     assert result["paper"]["roc_auc_last_epoch"] == last
+    order = np.random.default_rng(0).permutation(len(task.test))
+    shuffled = roc_auc_score(abnormal[order], detector.paper_scores(task.test[order]))
+    assert result["paper"]["roc_auc_shuffled"] == pytest.approx(shuffled)
+    assert result["control"]["roc_auc"] == roc_auc_score(abnormal, control_scores(task.train, task.test))
     assert result["paper"]["roc_auc"] == max(result["paper_history"].values()) >= last
     assert result["counts"] == {"train": 10, "test_normal": 10, "test_abnormal": 20}
     assert np.mean(result["resamples"]["clean"]) == pytest.approx(result["clean"]["roc_auc"], abs=0.05)

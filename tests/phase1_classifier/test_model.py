@@ -46,6 +46,30 @@ def test_fusion_of_logits_has_a_classifier_per_level() -> None:
     torch.testing.assert_close(logits, expected)
 
 
+def test_context_averages_the_pyramids_logits_and_a_plain_networks() -> None:
+    model, pyramid = small(fusion="context", pooling="max"), small(pooling="max")
+    assert model.n_features == pyramid.n_features + 512
+    pyramid.load_state_dict({key: value for key, value in model.state_dict().items() if "context" not in key})
+    assert model.context is not None
+    with torch.inference_mode():
+        logits, features = model(batch())
+        *_, last = model.levels(batch())
+        of_pyramid = pyramid(batch())
+        expected = (of_pyramid.logits + model.context(last.mean((2, 3)))) / 2
+    torch.testing.assert_close(features[:, -512:], last.mean((2, 3)))
+    torch.testing.assert_close(features[:, :-512], of_pyramid.features)
+    torch.testing.assert_close(logits, expected)
+
+
+def test_context_learns_positions_on_the_pyramids_levels_only() -> None:
+    model = small(fusion="context", pooling="max", position_weight=1.0)
+    boxes = torch.tensor([[[0.0, 0.1, 0.1, 0.6, 0.6]]]).repeat(4, 1, 1)
+    labels = torch.tensor([[1.0, 0.0, 0.0]]).repeat(4, 1)
+    theta = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]).repeat(4, 1, 1)
+    model.loss(batch(), labels, boxes, theta).backward()
+    assert model.position_maps(batch()).shape[:2] == labels.shape
+
+
 def test_unknown_options_are_refused() -> None:
     with pytest.raises(GbadError, match="pooling 'sum'.*average, max"):
         small(pooling="sum")

@@ -1,0 +1,38 @@
+"""The control without a network: how far three plain statistics of the pixels tell abnormal images from normal ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def control_scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Squared Mahalanobis distance of the test rows' statistics from those of the training rows.
+
+    A detector that is no better has learnt brightness, contrast and busyness, or less.
+
+    Parameters
+    ----------
+    train, test : uint8 ndarray of shape (n, s, s, c)
+        Normal images to learn from, and images to score.
+
+    Returns
+    -------
+    float64 ndarray of shape (n,)
+        Higher = more abnormal; each row by itself.
+    """
+    known = _statistics(train)
+    mean, covariance = known.mean(0), np.cov(known, rowvar=False)
+    scale = 1e-6 * max(float(np.trace(covariance)), 1e-12)  # for images that are all alike
+    inverse = np.linalg.inv(covariance + scale * np.eye(len(covariance)))
+    away = _statistics(test) - mean
+    return np.asarray(np.einsum("ni,ij,nj->n", away, inverse, away))
+
+
+def _statistics(images: np.ndarray) -> np.ndarray:
+    """Mean, standard deviation and mean total variation of each image's grey values in [0, 1]: (n, 3)."""
+    found = np.empty((len(images), 3))
+    for row, image in enumerate(images):  # one at a time: the images may be a file on disk
+        grey = image.mean(2) / 255
+        variation = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
+        found[row] = grey.mean(), grey.std(), variation
+    return found
