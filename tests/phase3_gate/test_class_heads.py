@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import average_precision_score
 
 from gbad.errors import DataError
@@ -21,17 +21,36 @@ def rows() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return features, rng.normal(-3, 1, (600, 3)) + labels, labels
 
 
-def test_heads_are_balanced_logistic_regressions(rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_heads_are_linear_discriminants(rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """With equal covariances and little shrinkage, Fisher's direction is scikit-learn's."""
     features, logits, labels = rows
-    heads = fit_class_heads(features, logits, labels, penalty=0.1)
+    heads = fit_class_heads(features, logits, labels, shrinkage=1e-9)
     free = ~labels.any(axis=1)
-    scale = np.where(features[free].std(axis=0) > 0, features[free].std(axis=0), 1)
-    standard = (features - features[free].mean(axis=0)) / scale
-    expected = LogisticRegression(C=1 / (0.1 * 600), class_weight="balanced", max_iter=1000).fit(standard, labels[:, 0])
-    found, wanted = heads.log_odds(features)[:, 0], standard @ expected.coef_[0]
-    assert np.corrcoef(found, wanted)[0, 1] == pytest.approx(1, abs=1e-9)
+    covariance = np.cov(features[free], rowvar=False, bias=True)
+    direction = np.linalg.pinv(covariance) @ (features[labels[:, 0] > 0].mean(0) - features[free].mean(0))
+    found = heads.log_odds(features)[:, 0]
+    assert np.corrcoef(found, features @ direction)[0, 1] == pytest.approx(1, abs=1e-6)
     assert found[free].mean() == pytest.approx(logits[free, 0].mean())
     assert found[free].std() == pytest.approx(logits[free, 0].std())
+    two = free | (labels[:, 0] > 0)
+    reference = LinearDiscriminantAnalysis(priors=[0.5, 0.5]).fit(features[two], labels[two, 0])
+    assert np.corrcoef(found, features @ reference.coef_[0])[0, 1] > 0.98
+
+
+def test_much_shrinkage_leaves_the_difference_of_the_means(rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    features, logits, labels = rows
+    difference = features[labels[:, 1] > 0].mean(0) - features[~labels.any(axis=1)].mean(0)
+    found = fit_class_heads(features, logits, labels, shrinkage=1e6).log_odds(features)[:, 1]
+    assert np.corrcoef(found, features @ difference)[0, 1] == pytest.approx(1, abs=1e-6)
+
+
+def test_many_rows_are_summed_in_parts(
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit_class_heads(*rows)
+    monkeypatch.setattr("gbad.phase3_gate.class_heads._CHUNK", 7)
+    for name, array in fit_class_heads(*rows).get_arrays().items():
+        np.testing.assert_allclose(array, whole.get_arrays()[name], rtol=1e-9, atol=1e-12)
 
 
 def test_heads_add_what_the_classifier_does_not_know(rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
@@ -71,8 +90,8 @@ def test_rows_count_by_themselves(rows: tuple[np.ndarray, np.ndarray, np.ndarray
 
 def test_wrong_input_is_refused(rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     features, logits, labels = rows
-    with pytest.raises(ValueError, match="penalty must be above 0, got 0"):
-        fit_class_heads(features, logits, labels, penalty=0)
+    with pytest.raises(ValueError, match="shrinkage must be above 0, got 0"):
+        fit_class_heads(features, logits, labels, shrinkage=0)
     with pytest.raises(DataError, match="threat-free rows, got 0"):
         fit_class_heads(features[:90], logits[:90], labels[:90])
     with pytest.raises(ValueError, match="rows of 6 features"):
