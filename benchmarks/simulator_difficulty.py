@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from gbad import training
+from gbad.allocator import keep_freed_memory
 from gbad.bootstrap import bootstrap_intervals
 from gbad.data.images import locate
 from gbad.data.labels import read_sixray
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--remove-threats", action="store_true")
     options = parser.parse_args()
+    keep_freed_memory()
     found: dict[str, Any] = {"hardware": hardware(), "versions": library_versions()}
     test = None
     if options.test_positives:

@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.markup import escape
 from rich.table import Table
 
+from gbad.allocator import keep_freed_memory
 from gbad.benchmark.command import benchmark
 from gbad.detector_benchmark.command import register as register_benchmark_detectors
 from gbad.errors import GbadError, RunError
@@ -339,6 +340,7 @@ def phase_script(phase: int) -> None:
 
 def main() -> None:
     """Run the command line."""
+    keep_freed_memory()
     _run(app)
 
 
