@@ -153,6 +153,10 @@ def train(
     pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights if they can be had.")] = True,
     weights: Annotated[Path | None, typer.Option(help="Local file of backbone weights.")] = None,
     pooling: Annotated[str, typer.Option(help="average (the letter) or max.")] = "average",
+    fusion: Annotated[
+        str,
+        typer.Option(help="hidden (the letter), logits, or context: a plain network beside the FPN."),
+    ] = "hidden",
     fpn_width: Annotated[int, typer.Option(min=1, help="Channels of each FPN level.")] = 256,
     position_weight: Annotated[
         float, typer.Option(min=0.0, help="Above 0, the FPN also learns from DATA/Annotation where threats are.")
@@ -198,7 +202,7 @@ def train(
     pipeline = GBADPipeline(
         backbone=backbone, architecture=architecture, size=size, epochs=epochs, batch_size=batch_size,
         learning_rate=learning_rate, optimiser=optimiser, pretrained=pretrained,
-        weights=None if weights is None else str(weights), pooling=pooling, fpn_width=fpn_width,
+        weights=None if weights is None else str(weights), pooling=pooling, fusion=fusion, fpn_width=fpn_width,
         position_weight=position_weight, chr_mask=chr_mask,
         negatives=negatives, precision=precision, detector=None if detector == "bigan" else detector,
         image_detector=_image_detector(image_detector, image_detector_size, image_detector_epochs, seed),
