@@ -1,4 +1,4 @@
-"""Pipelines on the peers of the feature pyramid: plain network and CHR."""
+"""Pipelines on the peers of the feature pyramid, plain network and CHR, and on a pyramid with a plain network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from gbad.pipeline import GBADPipeline
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {"negatives": "natural"},
     "chr": {"chr_mask": "released", "chr_threshold": -5.0, "chr_prediction": "average"},
+    "fpn": {"fusion": "context", "class_heads": True},
 }
-WIDTH = {"plain": 512, "chr": 512 + 256 + 128}
+WIDTH = {"plain": 512, "chr": 512 + 256 + 128, "fpn": 4 * 8 + 512}
 
 
 @pytest.mark.parametrize("architecture", OPTIONS)
