@@ -270,7 +270,7 @@ def predict(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"), seed: Seed = 11) -> None:
+def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"), seed: Seed = 12) -> None:
     """Simulate a small set, train all phases, evaluate: the whole of gbad in a few minutes on two cores."""
     from gbad.demo import run_demo
 

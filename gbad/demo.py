@@ -28,7 +28,7 @@ def demo_pipeline(seed: int) -> GBADPipeline:
     )  # fmt: skip
 
 
-def run_demo(out: str | Path, seed: int = 11, say: Callable[[str], object] = lambda text: None) -> dict[str, Any]:
+def run_demo(out: str | Path, seed: int = 12, say: Callable[[str], object] = lambda text: None) -> dict[str, Any]:
     """Simulate, train, evaluate; leave pipeline.joblib, metrics.json, scores.csv and report.html in `out`.
 
     A run that was killed continues.
