@@ -25,7 +25,7 @@ from gbad.phase1_classifier import FeatureFile
 from gbad.phase2_anomaly import FEATURE_DETECTORS
 from gbad.phase3_gate import choose_alpha, choose_share, fit_class_heads, held_out_gate, mixed
 from gbad.runs import open_run
-from gbad.training import default_gate, detector_input, gate_predictions
+from gbad.training import default_gate, detector_input, gate_predictions, make_detector
 from gbad.versions import hardware, library_versions
 
 EPSILON = 1e-3
@@ -33,18 +33,15 @@ EPSILON = 1e-3
 
 def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFrame:
     """MAP in percent of each variant (rows) at each ratio (columns) on the validation part of a run."""
-    data = open_run(folder).data
+    run = open_run(folder)
+    data = run.data
     file = FeatureFile(folder / "phase2" / "features")
     rows, features, logits = file.rows, np.asarray(file.features), np.asarray(file.logits)
     labels, threat, held_out = data.labels[rows], data.positive[rows].astype(int), data.validation[rows]
     inputs = detector_input(features, logits)
     heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
-    own, log_odds, truth, kind = (
-        logits[held_out],
-        heads.log_odds(features[held_out]),
-        labels[held_out],
-        threat[held_out],
-    )
+    own, log_odds = logits[held_out], heads.log_odds(features[held_out])
+    truth, kind = labels[held_out], threat[held_out]
 
     variants = {"classifier alone": own, "class heads": np.empty_like(own)}
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(own, kind))
@@ -54,7 +51,8 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
         ranking.append(mixed(own, log_odds, share))
         variants["class heads"][apply] = ranking[-1][apply]
     for name in detectors:
-        losses = FEATURE_DETECTORS[name]().fit(inputs[~held_out & (threat == 0)]).losses(inputs)
+        detector = make_detector({"detector": name, "random_state": run.pipeline.random_state})
+        losses = detector.fit(inputs[~held_out & (threat == 0)]).losses(inputs)
         paper = default_gate("paper").fit(losses[~held_out], threat[~held_out])
         losses = losses[held_out]
         variants[f"{name}: letter's hard gate"] = gate_predictions(own, losses, paper, "hard", EPSILON)[0]
@@ -63,10 +61,10 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
             gate = default_gate("held-out").fit(losses[fit], kind[fit])
             held = held_out_gate(gate, losses[fit], kind[fit])
             for rule, scores in (("hard gate, held-out", own), ("soft gate", own), ("class heads, soft gate", ranked)):
-                strength = EPSILON
+                suppression, strength = "hard", EPSILON
                 if "soft" in rule:
+                    suppression = "soft"
                     strength = 0.0 if held is None else choose_alpha(scores[fit], truth[fit], held[1])
-                suppression = "soft" if "soft" in rule else "hard"
                 gated[rule][apply] = gate_predictions(scores[apply], losses[apply], gate, suppression, strength)[0]
         variants |= {f"{name}: {rule}": scores for rule, scores in gated.items()}
     found = {

@@ -56,7 +56,7 @@ def gate_predictions(
     anomalous : bool array (n,)
     """
     score = gate.decision_function(losses)
-    gated = suppress(logits, score, gate.predict_proba(losses)[:, 1], suppression, strength)
+    gated = suppress(logits, score, gate.probability(score), suppression, strength)
     return gated, score, score > 0
 
 
@@ -93,7 +93,11 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
     # The letter's gate has not seen the validation part; one that was fitted there is judged by its like.
     held = None if paper else held_out_gate(gate, losses[held_out], anomalous[held_out].astype(int))
-    score, p_anomalous = held or (gate.decision_function(losses[held_out]), gate.predict_proba(losses[held_out])[:, 1])
+    if held is None:
+        score = gate.decision_function(losses[held_out])
+        p_anomalous = gate.probability(score)
+    else:
+        score, p_anomalous = held
     if strength is None:
         fair = paper or held is not None
         strength = choose_alpha(logits[held_out], labels[held_out], p_anomalous) if fair else 0.0

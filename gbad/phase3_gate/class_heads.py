@@ -118,7 +118,7 @@ def fit_class_heads(
     for c in present:
         away[:, c] = np.mean(rows[labels[:, c] > 0], axis=0, dtype=np.float64) - mean
     weights = np.linalg.solve(covariance / noise + shrinkage * np.eye(len(mean)), away)
-    # Mean 0 over the threat-free rows; their standard deviation is w'Sw.
+    # Over the threat-free rows, the mean is 0 and the variance w'Sw.
     scatter = np.sqrt(np.maximum(np.einsum("dc,de,ec->c", weights, covariance, weights), 0))
     factor = logits[free].std(axis=0) / np.maximum(scatter, np.finfo(float).tiny)
     return ClassHeads(mean, weights * np.where(scatter > 0, factor, 0.0), logits[free].mean(axis=0))

@@ -187,8 +187,11 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
             In [0, 1]; columns in the order of ``classes_``; rows sum to 1.
         """
         scores = self.decision_function(X)
-        logit = self.slope_ * scores + self.bias_
-        return np.column_stack([expit(-logit), expit(logit)])
+        return np.column_stack([expit(-(self.slope_ * scores + self.bias_)), self.probability(scores)])
+
+    def probability(self, score: np.ndarray) -> np.ndarray:
+        """P(anomalous), float64 (n,), of gate scores (n,), for a caller that has them: see :meth:`predict_proba`."""
+        return np.asarray(expit(self.slope_ * score + self.bias_))
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""

@@ -38,5 +38,5 @@ def held_out_gate(gate: ThreatGate, losses: np.ndarray, anomalous: np.ndarray) -
     for fitted, others in StratifiedKFold(folds).split(losses, anomalous):
         own = clone(gate).fit(losses[fitted], anomalous[fitted])
         score[others] = own.decision_function(losses[others])
-        p_anomalous[others] = own.predict_proba(losses[others])[:, 1]
+        p_anomalous[others] = own.probability(score[others])
     return score, p_anomalous

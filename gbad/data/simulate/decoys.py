@@ -51,7 +51,7 @@ METAL_THINGS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
     "Pliers": (padlock, padlock, padlock, sockets, torch, bracket, folded_umbrella),
     "Scissors": (sockets, power_drill, bracket, padlock, hair_dryer),
 }
-"""Things of another shape, in the shares that come nearest to each threat's mean colours (least squares)."""
+"""Things of another shape, in shares that bring their mean colours near those of each threat."""
 
 
 def decoy(rng: Rng, label: str) -> list[Layer]:
