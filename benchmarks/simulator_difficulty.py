@@ -49,7 +49,8 @@ def train(options: argparse.Namespace, seed: int) -> Path:
     )  # fmt: skip
     pipeline = GBADPipeline(
         backbone="efficientnet_lite0", size=options.size, architecture=options.architecture, pooling="max",
-        fpn_width=64, head_width=64, epochs=options.epochs, negatives="fresh", random_state=seed,
+        fpn_width=64, head_width=64, epochs=options.epochs, negatives="fresh",
+        augmentation=options.augmentation, random_state=seed,
     )  # fmt: skip
     finish(start_run(folder, folder / "data", 10, pipeline), last=1, show_progress=True)
     return folder
@@ -122,6 +123,7 @@ def main() -> None:
     parser.add_argument("--test-positives", type=int, default=100)
     parser.add_argument("--test-ratio", type=int, default=100, help="Negatives per positive in the largest test list.")
     parser.add_argument("--architecture", choices=("plain", "fpn"), default="plain")
+    parser.add_argument("--augmentation", choices=("standard", "strong"), default="standard")
     parser.add_argument("--image-size", type=int, default=192)
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--epochs", type=int, default=8)

@@ -71,8 +71,8 @@ def fit_phase1(
             boxes=data.boxes, epochs=params["epochs"], batch_size=params["batch_size"],
             optimiser=_or_default(params, "optimiser"),
             learning_rate=_or_default(params, "learning_rate"), weight_decay=params["weight_decay"],
-            ema_decay=params["ema_decay"], negatives=params["negatives"], precision=params["precision"],
-            device=params["device"], seed=seed, show_progress=show_progress,
+            ema_decay=params["ema_decay"], negatives=params["negatives"], augmentation=params["augmentation"],
+            precision=params["precision"], device=params["device"], seed=seed, show_progress=show_progress,
         )  # fmt: skip
     if PartialState().is_main_process:  # others hold the same weights, but statistics of their own share of the batches
         save_plain(classifier_state(model), folder / "classifier.joblib")

@@ -167,6 +167,9 @@ def train(
     negatives: Annotated[
         str, typer.Option(help="fixed (the letter), fresh each epoch, hard (half of it), natural share, or all.")
     ] = "fixed",
+    augmentation: Annotated[
+        str, typer.Option(help="standard, or strong: any rotation and other colours, for images of other scanners.")
+    ] = "standard",
     precision: Annotated[str, typer.Option(help="auto, no, bf16 or fp16.")] = "auto",
     detector: Annotated[
         str, typer.Option(help="Of phase 2: bigan (the letter), gaussian, neighbours, isolation_forest, one_class_svm.")
@@ -204,7 +207,8 @@ def train(
         learning_rate=learning_rate, optimiser=optimiser, pretrained=pretrained,
         weights=None if weights is None else str(weights), pooling=pooling, fusion=fusion, fpn_width=fpn_width,
         position_weight=position_weight, chr_mask=chr_mask,
-        negatives=negatives, precision=precision, detector=None if detector == "bigan" else detector,
+        negatives=negatives, augmentation=augmentation, precision=precision,
+        detector=None if detector == "bigan" else detector,
         image_detector=_image_detector(image_detector, image_detector_size, image_detector_epochs, seed),
         max_negatives=max_negatives, views=views, class_heads=class_heads, gate_fit=gate_fit,
         suppression=suppression, epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction,

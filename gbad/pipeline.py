@@ -61,7 +61,7 @@ class GBADPipeline(BaseEstimator):
         Of the architecture ``"fpn"``: above 0, its levels also learn where threats are, from the boxes given to `fit`.
     chr_mask, chr_threshold, chr_prediction
         Of the architecture ``"chr"``, see `gbad.phase1_classifier.CHRClassifier`.
-    epochs, batch_size, weight_decay, ema_decay, negatives, precision, device
+    epochs, batch_size, weight_decay, ema_decay, negatives, augmentation, precision, device
         Of phase 1, see `gbad.phase1_classifier.train_classifier`.
     optimiser, learning_rate, frozen_stages, frozen_norm : optional
         Of phase 1; None takes what suits the backbone.
@@ -134,6 +134,7 @@ class GBADPipeline(BaseEstimator):
         weight_decay: float = 1e-4,
         ema_decay: float = 0.999,
         negatives: str = "fixed",
+        augmentation: str = "standard",
         precision: str = "auto",
         device: str = "auto",
         detector: Any = None,
@@ -171,6 +172,7 @@ class GBADPipeline(BaseEstimator):
         self.weight_decay = weight_decay
         self.ema_decay = ema_decay
         self.negatives = negatives
+        self.augmentation = augmentation
         self.precision = precision
         self.device = device
         self.detector = detector
@@ -357,9 +359,8 @@ class GBADPipeline(BaseEstimator):
         if self.image_detector_ is not None:
             losses = np.concatenate([losses, training.image_loss(self.image_detector_, images)], axis=1)
         ranking = training.ranking_logits(logits, features, self.heads_, self.heads_share_)
-        log_gated, score, anomalous = training.gate_predictions(
-            ranking, losses, self.gate_, self.suppression, self.strength_
-        )
+        gate = self.gate_, self.suppression, self.strength_
+        log_gated, score, anomalous = training.gate_predictions(ranking, losses, *gate)
         ungated, gated = training.sigmoid(logits), np.exp(log_gated)
         return Explanation(logits, ungated, losses, score, anomalous, ranking, log_gated, gated, names)
 
@@ -377,6 +378,7 @@ class GBADPipeline(BaseEstimator):
         number = format_of(params, getattr(self, "heads_", None))
         state: dict[str, Any] = {"format_version": number, "params": plain_settings(params)}
         if hasattr(self, "gate_"):
+            heads = self.heads_, self.heads_share_
             state |= {
                 "gbad_version": gbad.__version__,
                 "library_versions": library_versions(),
@@ -384,9 +386,7 @@ class GBADPipeline(BaseEstimator):
                 "training": self.training_,
                 "classifier": self._classifier,
                 "detector": training.detector_state(self.detector_),
-                "gate": training.gate_state(
-                    self.gate_, self.strength_, self.thresholds_, self.heads_, self.heads_share_
-                ),
+                "gate": training.gate_state(self.gate_, self.strength_, self.thresholds_, *heads),
             }
             if self.image_detector_ is not None:
                 state["image_detector"] = training.detector_state(self.image_detector_)

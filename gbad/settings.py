@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gbad.data.transforms import AUGMENTATIONS
 from gbad.errors import DataError, GbadError
 from gbad.persistence import pack
 from gbad.phase1_classifier import ARCHITECTURES, BACKBONES, VIEWS
@@ -40,6 +41,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "chr_mask": MASKS,
     "chr_prediction": PREDICTIONS,
     "negatives": NEGATIVES,
+    "augmentation": tuple(AUGMENTATIONS),
     "optimiser": OPTIMISERS,
     "precision": ("auto", "no", "bf16", "fp16"),
     "device": ("auto", "cpu"),
@@ -63,6 +65,7 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
     "chr_threshold": (-math.inf, math.inf, False, False),
     "validation_fraction": (0, 1, False, False),
 }
+_LATER = {"image_detector": None, "augmentation": "standard"}
 # None: chosen by the backbone, on the validation part, or by the mask.
 _OPTIONAL = {"optimiser", "learning_rate", "alpha", "chr_threshold"}
 _WHOLE = {"epochs", "batch_size", "fpn_width", "head_width", "max_negatives", "random_state"}
@@ -156,10 +159,10 @@ def check_kinds(positive: np.ndarray, part: str) -> None:
 def plain_settings(params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a `GBADPipeline` as plain data: detectors and gate by their own parameters.
 
-    An image-level detector that is not there is left out, and a BiGAN has no kind, so that runs, cells and files from
-    before there was a choice still agree.
+    An image-level detector that is not there and the standard augmentation are left out, and a BiGAN has no kind, so
+    that runs, cells and files from before there was a choice still agree.
     """
-    plain = {name: value for name, value in params.items() if name != "image_detector" or value is not None}
+    plain = {name: value for name, value in params.items() if name not in _LATER or value != _LATER[name]}
     for name in (*_DETECTORS, "gate"):
         value = plain.get(name)
         if value is None or isinstance(value, str):

@@ -13,6 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+AUGMENTATIONS: dict[str, dict[str, Any]] = {
+    "standard": {},
+    "strong": {
+        "scale": (0.7, 1.4), "rotation": 180.0, "contrast": 0.25, "colour": 0.2, "grey": 0.9, "gamma": 0.5,
+    },
+}  # fmt: skip
+"""Freedom of `draw_views` by name: for images of the scanners trained on, and for those of others."""
+
 
 def eval_preset(images: np.ndarray) -> Tensor:
     """Turn pixels into network input without changing them.
@@ -40,10 +48,16 @@ class Views(NamedTuple):
         in `torch.nn.functional.affine_grid`.
     contrast : float32 tensor (n,)
         Factors of the distance from white.
+    colour : float32 tensor (n, 3, 3), optional
+        Of which shares of red, green and blue darkness (distance from white, as a share of 255) each colour's is made.
+    gamma : float32 tensor (n,), optional
+        Exponents of the darkness.
     """
 
     theta: Tensor
     contrast: Tensor
+    colour: Tensor | None = None
+    gamma: Tensor | None = None
 
 
 def train_preset(images: np.ndarray, generator: torch.Generator, **freedom: Any) -> Tensor:
@@ -65,8 +79,11 @@ def draw_views(
     shift: float = 0.08,
     rotation: float = 15.0,
     contrast: float = 0.15,
+    colour: float = 0.0,
+    grey: float = 0.0,
+    gamma: float = 0.0,
 ) -> Views:
-    """Draw random views: flips, scale, rotation, shift and contrast.
+    """Draw random views: flips, scale, rotation, shift and contrast; if wanted, another scanner's colours.
 
     A bag may lie on the belt in any orientation, so both flips are harmless.
 
@@ -84,6 +101,12 @@ def draw_views(
         Largest rotation in degrees, either way.
     contrast : float
         Largest relative change of the distance from white: a thicker or thinner load.
+    colour : float
+        Standard deviation of the numbers by which the mixing of colours differs from the identity.
+    grey : float
+        Largest share of grey in that mixing, in [0, 1].
+    gamma : float
+        Standard deviation of the logarithm of the darkness's exponent.
     """
 
     def draw(low: float, high: float) -> Tensor:
@@ -100,7 +123,14 @@ def draw_views(
         ],
         1,
     )
-    return Views(theta, draw(1 - contrast, 1 + contrast))
+    views = Views(theta, draw(1 - contrast, 1 + contrast))
+    if colour or grey:
+        mixing = torch.eye(3) + colour * torch.randn(count, 3, 3, generator=generator)
+        share = draw(0, grey).view(-1, 1, 1)
+        views = views._replace(colour=(1 - share) * mixing + share * mixing.mean(1, keepdim=True))
+    if gamma:
+        views = views._replace(gamma=torch.exp(gamma * torch.randn(count, generator=generator)))
+    return views
 
 
 def apply_views(images: np.ndarray, views: Views) -> Tensor:
@@ -123,4 +153,8 @@ def apply_views(images: np.ndarray, views: Views) -> Tensor:
     grid = F.affine_grid(views.theta, list(darkness.shape), align_corners=False)
     moved = F.grid_sample(darkness, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     moved = moved * views.contrast.view(-1, 1, 1, 1)
+    if views.colour is not None:  # zero stays zero: the belt is white to any scanner
+        moved = torch.einsum("nij,njhw->nihw", views.colour, moved)
+    if views.gamma is not None:
+        moved = 255.0 * (moved / 255.0).clamp_(0, 1) ** views.gamma.view(-1, 1, 1, 1)
     return (255.0 - moved).clamp_(0, 255).contiguous(memory_format=torch.channels_last)

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
-from gbad.data.transforms import apply_views, draw_views
+from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
 from gbad.errors import GbadError
 from gbad.files import atomic_path
 from gbad.metrics import average_precision_per_class, mean_average_precision
@@ -57,6 +57,7 @@ def train_classifier(
     weight_decay: float = 1e-4,
     ema_decay: float = 0.999,
     negatives: str = "fixed",
+    augmentation: str = "standard",
     precision: str = "auto",
     device: str = "auto",
     seed: int = 0,
@@ -94,6 +95,8 @@ def train_classifier(
         Of the moving average, per step; shorter at the start, so that the initial weights are forgotten.
     negatives : {"fixed", "fresh", "hard", "natural", "all"}
         See `epoch_rows`.
+    augmentation : {"standard", "strong"}
+        How freely views are drawn, see `gbad.data.transforms.AUGMENTATIONS`.
     precision : {"auto", "no", "bf16", "fp16"}
         Of the arithmetic in training; weights and scores stay in float32. ``"auto"``: bf16 where it is faster.
     device : {"auto", "cpu"}
@@ -142,7 +145,7 @@ def train_classifier(
                 hardness = partial(_highest_logit, cast(Classifier, ema.module), cache, show_progress)
             rows = epoch_rows(positive, training_rows, negatives=negatives, seed=seed, epoch=epoch, hardness=hardness)
             rows = cache.fill(rows, show_progress=show_progress)
-        dataset = _Batches(cache, labels, boxes, derived_seed(seed, "augmentation", epoch))
+        dataset = _Batches(cache, labels, boxes, augmentation, derived_seed(seed, "augmentation", epoch))
         loader = _loader(accelerator, dataset, rows, batch_size)
         steps = len(loader)
         trained.train()
@@ -257,8 +260,11 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
 
     rows: np.ndarray
 
-    def __init__(self, cache: DecodedCache, labels: np.ndarray, boxes: Boxes | None, seed: int) -> None:
+    def __init__(
+        self, cache: DecodedCache, labels: np.ndarray, boxes: Boxes | None, augmentation: str, seed: int
+    ) -> None:
         self.cache, self.labels, self.boxes, self.seed = cache, labels, boxes, seed
+        self.freedom = AUGMENTATIONS[augmentation]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -266,7 +272,7 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
         rows = self.rows[indices]
         # The batch's first position seeds its augmentation: no state to carry over a resume or between processes.
-        views = draw_views(len(rows), torch_generator(derived_seed(self.seed, indices[0])))
+        views = draw_views(len(rows), torch_generator(derived_seed(self.seed, indices[0])), **self.freedom)
         batch = apply_views(self.cache[rows], views), torch.from_numpy(self.labels[rows].astype(np.float32))
         if self.boxes is None:
             return batch

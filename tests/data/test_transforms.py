@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from gbad.data.transforms import eval_preset, train_preset
+from gbad.data.transforms import AUGMENTATIONS, Views, apply_views, draw_views, eval_preset, train_preset
 from gbad.randomness import torch_generator
 
 
@@ -37,3 +38,43 @@ def test_train_preset_depends_on_its_generator_alone() -> None:
     assert not torch.equal(one, other)
     assert one.min() >= 0
     assert one.max() <= 255
+
+
+def still(count: int, **colours: torch.Tensor) -> Views:
+    """Views that move nothing."""
+    return Views(torch.eye(2, 3).expand(count, 2, 3), torch.ones(count), **colours)
+
+
+def test_colours_are_mixed_and_raised_on_the_distance_from_white() -> None:
+    pixel = np.array([255 - 51, 255 - 102, 255], np.uint8)  # darkness .2, .4, 0
+    mixing = torch.tensor([[[0.0, 1.0, 0.0], [0.5, 0.5, 0.0], [0.0, 3.0, 0.0]]])
+    seen = apply_views(np.tile(pixel, (1, 4, 4, 1)), still(1, colour=mixing, gamma=torch.tensor([2.0])))
+    darkness = np.array([0.4, 0.3, 1.0]) ** 2  # 1.2 is darker than black
+    np.testing.assert_allclose(seen[0, :, 1, 1], 255 * (1 - darkness), atol=1e-3)
+
+
+def test_strong_views_leave_the_empty_belt_white_and_turn_any_way() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (64, 12, 12, 3), dtype=np.uint8)
+    white = np.full_like(images, 255)
+    assert (train_preset(white, torch_generator(0), **AUGMENTATIONS["strong"]) == 255).all()
+    seen = train_preset(images, torch_generator(0), **AUGMENTATIONS["strong"])
+    assert seen.min() >= 0
+    assert seen.max() <= 255
+    turns = draw_views(200, torch_generator(1), **AUGMENTATIONS["strong"]).theta
+    assert (turns[:, 0, 0].abs() < turns[:, 1, 0].abs()).float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_full_grey_shows_no_colour() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
+    grey = torch.full((1, 3, 3), 1 / 3)
+    seen = apply_views(images, still(1, colour=grey))
+    np.testing.assert_allclose(seen[0], np.repeat(images[0].mean(2)[None], 3, axis=0), atol=1e-3)
+
+
+def test_what_is_not_drawn_changes_no_other_draw() -> None:
+    plain, coloured = draw_views(5, torch_generator(3)), draw_views(5, torch_generator(3), colour=0.2, gamma=0.5)
+    assert torch.equal(plain.theta, coloured.theta)
+    assert torch.equal(plain.contrast, coloured.contrast)
+    assert plain.colour is None
+    assert coloured.colour is not None
+    assert coloured.colour.shape == (5, 3, 3)
