@@ -169,7 +169,9 @@ def test_settings_survive_as_plain_data(make_pipeline: Make) -> None:
         assert plain_settings(back.get_params(deep=False)) == plain_settings(params)
         for name, value in options.items():
             assert type(getattr(back, name)) is type(value)
-    assert "image_detector" not in plain_settings(make_pipeline().get_params(deep=False))
+    assert not {"image_detector", "augmentation"} & plain_settings(make_pipeline().get_params(deep=False)).keys()
+    strong = make_pipeline(augmentation="strong").get_params(deep=False)
+    assert params_from(plain_settings(strong))["augmentation"] == "strong"
 
 
 def test_image_detector_learns_from_threat_free_training_images_only(

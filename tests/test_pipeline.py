@@ -218,6 +218,7 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"pooling": "mean"}, "unknown pooling"),
         ({"fusion": "sum"}, "unknown fusion"),
         ({"negatives": "some"}, "unknown negatives"),
+        ({"augmentation": "some"}, "unknown augmentation 'some'; choose one of standard, strong"),
         ({"optimiser": "adam"}, "unknown optimiser"),
         ({"precision": "tf32"}, "unknown precision"),
         ({"precision": "fp16"}, "needs an accelerator"),

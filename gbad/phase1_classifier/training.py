@@ -118,6 +118,8 @@ def train_classifier(
     """
     if optimiser not in OPTIMISERS:
         raise GbadError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
+    if augmentation not in AUGMENTATIONS:
+        raise GbadError(f"unknown augmentation {augmentation!r}; choose one of {', '.join(AUGMENTATIONS)}")
     if bool(model.spec.get("position_weight")) != (boxes is not None):
         raise GbadError("boxes and a position_weight above 0 need each other: give both or neither")
     folder = Path(folder)

@@ -106,6 +106,19 @@ def test_equal_seeds_give_equal_weights_and_leave_global_state_alone(cache: Deco
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
 
 
+def test_strong_augmentation_trains_another_network(cache: DecodedCache, tmp_path: Path) -> None:
+    own = cache[ROWS]
+    standard, strong, again = (
+        predict_batch(train(cache, tmp_path / str(k), epochs=1, augmentation=name)[0], own)[0]
+        for k, name in enumerate(("standard", "strong", "strong"))
+    )
+    assert np.isfinite(strong).all()
+    assert not np.allclose(standard, strong)
+    np.testing.assert_array_equal(strong, again)
+    with pytest.raises(GbadError, match="unknown augmentation 'weak'; choose one of standard, strong"):
+        train(cache, tmp_path / "weak", augmentation="weak")
+
+
 def test_bf16_training_gives_float32_scores(cache: DecodedCache, tmp_path: Path) -> None:
     model, history = train(cache, tmp_path / "run", epochs=1, precision="bf16")
     assert math.isfinite(history["loss"].iloc[0])
