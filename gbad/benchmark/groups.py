@@ -14,6 +14,7 @@ from gbad.benchmark.inference import Scores
 from gbad.benchmark.methods import METHODS, Method
 from gbad.benchmark.scales import Subset
 from gbad.metrics import average_precision_per_class
+from gbad.phase3_gate import log_sigmoid
 from gbad.run_folder import digest
 
 
@@ -138,15 +139,18 @@ def _scores_of(method: Method, scores: Scores, y_any: np.ndarray) -> np.ndarray:
 def _random_gate(
     cell: Cell, scores: Scores, names: tuple[str, ...], y_true: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    assert scores.anomalous is not None
+    assert scores.log_gated is not None
     assert scores.ranking is not None
     ranking = scores.ranking
-    # Of the subset's list: threat-free images count as often as they stand for.
-    rate = float(np.average(scores.anomalous, weights=weights))
-    about = {"images": digest(names, y_true), "weight": float(weights.max()), "rate": rate, "draws": DRAWS}
+    # One factor an image, whatever the class; rounding may put it above 1.
+    factors = np.minimum((scores.log_gated - log_sigmoid(ranking)).mean(axis=1), 0.0)
+    about = {
+        "images": digest(names, y_true), "weight": float(weights.max()), "draws": DRAWS,
+        "factors": digest(factors, ranking),
+    }  # fmt: skip
     key = f"random-gate-{cell.subset.list}-{digest(names, weights, y_true)[:8]}"
 
     def compute() -> list[float]:
-        return random_gate_average_precision(y_true, ranking, rate, weights).tolist()
+        return random_gate_average_precision(y_true, ranking, factors, weights).tolist()
 
     return np.array(cached(cell, key, about, compute), dtype=float)
