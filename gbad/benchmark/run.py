@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gbad.benchmark.cells import Cell, cell_costs, make_cell, score_cell, train_cell
+from gbad.benchmark.cells import Cell, cell_costs, make_cell, provenance, score_cell, train_cell
 from gbad.benchmark.data import BenchmarkData, existing_data, simulated_data, without_mislabelled
 from gbad.benchmark.detector_cells import (
     DetectorCell,
@@ -141,7 +141,7 @@ def run_benchmark(
     }
     info = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "data": "simulated bags" if data is None or "simulation" in found.origin else found.folder.name,
+        "data": "simulated bags" if data is None or "simulation" in found.origin else Path(data).resolve().name,
         "settings": {
             **scale.settings,
             **(overrides or {}),
@@ -149,6 +149,7 @@ def run_benchmark(
             "data_seed": data_seed,
             "image_detectors": dict(scale.image_detectors),
         },
+        **provenance(cell for networks in plan.cells.values() for cells in networks.values() for cell in cells),
         "versions": library_versions(),
         "hardware": hardware(),
     }

@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 
 from gbad.benchmark.groups import Group
+from gbad.benchmark.methods import BASELINES
 from gbad.benchmark.published import BARS, CLASS_LOSS_BAR, MACRO_F1_BAR, PEAK_IN_BOX_BAR
 from gbad.benchmark.tables import estimate
-
-BASELINES = (("cnn", "cnn_balanced"), ("chr", "chr_balanced"))
-"""The same architecture on the list's own prevalence and on balanced epochs, which see each threat more often."""
 
 
 def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.DataFrame) -> dict[str, Any]:
@@ -32,18 +30,17 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
     dict
         ``bars``: a list of ``{bar, subset, backbone, value, interval, needed, met}`` in points or percent; ``met`` is
         None where the methods were not run. ``all_met``: whether there are figures for all and all are met.
-        ``against_better``: a list of ``{difference, subset, backbone, value, interval}``, GBAD minus the better of two
-        baselines by mAP on the test list, which favours the baselines; no bars.
+        Where several variants of a baseline were run, GBAD has to clear the bar against the best of them, too.
     """
     bars = []
     for backbone in dict.fromkeys(group.backbone for group in groups):
         for difference, needed in BARS.items():
             for subset, points in needed.items():
                 found = estimate(values, subset, backbone, difference)
-                bars.append(_bar(f"mAP: {difference}", subset, backbone, found, points, above_zero=True))
+                bars.append(_bar(f"mAP: {_named(difference)}", subset, backbone, found, points, above_zero=True))
         for group in groups:
             if group.backbone == backbone:
-                bars += _class_losses(group, values)
+                bars += [*_against_best(group, values), *_class_losses(group, values)]
         for group in groups:
             if group.backbone == backbone and group.subset.name == "100":
                 bars.append(
@@ -52,19 +49,33 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
         own = any_threat[(any_threat["method"] == "gbad") & (any_threat["backbone"] == backbone)]
         found = own[["f1", "f1_low", "f1_high"]].to_numpy(float)[0].tolist() if len(own) else []
         bars.append(_bar("gbad: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_BAR))
-    better = [row for group in groups for pair in BASELINES for row in _against_better(group, values, pair)]
-    return {"bars": bars, "all_met": all(bar["met"] is True for bar in bars), "against_better": better}
+    return {"bars": bars, "all_met": all(bar["met"] is True for bar in bars)}
 
 
-def _against_better(group: Group, values: pd.DataFrame, pair: tuple[str, str]) -> list[dict[str, Any]]:
-    """Row of GBAD minus the better of two baselines; none where one of the three was not run."""
-    subset, backbone = group.subset.name, group.backbone
-    if not {"gbad", *pair} <= group.methods.keys():
-        return []
-    best = max(pair, key=lambda name: estimate(values, subset, backbone, name)[0])
-    value, *bounds = (round(100 * number, 2) for number in estimate(values, subset, backbone, f"gbad - {best}"))
-    name = f"gbad - better of {' and '.join(pair)} ({best})"
-    return [{"difference": name, "subset": subset, "backbone": backbone, "value": value, "interval": bounds}]
+def best_baseline(group: Group, values: pd.DataFrame, family: str) -> str | None:
+    """Variant of a baseline with the highest mAP on the test list, a choice in its favour; None if none was run."""
+    run = [name for name in BASELINES[family] if name in group.methods]
+    of_name = {name: estimate(values, group.subset.name, group.backbone, name)[0] for name in run}
+    return max(run, key=of_name.__getitem__) if run else None
+
+
+def _against_best(group: Group, values: pd.DataFrame) -> list[dict[str, Any]]:
+    """Bars of GBAD against the best variant of each baseline, where several were run."""
+    bars = []
+    for family, first in zip(BASELINES, ("gbad - cnn", "gbad - chr"), strict=True):
+        needed, best = BARS[first].get(group.subset.name), best_baseline(group, values, family)
+        several = sum(name in group.methods for name in BASELINES[family]) > 1
+        if needed is None or best is None or not several or "gbad" not in group.methods:
+            continue
+        found = estimate(values, group.subset.name, group.backbone, f"gbad - {best}")
+        name = f"mAP: gbad - best {family} ({best})"
+        bars.append(_bar(name, group.subset.name, group.backbone, found, needed, above_zero=True))
+    return bars
+
+
+def _named(difference: str) -> str:
+    """What the ungated classifier lacks is more than the gate."""
+    return f"{difference} (class heads and gate)" if difference == "gbad - gbad_ungated" else difference
 
 
 def _bar(

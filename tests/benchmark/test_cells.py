@@ -21,7 +21,7 @@ from gbad.benchmark.scales import SCALES, ListSizes
 from gbad.data.bad_images import BadImages
 from gbad.data.images import locate, read_image
 from gbad.data.labels import read_sixray
-from gbad.errors import GbadError
+from gbad.errors import GbadError, TooManyBadImagesError
 from gbad.metrics import average_precision_per_class
 from gbad.phase1_classifier import predict_batch
 from gbad.phase2_anomaly import BiGANDetector
@@ -94,6 +94,11 @@ def test_everything_is_written(finished: Path) -> None:
         "results.csv", "estimates.csv", "table1.csv", "table4.csv", "table5.csv", "gates.csv", "cells.csv",
         "summary.json", "tables.md", "report.html", "plots",
     }  # fmt: skip
+    summary = json.loads((finished / "results" / "summary.json").read_text())
+    assert summary["networks"]["gbad_paper"]["pooling"] == "average"
+    assert set(summary["networks"]) == {"cnn", "gbad_paper", "gbad"}
+    assert len(summary["trained_on"]) == 1
+    assert "torch 2" in summary["trained_on"][0]
     plots = {path.name for path in (finished / "results" / "plots").iterdir()}
     names = ("ap-sixray10-resnet18", "map-resnet18", "roc-resnet18", "precision-recall-resnet18")
     assert plots == {f"{name}.{suffix}" for name in names for suffix in ("png", "svg")}
@@ -228,6 +233,15 @@ def test_scoring_goes_on_where_it_was_killed(own: Path, data: BenchmarkData, mon
     assert not list(cell.folder.glob("*.parts"))
 
 
+def test_a_continued_scoring_counts_what_was_left_out_before(tmp_path: Path) -> None:
+    def score(start: int, stop: int) -> Scores:  # 15 are too few for any single call
+        return Scores(np.arange(start + 15, stop).astype(str), np.zeros((stop - start - 15, 1)))
+
+    with pytest.raises(TooManyBadImagesError, match="30 of 2,100 test images cannot be used"):
+        cells.score_in_parts(tmp_path / "test-x.npz", 2100, score)
+    assert not (tmp_path / "test-x.npz").exists()
+
+
 def test_training_goes_on_where_it_was_killed(
     data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,13 +267,14 @@ def test_training_goes_on_where_it_was_killed(
 def test_networks_without_the_weights_that_they_were_to_start_from_are_refused(
     data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "finish", lambda *args, **options: {"phase1": {"backbone_weights": "random"}})
+    monkeypatch.setattr(cells, "load_imagenet_weights", lambda *args: None)
+    monkeypatch.setattr(cells, "finish", lambda *args, **options: pytest.fail("trained"))
     cell = make_cell(
         tmp_path, data, data.subsets[0], "cnn", NETWORKS["cnn"], "resnet18", 1, SCALE, QUICK | {"pretrained": True}
     )
-    with pytest.raises(GbadError, match="none could be had for resnet18.*--no-pretrained"):
+    with pytest.raises(GbadError, match="none can be had for resnet18.*--no-pretrained"):
         train_cell(cell, data)
-    assert not (cell.folder / "done.json").exists()
+    assert not cell.folder.exists()
 
 
 def test_the_content_of_a_file_of_weights_decides_the_folder(data: BenchmarkData, tmp_path: Path) -> None:

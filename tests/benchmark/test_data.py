@@ -52,8 +52,10 @@ def test_subsets_that_share_a_training_list_have_one_fingerprint(folder: Path) -
 def test_finished_data_are_taken_and_others_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gbad.benchmark.data.simulate_dataset", lambda *args, **options: pytest.fail("simulated"))
     assert simulated_data(folder, TINY, 3).subsets == TINY.subsets
-    with pytest.raises(RunError, match="another scale or data seed"):
+    with pytest.raises(RunError, match="another scale or data seed: simulation of"):
         simulated_data(folder, TINY, 4)
+    reworded = simulated_data(folder, replace(TINY, notes=("In other words.",)), 3)
+    assert reworded.notes == ("In other words.",)
 
 
 def test_a_folder_of_the_user_has_a_subset_for_each_pair_of_lists(dataset: Path, tmp_path: Path) -> None:
