@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from gbad.benchmark.cells import VERSION, fingerprint
+from gbad.data.transforms import AUGMENTATIONS
+from gbad.gate_phase import default_gate
+from gbad.phase1_classifier import BACKBONES
+from gbad.phase1_classifier.chr import _THRESHOLDS
+from gbad.phase2_anomaly import IMAGE_DETECTORS, BiGANDetector
+from gbad.phase3_gate.class_heads import SHARES, SHRINKAGE
+from gbad.phase3_gate.suppression import DEFAULT_ALPHAS
+
+
+def test_a_change_of_a_default_raises_the_version_of_cells() -> None:
+    """A cell's fingerprint holds None where a default is meant: another default would pass for the old one."""
+    defaults = {
+        "backbones": {name: asdict(facts) for name, facts in BACKBONES.items()},
+        "augmentations": AUGMENTATIONS,
+        "chr": {mask: str(threshold) for mask, threshold in _THRESHOLDS.items()},
+        "bigan": BiGANDetector().get_params(),
+        "image_detectors": {name: IMAGE_DETECTORS[name]().get_params() for name in ("ganomaly", "skip_ganomaly")},
+        "gates": {fit: default_gate(fit).get_params() for fit in ("held-out", "paper")},
+        "heads": {"shrinkage": SHRINKAGE, "shares": SHARES, "alphas": DEFAULT_ALPHAS},
+    }
+    # Where this fails, raise gbad.benchmark.cells.VERSION, and note the new pair here.
+    assert (VERSION, fingerprint(defaults)) == (3, "fb3f9a6c79")
