@@ -31,13 +31,13 @@ from gbad.report.style import (
 
 STYLES = (
     (UNGATED, "--", "s"), (THREAT, "-.", "^"), (FALSE_ALARM, (0, (4, 1)), "v"), (SUPPRESSED, ":", "D"),
-    (GATED, "-", "o"), ("#009e73", (0, (3, 1, 1, 1)), "P"), ("#555555", (0, (1, 1)), "X"),
-    ("#a6761d", (0, (5, 1, 1, 1)), "*"),
+    ("#6a3d9a", (0, (2, 1)), "<"), (GATED, "-", "o"), ("#009e73", (0, (3, 1, 1, 1)), "P"),
+    ("#555555", (0, (1, 1)), "X"), ("#a6761d", (0, (5, 1, 1, 1)), "*"),
 )  # fmt: skip
 """Colour, line and marker, in turn."""
 
-PLOTTED = ("cnn", "cnn_balanced_fpn", "chr", "gbad_paper", "gbad", "gbad_boxes")
-"""Methods that plots show; the tables have all."""
+PLOTTED = ("cnn", "cnn_balanced", "chr", "chr_balanced", "gbad_paper", "gbad", "gbad_boxes")
+"""Methods that plots show, the strongest baselines among them; the tables have all."""
 
 _MAX_POINTS = 1500
 
