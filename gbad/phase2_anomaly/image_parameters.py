@@ -1,4 +1,4 @@
-"""Ranges of the hyperparameters that all image-level detectors share."""
+"""Hyperparameters of image-level detectors: their ranges, and what files hold of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import numbers
 from typing import Any
 
 from sklearn.utils import check_scalar
+
+from gbad.phase2_anomaly.image_rows import ImageRows
 
 
 def check_common_parameters(detector: Any) -> None:
@@ -29,3 +31,18 @@ def check_common_parameters(detector: Any) -> None:
     check_scalar(
         detector.contamination, "contamination", numbers.Real, min_val=0.0, max_val=0.5, include_boundaries="right"
     )
+
+
+def plain_params(detector: Any) -> dict[str, Any]:
+    """Give the hyperparameters of a detector that is being fitted, or is, as plain values."""
+    params: dict[str, Any] = detector.get_params(deep=False) | {"device": str(detector.device)}
+    if not isinstance(detector.random_state, numbers.Integral):
+        params["random_state"] = detector.seed_  # a generator is no plain number, and has moved on since
+    return params
+
+
+def training_identity(detector: Any, images: ImageRows) -> dict[str, Any]:
+    """All that decides the trained weights, for the checkpoint."""
+    others = ("device", "calibration_images", "scale_parts", "contamination")
+    params = {name: value for name, value in plain_params(detector).items() if name not in others}
+    return params | {"detector": type(detector).__name__, "sha256 of X": images.fingerprint()}

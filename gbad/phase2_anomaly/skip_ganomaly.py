@@ -112,7 +112,7 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     no noise is added to the images in training (the code adds a buffer that it never fills). The score takes squared
     residuals, as the code does, and divides both of its parts by their medians in training (``scale_parts``), since
     the scale of the discriminator's code is arbitrary. The code never left train mode and scaled scores over the test
-    set: ``paper_scores`` does so.
+    set: ``paper_scores`` does so; with ``scale_parts=False`` it also weighs the parts as the code does.
 
     Parameters
     ----------

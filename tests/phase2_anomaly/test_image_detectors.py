@@ -165,6 +165,18 @@ def test_paper_scores_depend_on_the_batch_where_the_published_code_did(fitted: D
         fitted.paper_scores(images[:1])
 
 
+@pytest.mark.parametrize("name", ["skip_ganomaly", "egbad", "vae"])
+def test_paper_scores_weigh_parts_and_take_statistics_as_clean_scores_do(name: str, images: np.ndarray) -> None:
+    """What is left between the two is what a test set gives away."""
+    mixed, tested = np.concatenate([images, make_odd_images(20, seed=5)]), {}
+    detector = clone(DETECTORS[name])
+    detector.fit(images, each_epoch=lambda epoch, paper_scores: tested.update({epoch: paper_scores(mixed)}))
+    assert np.allclose(tested[2], detector.paper_scores(mixed), rtol=1e-4, atol=1e-5)
+    detector._paper_mode_trains = False
+    paper, clean = detector.paper_scores(mixed), detector.anomaly_score(mixed)
+    assert np.corrcoef(paper, clean)[0, 1] > 1 - 1e-6
+
+
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
