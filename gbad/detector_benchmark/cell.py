@@ -92,7 +92,10 @@ def run_cell(
     """
     task = loaded.task
     tested = range(detector.epochs, 0, -paper_every) if paper_every else ()
-    tester = PaperMode(work / "paper.joblib", loaded.test, task.unit, task.abnormal, tested) if tested else None
+    tester: PaperMode | None = None
+    if tested:
+        order_matters = "batch statistics" in detector.published_leaks
+        tester = PaperMode(work / "paper.joblib", loaded.test, task.unit, task.abnormal, tested, order_matters)
     epochs_before, start = detector.epochs, time.perf_counter()
 
     def after_epoch(epoch: int, *_: object) -> None:

@@ -1,9 +1,11 @@
-"""Paper mode: test after each epoch as published code does, and keep the epoch with the best test figure.
+"""Paper mode: test after each epoch in the way of published code, and keep the epoch with the best test figure.
 
 Up to three steps use the test set: a range over the whole of it (min-max); the choice of the epoch; and, for GANomaly,
 Skip-GANomaly and SAGAN only, whose code tested in train mode, batch statistics of test images. All normal images come
 first, so most batches are of one kind: that order makes most of the leak. The last epoch is therefore tested with the
 rows in random order, too. The figures show how much of a published result all that is worth.
+
+The other detectors' published code did nothing of the kind, or there is none. Their figures are called paper-style.
 """
 
 from __future__ import annotations
@@ -15,12 +17,20 @@ from typing import Any
 
 import numpy as np
 
+from gbad.detector_benchmark.detectors import DETECTORS
 from gbad.detector_benchmark.measures import detection_measures
 from gbad.detector_benchmark.protocols import unit_scores
 from gbad.persistence import load_plain, save_plain
 
 PAPER_LABEL = "paper mode (leaks test statistics)"
 """What every figure of paper mode is called wherever it is shown."""
+
+_PAPER_STYLE_LABEL = "paper-style (leaks test statistics)"
+
+
+def paper_label(detector: str) -> str:
+    """What the figures of paper mode of one detector are called: paper mode only where its published code has it."""
+    return PAPER_LABEL if DETECTORS[detector].published_leaks else _PAPER_STYLE_LABEL
 
 
 class PaperMode:
@@ -38,6 +48,8 @@ class PaperMode:
         What the test is about.
     epochs : collection of int
         Epochs after which to test; the last of them with the rows in random order, too.
+    order_matters : bool
+        Whether scores depend on the order of the rows. If not, that last test is not needed.
 
     Attributes
     ----------
@@ -48,15 +60,23 @@ class PaperMode:
     best_scores : ndarray of shape (units,) or None
         Scores of that epoch.
     shuffled : float or None
-        ROC-AUC after the last epoch, rows in random order; None if that has not been tested or was not finite.
+        ROC-AUC after the last epoch, rows in random order; where the order does not matter, in any order. None if
+        that has not been tested or was not finite.
     seconds : float
         Time that the tests of this process took.
     """
 
     def __init__(
-        self, path: Path, test: np.ndarray, unit: np.ndarray, abnormal: np.ndarray, epochs: Collection[int]
+        self,
+        path: Path,
+        test: np.ndarray,
+        unit: np.ndarray,
+        abnormal: np.ndarray,
+        epochs: Collection[int],
+        order_matters: bool = True,
     ) -> None:
         self._path, self._test, self._unit, self._abnormal, self._epochs = path, test, unit, abnormal, epochs
+        self._order_matters = order_matters
         self.history: dict[int, float] = {}
         self.best_epoch = 0
         self.best_scores: np.ndarray | None = None
@@ -74,11 +94,14 @@ class PaperMode:
             return
         start = time.perf_counter()
         scores = unit_scores(paper_scores(self._test), self._unit)
-        if epoch == max(self._epochs):
+        last = epoch == max(self._epochs)
+        if last and self._order_matters:
             self.shuffled = self._in_random_order(paper_scores)
         self.seconds += time.perf_counter() - start
         if np.isfinite(scores).all():
             self.history[epoch] = detection_measures(self._abnormal, scores, None)["roc_auc"]
+            if last and not self._order_matters:
+                self.shuffled = self.history[epoch]
             if self.best_scores is None or self.history[epoch] > self.history[self.best_epoch]:
                 self.best_epoch, self.best_scores = epoch, scores
         found = {"history": self.history, "best_epoch": self.best_epoch, "best_scores": self.best_scores}

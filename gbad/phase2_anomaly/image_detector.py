@@ -2,8 +2,8 @@
 
 A system is a dataclass of hyperparameters with four functions: `_networks` and `_optimisers` build, `_step` trains on
 one batch, `_score_parts` judges images. Two ways of scoring are kept apart. Clean: networks in eval mode, and a range
-and threshold learnt in ``fit``, so that each image is scored by itself. Paper: what the published code did, for
-comparison only.
+and threshold learnt in ``fit``, so that each image is scored by itself. Paper: with what published codes take from the
+test set, for comparison only.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_netwo
 from gbad.randomness import derived_seed, forked_rng
 
 Networks = TypeVar("Networks", bound=nn.Module)
+
+LEAKS = ("batch statistics", "best epoch", "min-max")
+"""What published codes take from the test set: statistics of its batches, in train mode; the choice of the epoch; and
+the range of the scores."""
 
 _CHUNK_PIXELS = 32 * 32 * 32  # pixels (per channel) that are scored together: 32 images of 32 px, one of 256 px
 _TINY = float(np.finfo(np.float64).tiny)
@@ -110,8 +114,8 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
     input_kind: ClassVar[str] = "images"
     part_names: ClassVar[tuple[str, ...]]
     """Names of the columns of :meth:`score_parts`; each system sets them."""
-    _paper_mode_trains: ClassVar[bool] = True
-    """Whether the published code left the networks in train mode for testing; False also where there is none."""
+    published_leaks: ClassVar[tuple[str, ...]] = ()
+    """Which of `LEAKS` the system's published code has; none where no code was published."""
 
     # ---- what a system supplies -------------------------------------------------------------------------------------
 
@@ -277,7 +281,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         return self._per_image(self._images(X), self._maps).astype(np.float32)
 
     def paper_scores(self, X: Any, batch_size: int | None = None) -> np.ndarray:
-        """Score a test set as the published code did. It leaks: do not decide anything by these scores.
+        """Score a test set in the way of published code. It leaks: do not decide anything by these scores.
 
         GANomaly, Skip-GANomaly and SAGAN stay in train mode, where their code left them: images are normalised with
         the statistics of their batch of test images, so an image's score depends on the images around it. With all
@@ -287,7 +291,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         Parameters
         ----------
         X : ndarray of uint8 or sequence of paths
-            The whole test set, two images or more, in the order of the published code: normal images first.
+            The whole test set, two images or more, in the order of published code: normal images first.
         batch_size : int, optional
             None takes the hyperparameter.
 
@@ -317,7 +321,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         images = ImageRows(X, self.image_size, self.channels_)
         if len(images) < 2:
             raise ValueError("Paper scores need at least two images. Use score_samples, which needs one.")
-        networks = deepcopy(networks).train(self._paper_mode_trains)  # train mode changes running statistics
+        networks = deepcopy(networks).train(LEAKS[0] in self.published_leaks)  # train mode changes running statistics
         batch_size = batch_size or self.batch_size
         with forked_rng(derived_seed(self.seed_, "paper"), self.device):
             parts = judge_in_batches(partial(self._score_parts, networks), images, batch_size, self.device)

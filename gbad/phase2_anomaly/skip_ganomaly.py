@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gbad.phase2_anomaly.blocks import SLOPE, Discriminator, initialise, per_image
-from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.image_detector import LEAKS, ImageAnomalyDetector
 from gbad.phase2_anomaly.image_training import Optimisers, adam, move
 from gbad.phase2_anomaly.losses import discriminator_loss
 
@@ -144,6 +144,7 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     scale_parts: bool = True
 
     part_names = ("residual", "latent")
+    published_leaks = LEAKS
 
     def _networks(self) -> SkipGANomaly:
         return SkipGANomaly(self.channels_, self.features, self.image_size, self.latent_size)

@@ -81,7 +81,6 @@ class VAEDetector(ImageAnomalyDetector[VAE]):
     beta1: float = 0.9
 
     part_names = ("reconstruction", "divergence")
-    _paper_mode_trains = False  # of no use here: the paper has no test set of anomalies
 
     def _networks(self) -> VAE:
         return VAE(self.channels_, self.features, self.image_size, self.latent_size)
