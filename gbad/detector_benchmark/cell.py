@@ -17,6 +17,7 @@ from gbad.detector_benchmark.localisation import per_region_overlap, pixel_roc_a
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, detection_measures, resampled_roc_auc
 from gbad.detector_benchmark.paper_mode import PaperMode
 from gbad.detector_benchmark.protocols import Task, numbered, unit_scores
+from gbad.errors import DivergedError
 from gbad.persistence import save_plain
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 from gbad.randomness import derived_seed
@@ -88,7 +89,7 @@ def run_cell(
     Raises
     ------
     DivergedError
-        If the training diverges.
+        If the training diverges, or scores or maps of test images are not finite.
     """
     task = loaded.task
     tested = range(detector.epochs, 0, -paper_every) if paper_every else ()
@@ -111,12 +112,14 @@ def run_cell(
     )
     seconds = time.perf_counter() - start - (0.0 if tester is None else tester.seconds)
     epochs_trained = detector.epochs - epochs_before  # by this process
-    scores = unit_scores(detector.anomaly_score(loaded.test), task.unit)
+    scores = unit_scores(_finite(detector.anomaly_score(loaded.test), "scores"), task.unit)
     modes = {"clean": scores}
     clean = detection_measures(task.abnormal, scores, _threshold(detector, loaded))
     has_maps = hasattr(detector, "anomaly_map")
     if loaded.masks is not None and has_maps:
-        maps, masks = (_whole(rows, task.unit) for rows in (detector.anomaly_map(loaded.test), loaded.masks))
+        maps, masks = (
+            _whole(rows, task.unit) for rows in (_finite(detector.anomaly_map(loaded.test), "maps"), loaded.masks)
+        )
         clean |= {"pixel_roc_auc": pixel_roc_auc(maps, masks), "pro": per_region_overlap(maps, masks)}
     paper_measures: dict[str, float | None] | None = None
     if tester is not None and tester.best_scores is not None:
@@ -148,6 +151,12 @@ def run_cell(
             "test_abnormal": int(task.abnormal.sum()),
         },
     }
+
+
+def _finite(values: np.ndarray, what: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise DivergedError(f"The training diverged: {what} of test images are not finite. Lower learning_rate.")
+    return values
 
 
 def _threshold(detector: ImageAnomalyDetector[Any], loaded: LoadedTask) -> float:

@@ -24,6 +24,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
+from gbad.errors import DivergedError
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.batch_statistics import renew_batch_statistics
 from gbad.phase2_anomaly.epochs import Callback, EachEpoch
@@ -188,8 +189,11 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
             If a parameter is out of its range.
         RunError
             If `checkpoint` belongs to other images or other parameters.
+        DivergedError
+            If losses, or the scores of the training images after the last epoch, are not finite; a checkpoint of the
+            last epoch is then deleted, since it leads nowhere.
         GbadError
-            If the training diverges, or the checkpoint cannot be written.
+            If the checkpoint cannot be written.
         """
         self._check_parameters()
         images = ImageRows(X, self.image_size, self.channels)
@@ -218,6 +222,13 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
         parts = self._calibration_parts(self._fitted_networks(), images)
+        if not np.isfinite(parts).all():  # the last step may spoil weights, after losses that were finite
+            if checkpoint is not None:
+                Path(checkpoint).unlink(missing_ok=True)
+            raise DivergedError(
+                f"The training diverged: after {self.epochs} epochs, scores of its own images are not finite. "
+                f"Lower learning_rate (now {self.learning_rate:g}), or raise batch_size (now {self.batch_size})."
+            )
         self.part_scale_ = self._part_scale(parts)
         anomaly = self._combine(parts / self.part_scale_)
         self.score_min_, self.score_range_ = float(anomaly.min()), max(float(np.ptp(anomaly)), _TINY)

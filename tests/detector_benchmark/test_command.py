@@ -345,6 +345,19 @@ def test_a_diverged_training_is_reported_and_the_others_go_on(
     assert long_table(results).query("metric == 'diverged'")["value"].tolist() == [1]
 
 
+@pytest.mark.parametrize("what", ["scores", "maps"])
+def test_test_images_without_finite_scores_do_not_end_a_benchmark(
+    what: str, defects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = {"scores": "anomaly_score", "maps": "anomaly_map"}[what]
+    honest = getattr(DETECTORS["vae"], method)
+    monkeypatch.setattr(DETECTORS["vae"], method, lambda self, X: honest(self, X) * np.inf)
+    options = settings(defects, protocol="normal-vs-abnormal", epochs=1)
+    (result,) = run_benchmark(tmp_path, options, detectors=["vae"], seeds=[0])
+    assert f"{what} of test images are not finite" in result["error"]
+    assert not list(tmp_path.rglob("*.pt"))
+
+
 def test_layers_that_scoring_does_not_call_are_not_counted() -> None:
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 1), dtype=np.uint8)
     detector = GANomalyDetector(features=4, latent_size=4, epochs=1).fit(images)

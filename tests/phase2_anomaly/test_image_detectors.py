@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
-from gbad.errors import DataError, GbadError, ImageError, PipelineFileError, RunError
+from gbad.errors import DataError, DivergedError, GbadError, ImageError, PipelineFileError, RunError
 from gbad.phase2_anomaly import (
     AnoGANDetector,
     DenseSkipDetector,
@@ -359,6 +359,24 @@ def test_before_fit_there_is_nothing_to_score_with(name: str, images: np.ndarray
         detector.save(tmp_path / "detector.joblib")
     with pytest.raises(ValueError, match="at least two normal images, got 1"):
         detector.fit(images[:1])
+
+
+def test_weights_that_the_last_step_spoils_are_found_and_leave_no_checkpoint(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = clone(DETECTORS["vae"])
+    honest = detector._step
+
+    def spoilt(networks: Any, *arguments: Any) -> dict[str, torch.Tensor]:
+        losses = honest(networks, *arguments)
+        with torch.no_grad():
+            networks.decoder[0].weight.fill_(float("inf"))
+        return {key: torch.ones(()) for key in losses}
+
+    monkeypatch.setattr(detector, "_step", spoilt)
+    with pytest.raises(DivergedError, match=r"its own images are not finite\. Lower learning_rate \(now 0.001\)"):
+        detector.fit(images, checkpoint=tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize("name", DETECTORS)
