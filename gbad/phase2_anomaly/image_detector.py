@@ -339,6 +339,12 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         anomaly = self._combine(parts / scale)
         return (anomaly - anomaly.min()) / max(float(np.ptp(anomaly)), _TINY)
 
+    def _check_learnt(self) -> None:
+        self._check_parameters()
+        self._fitted_networks()
+        if not np.isfinite([*self._scaled(np.ones((1, len(self.part_names)))), self.offset_]).all():
+            raise ValueError("range or threshold is not finite")
+
     def __getstate__(self) -> dict[str, Any]:
         # A torch.device would tie the pickle to PyTorch; everything else is plain already.
         return super().__getstate__() | {"device": str(self.device)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from sklearn.utils.validation import check_is_fitted
 
 from gbad.errors import PipelineFileError
@@ -17,8 +19,12 @@ FORMAT = 1
 """Of the files of `ImageAnomalyDetector.save`."""
 
 
-class DetectorFiles:
+class DetectorFiles(ABC):
     """Mixin of detectors that are dataclasses of plain hyperparameters and learn arrays."""
+
+    @abstractmethod
+    def _check_learnt(self) -> None:
+        """Raise anything if hyperparameters and what was learnt do not make a detector that scores."""
 
     def save(self, path: str | Path) -> None:
         """Save the fitted detector as one file of plain numbers, for :meth:`load`."""
@@ -27,7 +33,7 @@ class DetectorFiles:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Load a file of :meth:`save`; scores are equal bit for bit.
+        """Load a file of :meth:`save`; scores are equal bit for bit where the device is the same.
 
         Raises
         ------
@@ -35,7 +41,14 @@ class DetectorFiles:
             If the file is missing, damaged, from a newer format, or holds another detector.
         """
         content = read_detector_file(path, cls.__name__)
-        return cls.from_arrays(content["params"], content["arrays"])
+        try:
+            detector = cls.from_arrays(content["params"], content["arrays"])
+            detector._check_learnt()
+        except Exception as error:  # what a file lacks or has too much makes Python and PyTorch raise almost anything
+            raise PipelineFileError(
+                f"{path}: no complete {cls.__name__} ({type(error).__name__}: {error}). Copy the file again."
+            ) from error
+        return detector
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
@@ -44,8 +57,11 @@ class DetectorFiles:
 
     @classmethod
     def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """Rebuild a fitted detector from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
-        detector = cls(**params)
+        """Rebuild a fitted detector from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit.
+
+        It scores on the CPU where this machine lacks the device that it was trained on.
+        """
+        detector = cls(**params | {"device": _usable(params["device"])})
         set_learnt_arrays(detector, arrays)
         return detector
 
@@ -62,6 +78,19 @@ def read_detector_file(path: str | Path, name: str) -> dict[str, Any]:
     found = content.get("detector") if isinstance(content, dict) else None
     if found != name:
         raise PipelineFileError(f"{path}: holds {found or 'no image detector'}, not a {name}.")
-    if content["format"] != FORMAT:
-        raise PipelineFileError(f"{path}: format {content['format']!r}; this version reads {FORMAT}. Update gbad.")
+    if content.get("format") != FORMAT:
+        raise PipelineFileError(f"{path}: format {content.get('format')!r}; this version reads {FORMAT}. Update gbad.")
     return dict(content)
+
+
+def _usable(device: str) -> str:
+    """Give `device` if this machine has it, else the CPU."""
+    wanted = torch.device(device)
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if (
+        accelerator is None
+        or wanted.type != accelerator.type
+        or (wanted.index or 0) >= torch.accelerator.device_count()
+    ):
+        return "cpu"
+    return str(device)
