@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,12 +97,16 @@ def run_cell(
     if tested:
         order_matters = "batch statistics" in detector.published_leaks
         tester = PaperMode(work / "paper.joblib", loaded.test, task.unit, task.abnormal, tested, order_matters)
-    epochs_before, start = detector.epochs, time.perf_counter()
+    ends: list[float] = []  # of the epochs that this process trains, with the time of paper tests taken out
+
+    def now() -> float:
+        return time.perf_counter() - (0.0 if tester is None else tester.seconds)
 
     def after_epoch(epoch: int, *_: object) -> None:
-        nonlocal epochs_before
-        epochs_before = min(epochs_before, epoch - 1)
+        ends.append(now())
         on_epoch(epoch)
+
+    start = now()
 
     detector.fit(
         loaded.train,
@@ -110,16 +114,13 @@ def run_cell(
         callback=after_epoch,
         each_epoch=None if tester is None else tester.test,
     )
-    seconds = time.perf_counter() - start - (0.0 if tester is None else tester.seconds)
-    epochs_trained = detector.epochs - epochs_before  # by this process
     scores = unit_scores(_finite(detector.anomaly_score(loaded.test), "scores"), task.unit)
     modes = {"clean": scores}
     clean = detection_measures(task.abnormal, scores, _threshold(detector, loaded))
     has_maps = hasattr(detector, "anomaly_map")
     if loaded.masks is not None and has_maps:
-        maps, masks = (
-            _whole(rows, task.unit) for rows in (_finite(detector.anomaly_map(loaded.test), "maps"), loaded.masks)
-        )
+        maps = _whole(_finite(detector.anomaly_map(loaded.test), "maps"), task.unit)
+        masks = _whole(loaded.masks, task.unit)
         clean |= {"pixel_roc_auc": pixel_roc_auc(maps, masks), "pro": per_region_overlap(maps, masks)}
     paper_measures: dict[str, float | None] | None = None
     if tester is not None and tester.best_scores is not None:
@@ -142,7 +143,7 @@ def run_cell(
         "cost": {
             "parameters": detector.n_parameters_,
             "inference_parameters": inference_parameters(detector, loaded.test[:1]),
-            "seconds_per_epoch": seconds / epochs_trained if epochs_trained else None,
+            "seconds_per_epoch": _seconds_per_epoch(start, ends),
         }
         | {f"ms_batch_{batch}": milliseconds_per_image(detector, loaded.test[:batch], batch) for batch in BATCHES},
         "counts": {
@@ -151,6 +152,16 @@ def run_cell(
             "test_abnormal": int(task.abnormal.sum()),
         },
     }
+
+
+def _seconds_per_epoch(start: float, ends: Sequence[float]) -> float | None:
+    """Seconds from the end of an epoch to the next one's, so that nothing before, between or behind epochs counts.
+
+    With one epoch there is only its end and `start`, so that what comes before the epoch counts, too.
+    """
+    if len(ends) < 2:
+        return ends[0] - start if ends else None
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
 def _finite(values: np.ndarray, what: str) -> np.ndarray:

@@ -97,7 +97,6 @@ class PaperMode:
         last = epoch == max(self._epochs)
         if last and self._order_matters:
             self.shuffled = self._in_random_order(paper_scores)
-        self.seconds += time.perf_counter() - start
         if np.isfinite(scores).all():
             self.history[epoch] = detection_measures(self._abnormal, scores, None)["roc_auc"]
             if last and not self._order_matters:
@@ -106,6 +105,7 @@ class PaperMode:
                 self.best_epoch, self.best_scores = epoch, scores
         found = {"history": self.history, "best_epoch": self.best_epoch, "best_scores": self.best_scores}
         save_plain(found | {"shuffled": self.shuffled}, self._path)
+        self.seconds += time.perf_counter() - start
 
     def _in_random_order(self, paper_scores: Callable[[Any], np.ndarray]) -> float | None:
         order = np.random.default_rng(0).permutation(len(self._test))

@@ -394,6 +394,21 @@ def test_times_are_those_of_built_networks_on_batches_of_just_that_size(
     assert set(sizes) == {batch}
 
 
+def test_the_time_of_an_epoch_is_that_of_training_alone(
+    idx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renew = GANomalyDetector._renew_statistics
+
+    def slowly(self: GANomalyDetector, *arguments: Any) -> None:  # after the last epoch, and in each paper test
+        time.sleep(0.4)
+        renew(self, *arguments)
+
+    monkeypatch.setattr(GANomalyDetector, "_renew_statistics", slowly)
+    monkeypatch.setattr(GANomalyDetector, "_networks", lambda self: time.sleep(0.4) or ganomaly.GANomaly(1, 4, 32, 4))
+    (result,) = run_benchmark(tmp_path, settings(idx), detectors=["ganomaly"], classes=["0"], seeds=[0])
+    assert 0 < result["cost"]["seconds_per_epoch"] < 0.4
+
+
 def test_hyperparameters_of_the_command_line() -> None:
     parameters = read_parameters(["features=8", "vae.latent_size=3"], ["ganomaly", "vae"])
     assert make_detector("vae", parameters).get_params()["latent_size"] == 3
