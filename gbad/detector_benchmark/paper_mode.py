@@ -20,7 +20,9 @@ import numpy as np
 from gbad.detector_benchmark.detectors import DETECTORS
 from gbad.detector_benchmark.measures import detection_measures
 from gbad.detector_benchmark.protocols import unit_scores
+from gbad.errors import RunError
 from gbad.persistence import load_plain, save_plain
+from gbad.run_folder import digest
 
 PAPER_LABEL = "paper mode (leaks test statistics)"
 """What every figure of paper mode is called wherever it is shown."""
@@ -64,6 +66,11 @@ class PaperMode:
         that has not been tested or was not finite.
     seconds : float
         Time that the tests of this process took.
+
+    Raises
+    ------
+    RunError
+        If the file at `path` is about other test rows.
     """
 
     def __init__(
@@ -77,6 +84,7 @@ class PaperMode:
     ) -> None:
         self._path, self._test, self._unit, self._abnormal, self._epochs = path, test, unit, abnormal, epochs
         self._order_matters = order_matters
+        self._about = digest(test, unit, abnormal)
         self.history: dict[int, float] = {}
         self.best_epoch = 0
         self.best_scores: np.ndarray | None = None
@@ -84,6 +92,8 @@ class PaperMode:
         self.seconds = 0.0
         if path.exists():
             known = load_plain(path)
+            if known.get("test rows") != self._about:
+                raise RunError(f"{path}: figures on other test images. Delete {path.parent} to train from the start.")
             self.history = {int(epoch): area for epoch, area in known["history"].items()}
             self.best_epoch, self.best_scores = known["best_epoch"], known["best_scores"]
             self.shuffled = known["shuffled"]
@@ -104,7 +114,7 @@ class PaperMode:
             if self.best_scores is None or self.history[epoch] > self.history[self.best_epoch]:
                 self.best_epoch, self.best_scores = epoch, scores
         found = {"history": self.history, "best_epoch": self.best_epoch, "best_scores": self.best_scores}
-        save_plain(found | {"shuffled": self.shuffled}, self._path)
+        save_plain(found | {"shuffled": self.shuffled, "test rows": self._about}, self._path)
         self.seconds += time.perf_counter() - start
 
     def _in_random_order(self, paper_scores: Callable[[Any], np.ndarray]) -> float | None:

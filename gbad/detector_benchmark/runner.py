@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gbad.data.fingerprint import files_fingerprint
 from gbad.data.one_class import ClassData, detect_layout, read_classes
 from gbad.detector_benchmark.cell import LoadedTask, load_task, run_cell
 from gbad.detector_benchmark.detectors import make_detector, read_parameters
@@ -39,7 +40,7 @@ class Settings:
     Attributes
     ----------
     data : str
-        Folder of the data set.
+        Folder of the data set; it may move.
     protocol : str
         One of `gbad.detector_benchmark.protocols.PROTOCOLS`.
     layout : str or None
@@ -144,10 +145,12 @@ def run_benchmark(
     if len({Cell(name, "", 0).path(out, "").parts for name in names}) < len(names):
         raise GbadError(f"{settings.data}: two of {', '.join(names)} give the same file name. Rename a folder.")
     dataset = data[0].name if len(data) == 1 else Path(settings.data).resolve().name
-    images = [digest(one.train.images.names, one.test.images.names) for one in data]
-    about = asdict(settings) | {"data": str(Path(settings.data).resolve()), "layout": layout, "images": images}
-    about |= {"labels": digest(*_labels(data)), "version": VERSION}
-    claim(out, {"settings": about, "dataset": dataset}, {"command": command})
+    # What the data are counts, not where they lie.
+    about = {key: value for key, value in asdict(settings).items() if key != "data"} | {"layout": layout}
+    about |= {"images": _images(data, Path(settings.data)), "labels": digest(*_labels(data)), "version": VERSION}
+    claim(
+        out, {"settings": about, "dataset": dataset}, {"command": command, "data": str(Path(settings.data).resolve())}
+    )
 
     cells = [Cell(name, detector, seed) for seed in seeds for name in names for detector in detectors]
     missing = [cell for cell in cells if not cell.path(out, "cells", ".json").exists()]
@@ -195,6 +198,12 @@ def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for name, value in measures.items()
         ]
     return pd.DataFrame(rows, columns=[*keys, "mode", "seed", "metric", "value"])
+
+
+def _images(data: Sequence[ClassData], folder: Path) -> str:
+    """What decides the pixels: rows by their names, and all files of images and masks by their content."""
+    names = [name for one in data for part in (one.train, one.test) for name in part.images.names]
+    return digest(names, [files_fingerprint(one.files, folder) for one in data])
 
 
 def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | np.ndarray]:

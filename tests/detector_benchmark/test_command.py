@@ -25,7 +25,7 @@ from gbad.detector_benchmark.control import control_scores
 from gbad.detector_benchmark.cost import inference_parameters, milliseconds_per_image
 from gbad.detector_benchmark.detectors import DETECTORS, make_detector, read_parameters
 from gbad.detector_benchmark.measures import resampled_roc_auc
-from gbad.detector_benchmark.paper_mode import PAPER_LABEL
+from gbad.detector_benchmark.paper_mode import PAPER_LABEL, PaperMode
 from gbad.detector_benchmark.protocols import make_tasks
 from gbad.detector_benchmark.runner import Settings, long_table, run_benchmark
 from gbad.detector_benchmark.tables import markdown, summarise
@@ -236,6 +236,35 @@ def test_a_folder_of_another_version_or_with_other_labels_is_refused(
     monkeypatch.setattr(runner, "read_classes", relabelled)
     with pytest.raises(RunError, match="another labels"):
         run_benchmark(finished[0], settings(idx), **options)
+
+
+def test_data_may_move_but_not_change(defects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options: dict[str, Any] = {"detectors": ["vae"], "seeds": [0]}
+    common = {"protocol": "normal-vs-abnormal", "epochs": 1}
+    first = run_benchmark(tmp_path / "out", settings(defects, **common), **options)
+    moved = Path(shutil.copytree(defects, tmp_path / "elsewhere" / "mvtec"))
+    monkeypatch.chdir(moved)
+    for number, spelling in enumerate((moved, Path("../mvtec"), Path("."))):
+        assert run_benchmark(tmp_path / "out", settings(spelling, **common), **options) == first
+        (again,) = run_benchmark(tmp_path / f"again {number}", settings(spelling, **common), **options)
+        assert again["resamples"] == first[0]["resamples"]
+    mask = moved / "disc" / "ground_truth" / "spot" / "0_mask.png"
+    for path in (moved / "disc" / "train" / "good" / "0.png", mask):
+        before = path.read_bytes()
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+        with pytest.raises(RunError, match="another images"):
+            run_benchmark(tmp_path / "out", settings(moved, **common), **options)
+        path.write_bytes(before)
+
+
+def test_a_killed_cell_is_not_continued_on_other_test_images(tmp_path: Path) -> None:
+    path, unit, abnormal = tmp_path / "paper.joblib", np.arange(4), np.array([False, False, True, True])
+    test = np.zeros((4, 32, 32, 1), np.uint8)
+    PaperMode(path, test, unit, abnormal, (1,)).test(1, lambda X: np.arange(4.0))
+    assert PaperMode(path, test.copy(), unit, abnormal, (1,)).history == {1: 1.0}
+    test[3, 0, 0] = 1
+    with pytest.raises(RunError, match="figures on other test images"):
+        PaperMode(path, test, unit, abnormal, (1,))
 
 
 def test_a_cell_made_with_another_default_is_refused(
