@@ -132,11 +132,15 @@ def run_benchmark(
     ------
     DataError
         If the data set does not hold what the settings ask for.
+    GbadError
+        If a detector or a hyperparameter is unknown, or of a wrong kind or range.
     RunError
         If `out` holds a benchmark of other settings, labels or another version, or a cell with other hyperparameters.
     """
     out = Path(out)
     parameters = read_parameters(settings.parameters, detectors)
+    for name in detectors:
+        _check_hyperparameters(name, settings, parameters)
     layout = settings.layout or detect_layout(Path(settings.data))
     data = read_classes(settings.data, settings.size, layout=layout, subset=settings.subset, grid=settings.grid)
     limits = {"max_train": settings.max_train, "max_test": settings.max_test}
@@ -216,6 +220,16 @@ def _detector(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> Ima
         cell.detector, parameters, image_size=settings.size, epochs=settings.epochs, random_state=cell.seed,
         device=settings.device, contamination=FALSE_ALARM_RATE,
     )  # fmt: skip
+
+
+def _check_hyperparameters(name: str, settings: Settings, parameters: dict[str, Any]) -> None:
+    """Find what a detector would refuse before anything is written or trained."""
+    try:
+        _detector(Cell("", name, 0), settings, parameters)._check_parameters()
+    except (TypeError, ValueError) as error:
+        options = [f"--size {settings.size}", f"--epochs {settings.epochs}"]
+        options += [f"--set {' '.join(settings.parameters)}"] if settings.parameters else []
+        raise GbadError(f"{name} with {', '.join(options)}: {error}") from error
 
 
 def _params(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -448,6 +448,17 @@ def test_hyperparameters_of_the_command_line() -> None:
             read_parameters([text], ["ganomaly"])
 
 
+def test_hyperparameters_are_checked_before_the_data_are_read(tmp_path: Path) -> None:
+    for detector, text, message in (
+        ("panda_gan", "panda_gan.reconstruction=general", "set perceptual_weights to a file"),
+        ("sagan", "widths=[4, 0]", r"each of widths == 0, must be >= 1"),
+        ("sagan", "widths=4", "widths must be whole numbers in a list, got 4"),
+    ):
+        with pytest.raises(GbadError, match=message):
+            run_benchmark(tmp_path / "out", settings(tmp_path / "none", parameters=(text,)), detectors=[detector])
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -459,6 +470,12 @@ def test_hyperparameters_of_the_command_line() -> None:
         (("--classes", "Trouser"), "no class or category 'Trouser'. There are: 0, 1, 2."),
         (("--grid", 2), "only sixray and mvtec are cut into patches"),
         (("--max-test", 2), "Check which classes are normal"),
+        (("--size", 48), "vae with --size 48, --epochs 15: image_size must be 32, 64, 128 or 256, got 48"),
+        (("--set", "batch_size=1"), "--set batch_size=1: batch_size == 1, must be >= 2"),
+        (("--set", "divergence_weight=x"), "--set divergence_weight=x: divergence_weight must be an instance of"),
+        (("--set", "learning_rate=NaN"), "learning_rate == nan, must be finite"),
+        (("--set", "scale_parts=False"), "scale_parts must be true or false, got 'False'"),
+        (("--set", "features=0"), "features == 0, must be >= 1"),
     ],
 )
 def test_mistakes_are_named_before_anything_is_written(
