@@ -18,7 +18,7 @@ from gbad.data.one_class import ClassData, detect_layout, read_classes
 from gbad.detector_benchmark.cell import LoadedTask, load_task, run_cell
 from gbad.detector_benchmark.detectors import make_detector, read_parameters
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE
-from gbad.detector_benchmark.protocols import make_tasks
+from gbad.detector_benchmark.protocols import make_tasks, task_names
 from gbad.errors import DivergedError, GbadError, RunError
 from gbad.files import read_json, write_json
 from gbad.persistence import load_plain
@@ -112,7 +112,7 @@ def run_benchmark(
     settings : Settings
         What all its cells agree in.
     detectors : sequence of str
-        Names, see `DETECTORS`.
+        Names, see `DETECTORS`. One that is repeated counts once, as do seeds.
     classes : sequence of str, optional
         Classes or categories; default: all.
     seeds : sequence of int
@@ -138,6 +138,7 @@ def run_benchmark(
         If `out` holds a benchmark of other settings, labels or another version, or a cell with other hyperparameters.
     """
     out = Path(out)
+    detectors, seeds = list(dict.fromkeys(detectors)), list(dict.fromkeys(seeds))  # a repeated one counts once
     parameters = read_parameters(settings.parameters, detectors)
     for name in detectors:
         _check_hyperparameters(name, settings, parameters)
@@ -145,9 +146,10 @@ def run_benchmark(
     data = read_classes(settings.data, settings.size, layout=layout, subset=settings.subset, grid=settings.grid)
     limits = {"max_train": settings.max_train, "max_test": settings.max_test}
     tasks = make_tasks(data, settings.protocol, classes=classes, normal=settings.normal, **limits)
+    every = task_names(data, settings.protocol, settings.normal)  # also those that are added later
+    if len({Cell(name, "", 0).path(out, "").parts for name in every}) < len(every):
+        raise GbadError(f"{settings.data}: two of {', '.join(every)} give the same file name. Rename a folder.")
     names = [task.name for task in tasks]
-    if len({Cell(name, "", 0).path(out, "").parts for name in names}) < len(names):
-        raise GbadError(f"{settings.data}: two of {', '.join(names)} give the same file name. Rename a folder.")
     dataset = data[0].name if len(data) == 1 else Path(settings.data).resolve().name
     # What the data are counts, not where they lie.
     about = {key: value for key, value in asdict(settings).items() if key != "data"} | {"layout": layout}
@@ -159,7 +161,7 @@ def run_benchmark(
     cells = [Cell(name, detector, seed) for seed in seeds for name in names for detector in detectors]
     missing = [cell for cell in cells if not cell.path(out, "cells", ".json").exists()]
     for cell in (cell for cell in cells if cell not in missing):
-        _check_params(cell.path(out, "cells", ".json"), _params(cell, settings, parameters))
+        _check_finished(cell.path(out, "cells", ".json"), cell.task, _params(cell, settings, parameters))
     by_name = {task.name: task for task in tasks}
     total = settings.epochs * sum(len(by_name[cell.task].train) for cell in missing)
     loaded: LoadedTask | None = None
@@ -238,9 +240,10 @@ def _params(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> dict[
     return params
 
 
-def _check_params(path: Path, params: dict[str, Any]) -> None:
-    """Make sure that a finished cell has the hyperparameters of this run: defaults change from release to release."""
-    known = read_json(path)["params"]
+def _check_finished(path: Path, task: str, params: dict[str, Any]) -> None:
+    """Make sure that a finished cell has class and hyperparameters of this run: defaults change between releases."""
+    found = read_json(path)
+    known, params = found["params"] | {"class": found["class"]}, params | {"class": task}
     if different := sorted(key for key in known | params if known.get(key) != params.get(key)):
         raise RunError(
             f"{path} was made with another {', '.join(different)}. Choose another folder for the benchmark, or delete "

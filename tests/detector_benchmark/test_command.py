@@ -279,7 +279,28 @@ def test_a_cell_made_with_another_default_is_refused(
     path.write_text(json.dumps(cell | {"params": cell["params"] | {"beta1": 0.25}}))
     with pytest.raises(RunError, match=r"seed0\.json was made with another beta1\."):
         run_benchmark(out, settings(idx), detectors=["vae"], classes=["0"], seeds=[0])
+    path.write_text(json.dumps(cell | {"class": "1"}))
+    with pytest.raises(RunError, match=r"seed0\.json was made with another class\."):
+        run_benchmark(out, settings(idx), detectors=["vae"], classes=["0"], seeds=[0])
     assert len(run_benchmark(out, settings(idx), detectors=["ganomaly"], classes=["0"], seeds=[0])) == 1
+
+
+def test_repeated_detectors_and_seeds_count_once(idx: Path, finished: tuple[Path, list[dict[str, Any]]]) -> None:
+    again = run_benchmark(
+        finished[0], settings(idx), detectors=["ganomaly", "vae", "vae"], classes=["0", "2", "2"], seeds=[0, 1, 0]
+    )
+    assert again == finished[1]
+
+
+def test_classes_whose_files_would_have_one_name_are_refused_even_if_only_one_is_asked_for(tmp_path: Path) -> None:
+    for part, count in (("train", 4), ("test", 2)):
+        for name in ("a b", "a_b"):
+            (tmp_path / "data" / part / name).mkdir(parents=True)
+            for number in range(count):
+                Image.new("L", (32, 32), number).save(tmp_path / "data" / part / name / f"{number}.png")
+    with pytest.raises(GbadError, match="two of a b, a_b give the same file name"):
+        run_benchmark(tmp_path / "out", settings(tmp_path / "data"), detectors=["vae"], classes=["a b"], seeds=[0])
+    assert not (tmp_path / "out").exists()
 
 
 def test_summary_by_hand(finished: tuple[Path, list[dict[str, Any]]]) -> None:
