@@ -27,6 +27,7 @@ EXAMPLES = 4
 """Most abnormal and least abnormal images that are kept for the report, of each."""
 
 _CALIBRATION_ROWS = 2048
+_COMPARED_TOGETHER = 256  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +44,25 @@ class LoadedTask:
 def load_task(task: Task) -> LoadedTask:
     """Read all images of a task; those that are grey throughout get one channel."""
     train, test = load_all(task.train), load_all(task.test)
-    if all((images == images[..., :1]).all() for images in (train[:100], test[:100], train, test)):
-        train, test = train[..., :1].copy(), test[..., :1].copy()
-    masks = None if task.mask is None else np.stack([task.mask(row) for row in range(len(task.test))])
+    if _is_grey(train) and _is_grey(test):
+        train, test = _one_channel(train), _one_channel(test)
+    masks = None
+    if task.mask is not None:
+        masks = np.empty(test.shape[:3], bool)
+        for row in range(len(test)):
+            masks[row] = task.mask(row)
     scores = unit_scores(control_scores(train, test), task.unit)
     return LoadedTask(task, train, test, masks, detection_measures(task.abnormal, scores, None)["roc_auc"])
+
+
+def _is_grey(images: np.ndarray) -> bool:
+    some = (images[start : start + _COMPARED_TOGETHER] for start in range(0, len(images), _COMPARED_TOGETHER))
+    return all((part == part[..., :1]).all() for part in some)
+
+
+def _one_channel(images: np.ndarray) -> np.ndarray:
+    """First channel: a copy, so that the others are freed; of a file that is mapped into memory only a view."""
+    return images[..., :1] if isinstance(images, np.memmap) else images[..., :1].copy()
 
 
 def run_cell(

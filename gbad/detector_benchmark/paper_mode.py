@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -98,7 +97,7 @@ class PaperMode:
             self.best_epoch, self.best_scores = known["best_epoch"], known["best_scores"]
             self.shuffled = known["shuffled"]
 
-    def test(self, epoch: int, paper_scores: Callable[[Any], np.ndarray]) -> None:
+    def test(self, epoch: int, paper_scores: Callable[..., np.ndarray]) -> None:
         """Test the networks as they are after `epoch`; an epoch that was tested before is not tested again."""
         if epoch not in self._epochs or epoch in self.history:
             return
@@ -117,9 +116,7 @@ class PaperMode:
         save_plain(found | {"shuffled": self.shuffled, "test rows": self._about}, self._path)
         self.seconds += time.perf_counter() - start
 
-    def _in_random_order(self, paper_scores: Callable[[Any], np.ndarray]) -> float | None:
+    def _in_random_order(self, paper_scores: Callable[..., np.ndarray]) -> float | None:
         order = np.random.default_rng(0).permutation(len(self._test))
-        scores = np.empty(len(order))
-        scores[order] = paper_scores(self._test[order])
-        scores = unit_scores(scores, self._unit)
+        scores = unit_scores(paper_scores(self._test, order=order), self._unit)  # a copy may not fit into memory
         return detection_measures(self._abnormal, scores, None)["roc_auc"] if np.isfinite(scores).all() else None

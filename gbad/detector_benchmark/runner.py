@@ -168,6 +168,7 @@ def run_benchmark(
     with progress_bar("training", total, show=show_progress and bool(missing), window=_RATE_WINDOW) as advance:
         for cell in missing:
             if loaded is None or loaded.task.name != cell.task:
+                loaded = None  # its images go before others come
                 loaded = load_task(by_name[cell.task])
             head = {"dataset": dataset, "protocol": settings.protocol, "class": cell.task, "seed": cell.seed}
             result = _run(out, cell, loaded, settings, parameters, cell.seed == min(seeds), advance)

@@ -24,7 +24,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from gbad.errors import DivergedError
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.batch_statistics import renew_batch_statistics
 from gbad.phase2_anomaly.epochs import Callback, EachEpoch
@@ -32,7 +31,7 @@ from gbad.phase2_anomaly.image_files import DetectorFiles
 from gbad.phase2_anomaly.image_parameters import check_common_parameters, training_identity
 from gbad.phase2_anomaly.image_rows import ImageRows, even_batches
 from gbad.phase2_anomaly.image_scoring import judge_in_batches, judge_in_chunks
-from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
+from gbad.phase2_anomaly.image_training import Optimisers, Schedule, check_scores, train_networks
 from gbad.randomness import derived_seed, forked_rng
 
 Networks = TypeVar("Networks", bound=nn.Module)
@@ -175,7 +174,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
             Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
         each_epoch : callable, optional
             Called as ``each_epoch(epoch, paper_scores)`` before the epoch's checkpoint is written, because published
-            code tests after each epoch: ``paper_scores(X)`` gives those of the networks as they are then.
+            code tests after each epoch: ``paper_scores(X, order=None)`` gives those of the networks as they are then.
 
         Returns
         -------
@@ -222,13 +221,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
         parts = self._calibration_parts(self._fitted_networks(), images)
-        if not np.isfinite(parts).all():  # the last step may spoil weights, after losses that were finite
-            if checkpoint is not None:
-                Path(checkpoint).unlink(missing_ok=True)
-            raise DivergedError(
-                f"The training diverged: after {self.epochs} epochs, scores of its own images are not finite. "
-                f"Lower learning_rate (now {self.learning_rate:g}), or raise batch_size (now {self.batch_size})."
-            )
+        check_scores(parts, self, checkpoint)
         self.part_scale_ = self._part_scale(parts)
         anomaly = self._combine(parts / self.part_scale_)
         self.score_min_, self.score_range_ = float(anomaly.min()), max(float(np.ptp(anomaly)), _TINY)
@@ -289,9 +282,9 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
     @available_if(lambda self: hasattr(self, "_maps"))
     def anomaly_map(self, X: Any) -> np.ndarray:
         """Where images are abnormal: (n, image_size, image_size) float32, 0 or larger; for systems that know it."""
-        return self._per_image(self._images(X), self._maps).astype(np.float32)
+        return self._per_image(self._images(X), self._maps, np.float32)
 
-    def paper_scores(self, X: Any, batch_size: int | None = None) -> np.ndarray:
+    def paper_scores(self, X: Any, batch_size: int | None = None, order: np.ndarray | None = None) -> np.ndarray:
         """Score a test set in the way of published code. It leaks: do not decide anything by these scores.
 
         GANomaly, Skip-GANomaly and SAGAN stay in train mode, where their code left them: images are normalised with
@@ -305,11 +298,13 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
             The whole test set, two images or more, in the order of published code: normal images first.
         batch_size : int, optional
             None takes the hyperparameter.
+        order : ndarray of int, optional
+            Permutation of the rows of `X` in which they fill batches; None takes them as they are.
 
         Returns
         -------
         ndarray of shape (n,), float64
-            In [0, 1]; the higher, the more abnormal (the other sign than ``score_samples``).
+            Of the rows of `X`, in [0, 1]; the higher, the more abnormal (the other sign than ``score_samples``).
 
         Raises
         ------
@@ -319,23 +314,26 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
             If there is one image only: it has no range.
         """
         check_is_fitted(self, "offset_")  # the last thing that fit learns
-        return self._paper_scores(self._fitted_networks(), self.part_scale_, X, batch_size)
+        return self._paper_scores(self._fitted_networks(), self.part_scale_, X, batch_size or self.batch_size, order)
 
-    def _paper_scores_now(self, networks: Networks, images: ImageRows, X: Any) -> np.ndarray:
+    def _paper_scores_now(
+        self, networks: Networks, images: ImageRows, X: Any, order: np.ndarray | None = None
+    ) -> np.ndarray:
         """As `paper_scores` would score if the training on `images` ended here."""
         networks = deepcopy(networks)
         self._renew_statistics(networks, images)
         parts = self._calibration_parts(networks, images) if self.scale_parts else np.ones((1, len(self.part_names)))
-        return self._paper_scores(networks, self._part_scale(parts), X)
+        return self._paper_scores(networks, self._part_scale(parts), X, self.batch_size, order)
 
-    def _paper_scores(self, networks: Networks, scale: np.ndarray, X: Any, batch_size: int | None = None) -> np.ndarray:
+    def _paper_scores(
+        self, networks: Networks, scale: np.ndarray, X: Any, batch_size: int, order: np.ndarray | None
+    ) -> np.ndarray:
         images = ImageRows(X, self.image_size, self.channels_)
         if len(images) < 2:
             raise ValueError("Paper scores need at least two images. Use score_samples, which needs one.")
         networks = deepcopy(networks).train(LEAKS[0] in self.published_leaks)  # train mode changes running statistics
-        batch_size = batch_size or self.batch_size
         with forked_rng(derived_seed(self.seed_, "paper"), self.device):
-            parts = judge_in_batches(partial(self._score_parts, networks), images, batch_size, self.device)
+            parts = judge_in_batches(partial(self._score_parts, networks), images, batch_size, self.device, order)
         anomaly = self._combine(parts / scale)
         return (anomaly - anomaly.min()) / max(float(np.ptp(anomaly)), _TINY)
 
@@ -390,6 +388,9 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         """The one size of the chunks that all clean scores are made in."""
         return max(1, _CHUNK_PIXELS // self.image_size**2)
 
-    def _per_image(self, images: ImageRows, function: Callable[[Networks, Tensor], Tensor]) -> np.ndarray:
+    def _per_image(
+        self, images: ImageRows, function: Callable[[Networks, Tensor], Tensor], dtype: type[np.floating] = np.float64
+    ) -> np.ndarray:
         """Apply `function` to each image, by the fitted networks in eval mode."""
-        return judge_in_chunks(partial(function, self._fitted_networks()), images, self._chunk, self.device)
+        judge = partial(function, self._fitted_networks())
+        return judge_in_chunks(judge, images, self._chunk, self.device, dtype=dtype)

@@ -182,6 +182,21 @@ def test_a_training_that_was_interrupted_gives_the_same_figures(
     assert {str(epoch): area for epoch, area in result["paper_history"].items()} == expected["paper_history"]
 
 
+def test_memory_does_not_grow_with_images_that_lie_in_a_file(
+    idx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gbad.data.one_class.class_data._IN_MEMORY", 1)
+    task = load_task(make_tasks(read_classes(idx, 32), "one-vs-rest", classes=["0"])[0])
+    assert task.test.shape == (30, 32, 32, 1)
+    assert isinstance(task.test, np.memmap)
+    assert not task.test.flags.owndata
+    order = np.random.default_rng(0).permutation(30)
+    detector = make_detector("ganomaly", read_parameters(TINY, ["ganomaly"]), image_size=32, epochs=1).fit(task.train)
+    shuffled = detector.paper_scores(task.test, order=order)
+    assert np.allclose(shuffled[order], detector.paper_scores(task.test[order]), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(shuffled, detector.paper_scores(task.test))
+
+
 def test_the_figures_of_a_cell(idx: Path, finished: tuple[Path, list[dict[str, Any]]]) -> None:
     result = finished[1][0]
     task = load_task(make_tasks(read_classes(idx, 32), "one-vs-rest", classes=["0"])[0])
@@ -260,7 +275,7 @@ def test_data_may_move_but_not_change(defects: Path, tmp_path: Path, monkeypatch
 def test_a_killed_cell_is_not_continued_on_other_test_images(tmp_path: Path) -> None:
     path, unit, abnormal = tmp_path / "paper.joblib", np.arange(4), np.array([False, False, True, True])
     test = np.zeros((4, 32, 32, 1), np.uint8)
-    PaperMode(path, test, unit, abnormal, (1,)).test(1, lambda X: np.arange(4.0))
+    PaperMode(path, test, unit, abnormal, (1,)).test(1, lambda X, order=None: np.arange(4.0))
     assert PaperMode(path, test.copy(), unit, abnormal, (1,)).history == {1: 1.0}
     test[3, 0, 0] = 1
     with pytest.raises(RunError, match="figures on other test images"):
