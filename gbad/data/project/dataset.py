@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from gbad.data.duplicates import content_digest
+from gbad.data.duplicates import content_digest, file_size
 from gbad.data.layout import GeneratedLayout
 from gbad.data.project.cutouts import check_cutouts
 from gbad.data.project.image import draw_labels, project_image
@@ -95,10 +96,7 @@ def project_dataset(
     cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
     if not (out / "projection.json").exists():  # a bad one is found now, not after an hour
         check_cutouts(cutouts, workers=workers, show_progress=show_progress)
-    # Names, not paths: the data may be moved, and what is handed on tells nothing of where it was made.
-    sources = [*(path.name for side in sides.values() for path in side.bags), *(c.path.name for c in cutouts)]
-    of_sources = content_digest("\n".join(sources).encode()).hex()
-    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": of_sources, "version": 2}
+    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": _fingerprint(sides, classes), "version": 3}
     claim(out / "projection.json", wanted, "projection")
     make_missing(
         out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),
@@ -109,6 +107,31 @@ def project_dataset(
         write_rows(
             out / "ImageSet" / str(subset) / f"{part}.csv", classes, [*rows, *((f"N{k:07d}", ()) for k in negatives)]
         )
+
+
+def _fingerprint(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
+    """Hash all that decides images and labels: which bags and cut-outs each side has, and what they say they are.
+
+    Names, not paths: the data may be moved, and what is handed on tells nothing of where it was made. Sizes stand for
+    the content of files, which may be many.
+    """
+
+    def named(path: Path | None) -> tuple[str, int | None] | None:
+        return None if path is None else (path.name, file_size(path))
+
+    content = {
+        part: {
+            "bags": [named(path) for path in side.bags],
+            "cutouts": [
+                (named(c.path), c.label, c.image, c.box, named(c.mask), c.number)
+                for of_class in side.cutouts.values()
+                for c in of_class
+            ],
+            "shares": side.shares,
+        }
+        for part, side in sides.items()
+    }
+    return content_digest(json.dumps([content, classes]).encode()).hex()
 
 
 def _project_files(
