@@ -160,6 +160,39 @@ def test_a_corrected_box_makes_other_data(source: Path, tmp_path: Path) -> None:
         project_dataset(source, tmp_path / "out", **SMALL, workers=1)
 
 
+def test_boxes_that_cannot_be_cut_out_are_skipped_with_one_warning(source: Path, tmp_path: Path) -> None:
+    boxes = {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")}
+    annotate(source, boxes)
+    project_dataset(source, tmp_path / "good", **SMALL, workers=1)
+    usual = read_sides(source, 10, None)[0]["train"]
+    more = (
+        ("Hammer", 26, 44),  # a class that the lists lack: no warning, labels do not count it either
+        ("Gun", 26, 27),  # less than 3 pixels high
+    )
+    path = source / "Annotation/P1.xml"
+    objects = "".join(
+        f"<object><name>{label}</name><bndbox><xmin>26</xmin><ymin>{ymin}</ymin><xmax>54</xmax><ymax>{ymax}</ymax>"
+        "</bndbox></object>"
+        for label, ymin, ymax in more
+    )
+    path.write_text(path.read_text().replace("</annotation>", f"{objects}</annotation>"))
+    for _ in range(2):  # made, then gone on with
+        with pytest.warns(UserWarning, match=r"1 boxes .*/P1\.xml: the box .*27.0\) of the Gun holds less than"):
+            project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+    images = [contents(tmp_path / name / "JPEGImage") for name in ("good", "out")]
+    assert images[0] == images[1]
+    assert {label: len(items) for label, items in usual.cutouts.items()} == {"Gun": 2}
+
+
+def test_annotations_that_contradict_the_list_or_cannot_be_read_are_skipped(source: Path) -> None:
+    annotate(source, {"P0": (26, 26, 54, 44), "P10": (26, 26, 54, 44)})
+    annotate(source, {"P1": (26, 26, 54, 44)}, label="Pliers")
+    annotate(source, {"P11": (54, 26, 26, 44)})
+    with pytest.warns(UserWarning, match=r"2 boxes or .*/P1\.xml: a box of Pliers, which the list does not"):
+        sides, _ = read_sides(source, 10, None)
+    assert [c.image for side in sides.values() for items in side.cutouts.values() for c in items] == ["P0", "P10"]
+
+
 def test_boxes_keep_the_metal_in_them(tmp_path: Path) -> None:
     image = np.full((60, 80, 3), 255, np.uint8)
     image[10:50, 10:70] = (230, 190, 120)  # clothes
@@ -199,7 +232,7 @@ def test_cutouts_of_unknown_images_are_skipped_with_one_warning(source: Path) ->
     for k in range(2):
         (source / f"threats/Q{k}_Gun_00.png").write_bytes((source / "threats/P0_Gun_00.png").read_bytes())
     with pytest.warns(UserWarning, match="4 cut-outs are of images on neither list"):
-        found = find_cutouts(source, ["P0", "P1"], ("Gun", "Knife", "Pliers"), None)
+        found = find_cutouts(source, {"P0": ["Gun"], "P1": ["Knife"]}, ("Gun", "Knife", "Pliers"), None)
     assert {cutout.image for cutout in found} == {"P0", "P1"}
 
 

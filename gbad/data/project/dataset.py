@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gbad.data.duplicates import content_digest, file_size
 from gbad.data.layout import GeneratedLayout
-from gbad.data.project.cutouts import check_cutouts
+from gbad.data.project.cutouts import unusable_boxes, warn_of_skipped
 from gbad.data.project.image import draw_labels, project_image
-from gbad.data.project.sides import Side, read_sides
+from gbad.data.project.sides import Side, make_side, read_sides
 from gbad.data.sixray_writer import (
     claim,
     encode_image,
@@ -78,7 +78,8 @@ def project_dataset(
     DataError
         If a number is out of range, or a side has no bag or no cut-out.
     ImageError
-        If a bag or a cut-out cannot be used.
+        If a bag or a file in a folder of cut-outs cannot be used. Boxes that cannot be cut out are skipped with one
+        warning.
     RunError
         If the folder holds a projection with other settings.
     GbadError
@@ -89,13 +90,18 @@ def project_dataset(
     layout = GeneratedLayout(subset, train_positives, test_positives, ratio, size, seed)
     layout.check()
     sides, classes = read_sides(data, subset, None if threats is None else Path(threats))
+    cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
+    if not (out / "projection.json").exists() or any(cutout.box for cutout in cutouts):
+        bad = unusable_boxes(cutouts, workers=workers, show_progress=show_progress)  # now, not after an hour
+        warn_of_skipped(list(bad.values()), data / "Annotation")
+        sides = {
+            part: make_side(side.bags, [c for of in side.cutouts.values() for c in of if c not in bad], classes)
+            for part, side in sides.items()
+        }
     for part, (positives, _) in layout.parts.items():
         if len(positives) and not (sides[part].bags and sides[part].cutouts):
             lacking = "cut-out" if sides[part].bags else "threat-free image"
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or ask for no {part} images.")
-    cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
-    if not (out / "projection.json").exists():  # a bad one is found now, not after an hour
-        check_cutouts(cutouts, workers=workers, show_progress=show_progress)
     wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": _fingerprint(sides, classes), "version": 3}
     claim(out / "projection.json", wanted, "projection")
     make_missing(
