@@ -41,7 +41,6 @@ LEAKS = ("batch statistics", "best epoch", "min-max")
 the range of the scores."""
 
 _CHUNK_PIXELS = 32 * 32 * 32  # pixels (per channel) that are scored together: 32 images of 32 px, one of 256 px
-_TINY = float(np.finfo(np.float64).tiny)
 
 
 # A dataclass, because it writes the constructor that scikit-learn asks for (keywords, stored untouched) and lets a
@@ -88,9 +87,9 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
     n_parameters_ : int
         Trainable parameters of all networks.
     part_scale_ : ndarray of shape (len(part_names),), float64
-        What the parts are divided by: medians, or ones.
+        What the parts are divided by: medians, or ones (also for a median of 0).
     score_min_, score_range_ : float
-        Lowest anomaly of the calibration images before scaling, and the distance to their highest.
+        Lowest anomaly of the calibration images before scaling, and the distance to their highest (1 if there is none).
     offset_ : float
         Threshold on ``score_samples``.
     seed_ : int
@@ -224,7 +223,8 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         check_scores(parts, self, checkpoint)
         self.part_scale_ = self._part_scale(parts)
         anomaly = self._combine(parts / self.part_scale_)
-        self.score_min_, self.score_range_ = float(anomaly.min()), max(float(np.ptp(anomaly)), _TINY)
+        # Without a range, such as that of one image, there is nothing to divide by.
+        self.score_min_, self.score_range_ = float(anomaly.min()), float(np.ptp(anomaly)) or 1.0
         self.offset_ = self._offset_of(self._scaled(parts), self.contamination)
         return self
 
@@ -335,7 +335,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         with forked_rng(derived_seed(self.seed_, "paper"), self.device):
             parts = judge_in_batches(partial(self._score_parts, networks), images, batch_size, self.device, order)
         anomaly = self._combine(parts / scale)
-        return (anomaly - anomaly.min()) / max(float(np.ptp(anomaly)), _TINY)
+        return (anomaly - anomaly.min()) / (float(np.ptp(anomaly)) or 1.0)
 
     def _check_learnt(self) -> None:
         self._check_parameters()
@@ -358,8 +358,8 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
 
     def _part_scale(self, parts: np.ndarray) -> np.ndarray:
         """What parts are divided by, of those of the calibration images: (n, p) -> (p,)."""
-        medians = np.maximum(np.abs(np.median(parts, axis=0)), _TINY)
-        return medians if self.scale_parts else np.ones_like(medians)
+        medians = np.abs(np.median(parts, axis=0))
+        return np.where(medians > 0, medians, 1.0) if self.scale_parts else np.ones_like(medians)
 
     def _renew_statistics(self, networks: Networks, images: ImageRows) -> None:
         seed = derived_seed(self.seed_, "batch statistics")

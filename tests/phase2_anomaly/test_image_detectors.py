@@ -178,6 +178,18 @@ def test_paper_scores_weigh_parts_and_take_statistics_as_clean_scores_do(name: s
     assert np.corrcoef(paper, clean)[0, 1] > 1 - 1e-6
 
 
+def test_scores_are_finite_without_a_range_and_far_from_the_training_images(images: np.ndarray) -> None:
+    detector = VAEDetector(**TINY | {"epochs": 1, "calibration_images": 1}).fit(images)
+    assert np.isfinite(detector.score_samples(make_odd_images(4, seed=0))).all()
+    assert detector.score_range_ == 1.0
+    same = SkipGANomalyDetector(**TINY | {"epochs": 1}).fit(np.repeat(images[:1], 4, axis=0))
+    assert np.isfinite(same.score_samples(make_odd_images(4, seed=0))).all()
+    far = torch.full((1, 1, 32, 32), 1e6)
+    networks = detector._fitted_networks()
+    with torch.no_grad():
+        assert networks.encode(far)[1].exp().isfinite().all()
+
+
 # ---- training -------------------------------------------------------------------------------------------------------
 
 
