@@ -116,9 +116,7 @@ def detector_from_state(state: Mapping[str, Any]) -> Any:
     """Rebuild a detector; the inverse of `detector_state`. Files from before there were kinds hold a BiGAN."""
     kind = state.get("kind", "bigan")
     if kind in IMAGE_DETECTORS:
-        # Trained where it was; scored where this machine can.
-        device = state["params"]["device"] if torch.accelerator.is_available() else "cpu"
-        return IMAGE_DETECTORS[kind].from_arrays({**state["params"], "device": device}, state["arrays"])
+        return IMAGE_DETECTORS[kind].from_arrays(state["params"], state["arrays"])
     return FEATURE_DETECTORS[kind].from_arrays(state["params"], state["arrays"])
 
 

@@ -86,7 +86,11 @@ def load_plain(path: str | Path) -> Any:
     PipelineFileError
         If the file is missing, damaged, or names any class or function but `GBADPipeline`.
     """
-    return unpack(_read(path))
+    content = _read(path)
+    try:
+        return unpack(content)
+    except (TypeError, ValueError) as error:
+        raise PipelineFileError(f"{path}: damaged, it holds {error}. Copy it again.") from error
 
 
 def save(pipeline: GBADPipeline, path: str | Path) -> None:

@@ -56,28 +56,29 @@ def find_duplicates(paths: Sequence[str | Path]) -> list[list[int]]:
     list of list of int
         Positions in `paths` of each content that occurs at least twice, as from `group_equal`.
     """
-    sizes = [_size(path) for path in paths]
+    sizes = [file_size(path) for path in paths]
     heads: list[bytes | None] = [None] * len(paths)
     for group in group_equal(sizes):
         for position in group:
-            heads[position] = _hash(paths[position], _HEAD)
+            heads[position] = file_digest(paths[position], _HEAD)
     keys = list(heads)
     for group in group_equal(heads):
         for position in group:
             if (sizes[position] or 0) > _HEAD:
-                keys[position] = _hash(paths[position])
+                keys[position] = file_digest(paths[position])
     return group_equal(keys)
 
 
-def _size(path: str | Path) -> int | None:
+def file_size(path: str | Path) -> int | None:
+    """Size of a file in bytes; None if it is missing or empty."""
     try:
         return os.stat(path).st_size or None
     except (OSError, ValueError):
         return None
 
 
-def _hash(path: str | Path, limit: int | None = None) -> bytes | None:
-    """Hash the first `limit` bytes of a file, or all, in bounded memory."""
+def file_digest(path: str | Path, limit: int | None = None) -> bytes | None:
+    """Hash the first `limit` bytes of a file, or all, in bounded memory; None if it cannot be read."""
     digest = hashlib.blake2b(digest_size=16)
     try:
         with open(path, "rb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from gbad.detector_benchmark.localisation import per_region_overlap, pixel_roc_a
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, detection_measures, resampled_roc_auc
 from gbad.detector_benchmark.paper_mode import PaperMode
 from gbad.detector_benchmark.protocols import Task, numbered, unit_scores
+from gbad.errors import DivergedError
 from gbad.persistence import save_plain
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 from gbad.randomness import derived_seed
@@ -26,6 +27,7 @@ EXAMPLES = 4
 """Most abnormal and least abnormal images that are kept for the report, of each."""
 
 _CALIBRATION_ROWS = 2048
+_COMPARED_TOGETHER = 256  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +44,25 @@ class LoadedTask:
 def load_task(task: Task) -> LoadedTask:
     """Read all images of a task; those that are grey throughout get one channel."""
     train, test = load_all(task.train), load_all(task.test)
-    if all((images == images[..., :1]).all() for images in (train[:100], test[:100], train, test)):
-        train, test = train[..., :1].copy(), test[..., :1].copy()
-    masks = None if task.mask is None else np.stack([task.mask(row) for row in range(len(task.test))])
+    if _is_grey(train) and _is_grey(test):
+        train, test = _one_channel(train), _one_channel(test)
+    masks = None
+    if task.mask is not None:
+        masks = np.empty(test.shape[:3], bool)
+        for row in range(len(test)):
+            masks[row] = task.mask(row)
     scores = unit_scores(control_scores(train, test), task.unit)
     return LoadedTask(task, train, test, masks, detection_measures(task.abnormal, scores, None)["roc_auc"])
+
+
+def _is_grey(images: np.ndarray) -> bool:
+    some = (images[start : start + _COMPARED_TOGETHER] for start in range(0, len(images), _COMPARED_TOGETHER))
+    return all((part == part[..., :1]).all() for part in some)
+
+
+def _one_channel(images: np.ndarray) -> np.ndarray:
+    """First channel: a copy, so that the others are freed; of a file that is mapped into memory only a view."""
+    return images[..., :1] if isinstance(images, np.memmap) else images[..., :1].copy()
 
 
 def run_cell(
@@ -88,17 +104,24 @@ def run_cell(
     Raises
     ------
     DivergedError
-        If the training diverges.
+        If the training diverges, or scores or maps of test images are not finite.
     """
     task = loaded.task
     tested = range(detector.epochs, 0, -paper_every) if paper_every else ()
-    tester = PaperMode(work / "paper.joblib", loaded.test, task.unit, task.abnormal, tested) if tested else None
-    epochs_before, start = detector.epochs, time.perf_counter()
+    tester: PaperMode | None = None
+    if tested:
+        order_matters = "batch statistics" in detector.published_leaks
+        tester = PaperMode(work / "paper.joblib", loaded.test, task.unit, task.abnormal, tested, order_matters)
+    ends: list[float] = []  # of the epochs that this process trains, with the time of paper tests taken out
+
+    def now() -> float:
+        return time.perf_counter() - (0.0 if tester is None else tester.seconds)
 
     def after_epoch(epoch: int, *_: object) -> None:
-        nonlocal epochs_before
-        epochs_before = min(epochs_before, epoch - 1)
+        ends.append(now())
         on_epoch(epoch)
+
+    start = now()
 
     detector.fit(
         loaded.train,
@@ -106,14 +129,13 @@ def run_cell(
         callback=after_epoch,
         each_epoch=None if tester is None else tester.test,
     )
-    seconds = time.perf_counter() - start - (0.0 if tester is None else tester.seconds)
-    epochs_trained = detector.epochs - epochs_before  # by this process
-    scores = unit_scores(detector.anomaly_score(loaded.test), task.unit)
+    scores = unit_scores(_finite(detector.anomaly_score(loaded.test), "scores"), task.unit)
     modes = {"clean": scores}
     clean = detection_measures(task.abnormal, scores, _threshold(detector, loaded))
     has_maps = hasattr(detector, "anomaly_map")
     if loaded.masks is not None and has_maps:
-        maps, masks = (_whole(rows, task.unit) for rows in (detector.anomaly_map(loaded.test), loaded.masks))
+        maps = _whole(_finite(detector.anomaly_map(loaded.test), "maps"), task.unit)
+        masks = _whole(loaded.masks, task.unit)
         clean |= {"pixel_roc_auc": pixel_roc_auc(maps, masks), "pro": per_region_overlap(maps, masks)}
     paper_measures: dict[str, float | None] | None = None
     if tester is not None and tester.best_scores is not None:
@@ -136,7 +158,7 @@ def run_cell(
         "cost": {
             "parameters": detector.n_parameters_,
             "inference_parameters": inference_parameters(detector, loaded.test[:1]),
-            "seconds_per_epoch": seconds / epochs_trained if epochs_trained else None,
+            "seconds_per_epoch": _seconds_per_epoch(start, ends),
         }
         | {f"ms_batch_{batch}": milliseconds_per_image(detector, loaded.test[:batch], batch) for batch in BATCHES},
         "counts": {
@@ -145,6 +167,22 @@ def run_cell(
             "test_abnormal": int(task.abnormal.sum()),
         },
     }
+
+
+def _seconds_per_epoch(start: float, ends: Sequence[float]) -> float | None:
+    """Seconds from the end of an epoch to the next one's, so that nothing before, between or behind epochs counts.
+
+    With one epoch there is only its end and `start`, so that what comes before the epoch counts, too.
+    """
+    if len(ends) < 2:
+        return ends[0] - start if ends else None
+    return (ends[-1] - ends[0]) / (len(ends) - 1)
+
+
+def _finite(values: np.ndarray, what: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise DivergedError(f"The training diverged: {what} of test images are not finite. Lower learning_rate.")
+    return values
 
 
 def _threshold(detector: ImageAnomalyDetector[Any], loaded: LoadedTask) -> float:

@@ -1,9 +1,11 @@
-"""Paper mode: test after each epoch as published code does, and keep the epoch with the best test figure.
+"""Paper mode: test after each epoch in the way of published code, and keep the epoch with the best test figure.
 
 Up to three steps use the test set: a range over the whole of it (min-max); the choice of the epoch; and, for GANomaly,
 Skip-GANomaly and SAGAN only, whose code tested in train mode, batch statistics of test images. All normal images come
 first, so most batches are of one kind: that order makes most of the leak. The last epoch is therefore tested with the
 rows in random order, too. The figures show how much of a published result all that is worth.
+
+The other detectors' published code did nothing of the kind, or there is none. Their figures are called paper-style.
 """
 
 from __future__ import annotations
@@ -11,16 +13,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from gbad.detector_benchmark.detectors import DETECTORS
 from gbad.detector_benchmark.measures import detection_measures
 from gbad.detector_benchmark.protocols import unit_scores
+from gbad.errors import RunError
 from gbad.persistence import load_plain, save_plain
+from gbad.run_folder import digest
 
 PAPER_LABEL = "paper mode (leaks test statistics)"
 """What every figure of paper mode is called wherever it is shown."""
+
+_PAPER_STYLE_LABEL = "paper-style (leaks test statistics)"
+
+
+def paper_label(detector: str) -> str:
+    """What the figures of paper mode of one detector are called: paper mode only where its published code has it."""
+    return PAPER_LABEL if DETECTORS[detector].published_leaks else _PAPER_STYLE_LABEL
 
 
 class PaperMode:
@@ -38,6 +49,8 @@ class PaperMode:
         What the test is about.
     epochs : collection of int
         Epochs after which to test; the last of them with the rows in random order, too.
+    order_matters : bool
+        Whether scores depend on the order of the rows. If not, that last test is not needed.
 
     Attributes
     ----------
@@ -48,15 +61,29 @@ class PaperMode:
     best_scores : ndarray of shape (units,) or None
         Scores of that epoch.
     shuffled : float or None
-        ROC-AUC after the last epoch, rows in random order; None if that has not been tested or was not finite.
+        ROC-AUC after the last epoch, rows in random order; where the order does not matter, in any order. None if
+        that has not been tested or was not finite.
     seconds : float
         Time that the tests of this process took.
+
+    Raises
+    ------
+    RunError
+        If the file at `path` is about other test rows.
     """
 
     def __init__(
-        self, path: Path, test: np.ndarray, unit: np.ndarray, abnormal: np.ndarray, epochs: Collection[int]
+        self,
+        path: Path,
+        test: np.ndarray,
+        unit: np.ndarray,
+        abnormal: np.ndarray,
+        epochs: Collection[int],
+        order_matters: bool = True,
     ) -> None:
         self._path, self._test, self._unit, self._abnormal, self._epochs = path, test, unit, abnormal, epochs
+        self._order_matters = order_matters
+        self._about = digest(test, unit, abnormal)
         self.history: dict[int, float] = {}
         self.best_epoch = 0
         self.best_scores: np.ndarray | None = None
@@ -64,29 +91,32 @@ class PaperMode:
         self.seconds = 0.0
         if path.exists():
             known = load_plain(path)
+            if known.get("test rows") != self._about:
+                raise RunError(f"{path}: figures on other test images. Delete {path.parent} to train from the start.")
             self.history = {int(epoch): area for epoch, area in known["history"].items()}
             self.best_epoch, self.best_scores = known["best_epoch"], known["best_scores"]
             self.shuffled = known["shuffled"]
 
-    def test(self, epoch: int, paper_scores: Callable[[Any], np.ndarray]) -> None:
+    def test(self, epoch: int, paper_scores: Callable[..., np.ndarray]) -> None:
         """Test the networks as they are after `epoch`; an epoch that was tested before is not tested again."""
         if epoch not in self._epochs or epoch in self.history:
             return
         start = time.perf_counter()
         scores = unit_scores(paper_scores(self._test), self._unit)
-        if epoch == max(self._epochs):
+        last = epoch == max(self._epochs)
+        if last and self._order_matters:
             self.shuffled = self._in_random_order(paper_scores)
-        self.seconds += time.perf_counter() - start
         if np.isfinite(scores).all():
             self.history[epoch] = detection_measures(self._abnormal, scores, None)["roc_auc"]
+            if last and not self._order_matters:
+                self.shuffled = self.history[epoch]
             if self.best_scores is None or self.history[epoch] > self.history[self.best_epoch]:
                 self.best_epoch, self.best_scores = epoch, scores
         found = {"history": self.history, "best_epoch": self.best_epoch, "best_scores": self.best_scores}
-        save_plain(found | {"shuffled": self.shuffled}, self._path)
+        save_plain(found | {"shuffled": self.shuffled, "test rows": self._about}, self._path)
+        self.seconds += time.perf_counter() - start
 
-    def _in_random_order(self, paper_scores: Callable[[Any], np.ndarray]) -> float | None:
+    def _in_random_order(self, paper_scores: Callable[..., np.ndarray]) -> float | None:
         order = np.random.default_rng(0).permutation(len(self._test))
-        scores = np.empty(len(order))
-        scores[order] = paper_scores(self._test[order])
-        scores = unit_scores(scores, self._unit)
+        scores = unit_scores(paper_scores(self._test, order=order), self._unit)  # a copy may not fit into memory
         return detection_measures(self._abnormal, scores, None)["roc_auc"] if np.isfinite(scores).all() else None

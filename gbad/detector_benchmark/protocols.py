@@ -84,15 +84,7 @@ def make_tasks(
     DataError
         If protocol and data set do not fit, a name is unknown, or a part of a task would be empty.
     """
-    if protocol not in PROTOCOLS:
-        raise DataError(f"protocol {protocol!r} is unknown. Choose one of {', '.join(PROTOCOLS)}.")
-    if normal and protocol != "normal-vs-abnormal":
-        raise DataError(f"{protocol} says itself which classes are normal. Leave out the list of normal classes.")
-    wanted = [
-        (name, one, chosen)
-        for one in data
-        for name, chosen in _normal_classes(one, protocol, frozenset(normal or ())).items()
-    ]
+    wanted = _wanted(data, protocol, normal)
     known = [name for name, _, _ in wanted]
     if unknown := [name for name in classes or () if name not in known]:
         raise DataError(f"no class or category {', '.join(map(repr, unknown))}. There are: {', '.join(known)}.")
@@ -100,6 +92,26 @@ def make_tasks(
         make_task(name, one, chosen, max_train=max_train, max_test=max_test)
         for name, one, chosen in wanted
         if not classes or name in classes
+    ]
+
+
+def task_names(data: Sequence[ClassData], protocol: str, normal: Sequence[str] | None = None) -> list[str]:
+    """Names of all tasks of a protocol, whichever are kept; parameters and errors as in `make_tasks`."""
+    return [name for name, _, _ in _wanted(data, protocol, normal)]
+
+
+def _wanted(
+    data: Sequence[ClassData], protocol: str, normal: Sequence[str] | None
+) -> list[tuple[str, ClassData, frozenset[str]]]:
+    """Name, data and normal classes of each task."""
+    if protocol not in PROTOCOLS:
+        raise DataError(f"protocol {protocol!r} is unknown. Choose one of {', '.join(PROTOCOLS)}.")
+    if normal and protocol != "normal-vs-abnormal":
+        raise DataError(f"{protocol} says itself which classes are normal. Leave out the list of normal classes.")
+    return [
+        (name, one, chosen)
+        for one in data
+        for name, chosen in _normal_classes(one, protocol, frozenset(normal or ())).items()
     ]
 
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from PIL import Image
 
 import gbad.report
-from gbad.detector_benchmark.paper_mode import PAPER_LABEL
+from gbad.detector_benchmark.paper_mode import paper_label
 from gbad.detector_benchmark.plots import roc_auc_figure
 from gbad.detector_benchmark.tables import (
     DETECTION,
@@ -51,15 +51,16 @@ def write_report(
     """
     summaries = summarise(results)
     first, table = results[0], [headers(), *rows(summaries)]
+    best = max(summaries, key=lambda one: np.nan_to_num(one["clean"]["roc_auc"]))
     loaders = [FileSystemLoader(folder) for folder in (Path(__file__).parent, Path(gbad.report.__file__).parent)]
     environment = Environment(
         loader=ChoiceLoader(loaders), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
     )
     page = environment.get_template("benchmark.html.j2").render(
         title=f"Detectors on {first['dataset']}, {first['protocol']}",
-        best=max(summaries, key=lambda one: np.nan_to_num(one["clean"]["roc_auc"])),
+        best=best,
         number=number,
-        paper_label=PAPER_LABEL,
+        paper_label=paper_label(best["detector"]),
         tables={
             "Detection": columns(table, DETECTION),
             "Localisation and cost": columns(table, LOCALISATION_AND_COST),

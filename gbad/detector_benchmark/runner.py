@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gbad.data.fingerprint import files_fingerprint
 from gbad.data.one_class import ClassData, detect_layout, read_classes
 from gbad.detector_benchmark.cell import LoadedTask, load_task, run_cell
 from gbad.detector_benchmark.detectors import make_detector, read_parameters
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE
-from gbad.detector_benchmark.protocols import make_tasks
+from gbad.detector_benchmark.protocols import make_tasks, task_names
 from gbad.errors import DivergedError, GbadError, RunError
 from gbad.files import read_json, write_json
 from gbad.persistence import load_plain
@@ -26,7 +27,7 @@ from gbad.progress import Advance, progress_bar
 from gbad.run_folder import claim, digest
 from gbad.versions import hardware, library_versions
 
-VERSION = 2
+VERSION = 3
 """Raised when the code changes in a way that changes figures; cells of another version are not continued."""
 
 _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
@@ -39,7 +40,7 @@ class Settings:
     Attributes
     ----------
     data : str
-        Folder of the data set.
+        Folder of the data set; it may move.
     protocol : str
         One of `gbad.detector_benchmark.protocols.PROTOCOLS`.
     layout : str or None
@@ -111,7 +112,7 @@ def run_benchmark(
     settings : Settings
         What all its cells agree in.
     detectors : sequence of str
-        Names, see `DETECTORS`.
+        Names, see `DETECTORS`. One that is repeated counts once, as do seeds.
     classes : sequence of str, optional
         Classes or categories; default: all.
     seeds : sequence of int
@@ -131,34 +132,43 @@ def run_benchmark(
     ------
     DataError
         If the data set does not hold what the settings ask for.
+    GbadError
+        If a detector or a hyperparameter is unknown, or of a wrong kind or range.
     RunError
-        If `out` holds a benchmark of other settings, labels or another version, or a cell with other hyperparameters.
+        If `out` holds a benchmark of other settings, images, labels or another version, or a cell with other hyperparameters.
     """
     out = Path(out)
+    detectors, seeds = list(dict.fromkeys(detectors)), list(dict.fromkeys(seeds))  # a repeated one counts once
     parameters = read_parameters(settings.parameters, detectors)
+    for name in detectors:
+        _check_hyperparameters(name, settings, parameters)
     layout = settings.layout or detect_layout(Path(settings.data))
     data = read_classes(settings.data, settings.size, layout=layout, subset=settings.subset, grid=settings.grid)
     limits = {"max_train": settings.max_train, "max_test": settings.max_test}
     tasks = make_tasks(data, settings.protocol, classes=classes, normal=settings.normal, **limits)
+    every = task_names(data, settings.protocol, settings.normal)  # also those that are added later
+    if len({Cell(name, "", 0).path(out, "").parts for name in every}) < len(every):
+        raise GbadError(f"{settings.data}: two of {', '.join(every)} give the same file name. Rename a folder.")
     names = [task.name for task in tasks]
-    if len({Cell(name, "", 0).path(out, "").parts for name in names}) < len(names):
-        raise GbadError(f"{settings.data}: two of {', '.join(names)} give the same file name. Rename a folder.")
     dataset = data[0].name if len(data) == 1 else Path(settings.data).resolve().name
-    images = [digest(one.train.images.names, one.test.images.names) for one in data]
-    about = asdict(settings) | {"data": str(Path(settings.data).resolve()), "layout": layout, "images": images}
-    about |= {"labels": digest(*_labels(data)), "version": VERSION}
-    claim(out, {"settings": about, "dataset": dataset}, {"command": command})
+    # What the data are counts, not where they lie.
+    about = {key: value for key, value in asdict(settings).items() if key != "data"} | {"layout": layout}
+    about |= {"images": _images(data, Path(settings.data)), "labels": digest(*_labels(data)), "version": VERSION}
+    claim(
+        out, {"settings": about, "dataset": dataset}, {"command": command, "data": str(Path(settings.data).resolve())}
+    )
 
     cells = [Cell(name, detector, seed) for seed in seeds for name in names for detector in detectors]
     missing = [cell for cell in cells if not cell.path(out, "cells", ".json").exists()]
     for cell in (cell for cell in cells if cell not in missing):
-        _check_params(cell.path(out, "cells", ".json"), _params(cell, settings, parameters))
+        _check_finished(cell.path(out, "cells", ".json"), cell.task, _params(cell, settings, parameters))
     by_name = {task.name: task for task in tasks}
     total = settings.epochs * sum(len(by_name[cell.task].train) for cell in missing)
     loaded: LoadedTask | None = None
     with progress_bar("training", total, show=show_progress and bool(missing), window=_RATE_WINDOW) as advance:
         for cell in missing:
             if loaded is None or loaded.task.name != cell.task:
+                loaded = None  # its images go before others come
                 loaded = load_task(by_name[cell.task])
             head = {"dataset": dataset, "protocol": settings.protocol, "class": cell.task, "seed": cell.seed}
             result = _run(out, cell, loaded, settings, parameters, cell.seed == min(seeds), advance)
@@ -197,6 +207,12 @@ def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, "mode", "seed", "metric", "value"])
 
 
+def _images(data: Sequence[ClassData], folder: Path) -> str:
+    """What decides the pixels: rows by their names, and all files of images and masks by their content."""
+    names = [name for one in data for part in (one.train, one.test) for name in part.images.names]
+    return digest(names, [files_fingerprint(one.files, folder) for one in data])
+
+
 def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | np.ndarray]:
     """What decides which images are normal: classes, and the class of each image."""
     return [part for one in data for part in (one.classes, one.train.labels, one.test.labels)]
@@ -209,15 +225,26 @@ def _detector(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> Ima
     )  # fmt: skip
 
 
+def _check_hyperparameters(name: str, settings: Settings, parameters: dict[str, Any]) -> None:
+    """Find what a detector would refuse before anything is written or trained."""
+    try:
+        _detector(Cell("", name, 0), settings, parameters)._check_parameters()
+    except (TypeError, ValueError) as error:
+        options = [f"--size {settings.size}", f"--epochs {settings.epochs}"]
+        options += [f"--set {' '.join(settings.parameters)}"] if settings.parameters else []
+        raise GbadError(f"{name} with {', '.join(options)}: {error}") from error
+
+
 def _params(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> dict[str, Any]:
     """All hyperparameters of a cell's detector, those left at their defaults too, as JSON gives them back."""
     params: dict[str, Any] = json.loads(json.dumps(_detector(cell, settings, parameters).get_params()))
     return params
 
 
-def _check_params(path: Path, params: dict[str, Any]) -> None:
-    """Make sure that a finished cell has the hyperparameters of this run: defaults change from release to release."""
-    known = read_json(path)["params"]
+def _check_finished(path: Path, task: str, params: dict[str, Any]) -> None:
+    """Make sure that a finished cell has class and hyperparameters of this run: defaults change between releases."""
+    found = read_json(path)
+    known, params = found["params"] | {"class": found["class"]}, params | {"class": task}
     if different := sorted(key for key in known | params if known.get(key) != params.get(key)):
         raise RunError(
             f"{path} was made with another {', '.join(different)}. Choose another folder for the benchmark, or delete "

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gbad.detector_benchmark.detectors import DETECTORS
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, percentile_interval, t_interval
-from gbad.detector_benchmark.paper_mode import PAPER_LABEL
+from gbad.detector_benchmark.paper_mode import PAPER_LABEL, paper_label
 
 MEASURES = ("roc_auc", "pr_auc", "recall", "false_alarm_rate", "pixel_roc_auc", "pro")
 _PAPER_ONLY = ("roc_auc_last_epoch", "roc_auc_shuffled")
@@ -20,8 +21,8 @@ MEANINGS = {
     "normal-vs-abnormal": "the data set or the command says which classes are normal",
 }
 
-DETECTION = tuple(range(12))
-LOCALISATION_AND_COST = (0, *range(12, 18))
+DETECTION = tuple(range(13))
+LOCALISATION_AND_COST = (0, *range(13, 19))
 """Columns of `headers` and `rows` that make up each of the two tables of all detectors."""
 
 _DASH = "–"
@@ -82,7 +83,7 @@ def headers(level: float = FALSE_ALARM_RATE) -> list[str]:
         "95 % over test images, " + PAPER_LABEL, "last epoch, test rows shuffled, " + PAPER_LABEL,
         "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
         f"recall at {level:.0%} false alarms, clean", "false alarms on test rows, clean",
-        f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "pixel ROC-AUC, clean",
+        f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "leaks of its published code", "pixel ROC-AUC, clean",
         "PRO up to 30% false positives, clean",
         "parameters", "of them in scoring", "ms an image, batch 1", "ms an image, batch 64",
     ]  # fmt: skip
@@ -92,6 +93,7 @@ def rows(summaries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Give the table of all detectors as texts; measures that no cell has are dashes."""
     table = []
     for one in summaries:
+        leaks = ", ".join(DETECTORS[one["detector"]].published_leaks)
         clean, paper = one["clean"], one["paper"]
         diverged = f" ({one['diverged']} of {one['cells']} diverged)" if one["diverged"] else ""
         table.append([
@@ -99,8 +101,9 @@ def rows(summaries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             interval(clean["rows_interval"]), number(paper["roc_auc"]), interval(paper["rows_interval"]),
             number(paper["roc_auc_shuffled"]), number(clean["pr_auc"]), number(paper["pr_auc"]),
             number(clean["recall"]), number(clean["false_alarm_rate"]), number(paper["recall"]),
-            number(clean["pixel_roc_auc"]), number(clean["pro"]), count(one["parameters"]),
-            count(one["inference_parameters"]), milliseconds(one["ms_batch_1"]), milliseconds(one["ms_batch_64"]),
+            leaks or "none: paper-style", number(clean["pixel_roc_auc"]), number(clean["pro"]),
+            count(one["parameters"]), count(one["inference_parameters"]),
+            milliseconds(one["ms_batch_1"]), milliseconds(one["ms_batch_64"]),
         ])  # fmt: skip
     return table
 
@@ -112,7 +115,7 @@ def columns(table: Sequence[Sequence[str]], chosen: Sequence[int]) -> list[list[
 
 def class_headers(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Titles of the columns of `class_rows`."""
-    modes = (f"{one['detector']}, {mode}" for one in summaries for mode in ("clean", PAPER_LABEL))
+    modes = (f"{one['detector']}, {mode}" for one in summaries for mode in ("clean", paper_label(one["detector"])))
     return ["class", *modes, "no network"]
 
 
@@ -140,8 +143,7 @@ def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
         "figures are means over them. Seeds decide the training only.",
         "Clean: networks in eval mode, range and threshold from training rows, the last epoch. Each image is scored by "
         "itself.",
-        f"{PAPER_LABEL[0].upper()}{PAPER_LABEL[1:]}: networks as the published code left them, in most cases with the "
-        "statistics of batches of test images, all normal ones first; the epoch with the best test ROC-AUC.",
+        *_about_paper_mode(list(dict.fromkeys(result["detector"] for result in results))),
         "Last epoch, test rows shuffled: paper mode without the choice of the epoch and without the order that puts "
         "all normal test images first.",
         "No network: distance of an image's mean, standard deviation and total variation from those of the training "
@@ -154,6 +156,26 @@ def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
         "those in scoring are all in the layers that scoring calls. Times: median, images decoded, "
         "networks built; the networks see as many images at a time as the batch has.",
     ]
+
+
+def _about_paper_mode(detectors: Sequence[str]) -> list[str]:
+    """Say of each detector whether its figures of paper mode are what its published code did."""
+    as_published = [name for name in detectors if DETECTORS[name].published_leaks]
+    others = [name for name in detectors if name not in as_published]
+    label = f"{PAPER_LABEL[0].upper()}{PAPER_LABEL[1:]}"
+    about = []
+    if as_published:
+        about.append(
+            f"{label}, {', '.join(as_published)}: the epoch with the best test ROC-AUC, as in the published code, and "
+            "networks in train mode, where it left them: with the statistics of batches of test images, all normal "
+            "ones first."
+        )
+    if others:
+        about.append(
+            f"{label}, {', '.join(others)}: paper-style. The epoch with the best test ROC-AUC, networks in eval mode. "
+            "No published code of these detectors chooses it so."
+        )
+    return about
 
 
 def markdown(results: Sequence[Mapping[str, Any]]) -> str:

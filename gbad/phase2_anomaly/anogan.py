@@ -96,7 +96,6 @@ class AnoGANDetector(ImageAnomalyDetector[AnoGAN]):
     calibration_images: int = 256
 
     part_names = ("residual", "matching")
-    _paper_mode_trains = False
 
     def _networks(self) -> AnoGAN:
         return AnoGAN(self.channels_, self.features, self.image_size, self.latent_size)

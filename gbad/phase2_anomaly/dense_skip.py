@@ -150,8 +150,6 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
     learning_rate: float = 8e-3
 
     part_names = ("contextual", "latent")
-    # Spectral norm, in place of batch statistics: train mode would only change the weights while testing.
-    _paper_mode_trains = False
 
     def patch_map(self, X: Any) -> np.ndarray:
         """Score the patches of each image: (n, g, g) float64, on the scale of `score_samples`, low = abnormal.

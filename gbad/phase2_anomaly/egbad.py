@@ -140,7 +140,6 @@ class EGBADDetector(ImageAnomalyDetector[EGBAD]):
     batch_size: int = 100
 
     part_names = ("residual", "matching")
-    _paper_mode_trains = False
 
     def _networks(self) -> EGBAD:
         return EGBAD(self.channels_, self.features, self.image_size, self.latent_size)

@@ -17,7 +17,7 @@ from gbad.randomness import derived_seed, forked_rng
 Callback = Callable[[int, int, dict[str, float]], object]
 """Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1."""
 
-EachEpoch = Callable[[int, Callable[[Any], np.ndarray]], object]
+EachEpoch = Callable[[int, Callable[..., np.ndarray]], object]
 """Called as ``each_epoch(epoch, paper_scores)`` before an epoch's checkpoint is written; `epoch` is from 1."""
 
 _CHECKPOINT_SECONDS = 30.0

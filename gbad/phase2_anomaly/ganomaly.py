@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from gbad.phase2_anomaly.blocks import FeatureDiscriminator, decoder, encoder, initialise, per_image
-from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.image_detector import LEAKS, ImageAnomalyDetector
 from gbad.phase2_anomaly.image_training import Optimisers, adam, move
 from gbad.phase2_anomaly.losses import discriminator_loss
 
@@ -103,6 +103,7 @@ class GANomalyDetector(ImageAnomalyDetector[GANomaly]):
     encoder_weight: float = 1.0
 
     part_names = ("latent",)
+    published_leaks = LEAKS
 
     def _networks(self) -> GANomaly:
         return GANomaly(self.channels_, self.features, self.image_size, self.latent_size)

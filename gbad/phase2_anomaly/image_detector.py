@@ -2,13 +2,12 @@
 
 A system is a dataclass of hyperparameters with four functions: `_networks` and `_optimisers` build, `_step` trains on
 one batch, `_score_parts` judges images. Two ways of scoring are kept apart. Clean: networks in eval mode, and a range
-and threshold learnt in ``fit``, so that each image is scored by itself. Paper: what the published code did, for
-comparison only.
+and threshold learnt in ``fit``, so that each image is scored by itself. Paper: with what published codes take from the
+test set, for comparison only.
 """
 
 from __future__ import annotations
 
-import numbers
 from abc import abstractmethod
 from collections.abc import Callable
 from copy import deepcopy
@@ -25,28 +24,29 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from gbad.persistence import save_plain
 from gbad.phase2_anomaly.base import AnomalyDetector
 from gbad.phase2_anomaly.batch_statistics import renew_batch_statistics
 from gbad.phase2_anomaly.epochs import Callback, EachEpoch
-from gbad.phase2_anomaly.image_files import FORMAT, read_detector_file
-from gbad.phase2_anomaly.image_parameters import check_common_parameters
+from gbad.phase2_anomaly.image_files import DetectorFiles
+from gbad.phase2_anomaly.image_parameters import check_common_parameters, training_identity
 from gbad.phase2_anomaly.image_rows import ImageRows, even_batches
 from gbad.phase2_anomaly.image_scoring import judge_in_batches, judge_in_chunks
-from gbad.phase2_anomaly.image_training import Optimisers, Schedule, train_networks
-from gbad.phase2_anomaly.learnt import learnt_arrays, set_learnt_arrays
+from gbad.phase2_anomaly.image_training import Optimisers, Schedule, check_scores, train_networks
 from gbad.randomness import derived_seed, forked_rng
 
 Networks = TypeVar("Networks", bound=nn.Module)
 
+LEAKS = ("batch statistics", "best epoch", "min-max")
+"""What published codes take from the test set: statistics of its batches, in train mode; the choice of the epoch; and
+the range of the scores."""
+
 _CHUNK_PIXELS = 32 * 32 * 32  # pixels (per channel) that are scored together: 32 images of 32 px, one of 256 px
-_TINY = float(np.finfo(np.float64).tiny)
 
 
 # A dataclass, because it writes the constructor that scikit-learn asks for (keywords, stored untouched) and lets a
 # system inherit the common hyperparameters with other defaults.
 @dataclass(kw_only=True, eq=False, repr=False)
-class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
+class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generic[Networks]):
     """Base of outlier detectors that learn what normal images look like.
 
     Images are an array of uint8, (n, height, width) or (n, height, width, C) with C 1 or 3, or a list of files. The
@@ -72,7 +72,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     scale_parts : bool
         Divide each part of the score by its median over the calibration images before the parts are weighed against
         each other. Published codes do not: the code of a discriminator then counts as much as its scale happens to
-        be. Paper scores never do it.
+        be. Paper scores do as clean ones, so that they differ in nothing but the leak.
     contamination : float
         Share of the training images that ``predict`` calls abnormal, in (0, 0.5].
     random_state : int, RandomState or None
@@ -87,9 +87,9 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     n_parameters_ : int
         Trainable parameters of all networks.
     part_scale_ : ndarray of shape (len(part_names),), float64
-        What the parts are divided by: medians, or ones.
+        What the parts are divided by: medians, or ones (also for a median of 0).
     score_min_, score_range_ : float
-        Lowest anomaly of the calibration images before scaling, and the distance to their highest.
+        Lowest anomaly of the calibration images before scaling, and the distance to their highest (1 if there is none).
     offset_ : float
         Threshold on ``score_samples``.
     seed_ : int
@@ -113,8 +113,8 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     input_kind: ClassVar[str] = "images"
     part_names: ClassVar[tuple[str, ...]]
     """Names of the columns of :meth:`score_parts`; each system sets them."""
-    _paper_mode_trains: ClassVar[bool] = True
-    """Whether the published code left the networks in train mode for testing; False also where there is none."""
+    published_leaks: ClassVar[tuple[str, ...]] = ()
+    """Which of `LEAKS` the system's published code has; none where no code was published."""
 
     # ---- what a system supplies -------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
         each_epoch : callable, optional
             Called as ``each_epoch(epoch, paper_scores)`` before the epoch's checkpoint is written, because published
-            code tests after each epoch: ``paper_scores(X)`` gives those of the networks as they are then.
+            code tests after each epoch: ``paper_scores(X, order=None)`` gives those of the networks as they are then.
 
         Returns
         -------
@@ -187,8 +187,11 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             If a parameter is out of its range.
         RunError
             If `checkpoint` belongs to other images or other parameters.
+        DivergedError
+            If losses, or the scores of the training images after the last epoch, are not finite; a checkpoint of the
+            last epoch is then deleted, since it leads nowhere.
         GbadError
-            If the training diverges, or the checkpoint cannot be written.
+            If the checkpoint cannot be written.
         """
         self._check_parameters()
         images = ImageRows(X, self.image_size, self.channels)
@@ -199,6 +202,7 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         with forked_rng(derived_seed(self.seed_, "weights")):
             networks = self._networks().to(self.device)
         optimisers = self._optimisers(networks)
+        paper_scores = partial(self._paper_scores_now, networks, images)
         history = train_networks(
             networks,
             optimisers,
@@ -207,21 +211,20 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             Schedule(len(images), self.epochs, self.batch_size, self.seed_),
             rate_factor=self._rate_factor,
             checkpoint=None if checkpoint is None else Path(checkpoint),
-            identity=None if checkpoint is None else self._identity(images),
+            identity=None if checkpoint is None else training_identity(self, images),
             callback=callback,
-            each_epoch=each_epoch and (lambda epoch: each_epoch(epoch, partial(self._paper_scores, networks))),
+            each_epoch=each_epoch and (lambda epoch: each_epoch(epoch, paper_scores)),
         )
         self._renew_statistics(networks, images)
         self.weights_ = {name: values.cpu().numpy().copy() for name, values in networks.state_dict().items()}
         self.n_parameters_ = sum(p.numel() for p in networks.parameters() if p.requires_grad)
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
-        random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
-        rows = np.sort(random.permutation(len(images))[: self.calibration_images])
-        parts = self._per_image(images, self._score_parts, rows)
-        medians = np.maximum(np.abs(np.median(parts, axis=0)), _TINY)
-        self.part_scale_ = medians if self.scale_parts else np.ones_like(medians)
+        parts = self._calibration_parts(self._fitted_networks(), images)
+        check_scores(parts, self, checkpoint)
+        self.part_scale_ = self._part_scale(parts)
         anomaly = self._combine(parts / self.part_scale_)
-        self.score_min_, self.score_range_ = float(anomaly.min()), max(float(np.ptp(anomaly)), _TINY)
+        # Without a range, such as that of one image, there is nothing to divide by.
+        self.score_min_, self.score_range_ = float(anomaly.min()), float(np.ptp(anomaly)) or 1.0
         self.offset_ = self._offset_of(self._scaled(parts), self.contamination)
         return self
 
@@ -279,10 +282,10 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     @available_if(lambda self: hasattr(self, "_maps"))
     def anomaly_map(self, X: Any) -> np.ndarray:
         """Where images are abnormal: (n, image_size, image_size) float32, 0 or larger; for systems that know it."""
-        return self._per_image(self._images(X), self._maps).astype(np.float32)
+        return self._per_image(self._images(X), self._maps, np.float32)
 
-    def paper_scores(self, X: Any, batch_size: int | None = None) -> np.ndarray:
-        """Score a test set as the published code did. It leaks: do not decide anything by these scores.
+    def paper_scores(self, X: Any, batch_size: int | None = None, order: np.ndarray | None = None) -> np.ndarray:
+        """Score a test set in the way of published code. It leaks: do not decide anything by these scores.
 
         GANomaly, Skip-GANomaly and SAGAN stay in train mode, where their code left them: images are normalised with
         the statistics of their batch of test images, so an image's score depends on the images around it. With all
@@ -292,14 +295,16 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         Parameters
         ----------
         X : ndarray of uint8 or sequence of paths
-            The whole test set, two images or more, in the order of the published code: normal images first.
+            The whole test set, two images or more, in the order of published code: normal images first.
         batch_size : int, optional
             None takes the hyperparameter.
+        order : ndarray of int, optional
+            Permutation of the rows of `X` in which they fill batches; None takes them as they are.
 
         Returns
         -------
         ndarray of shape (n,), float64
-            In [0, 1]; the higher, the more abnormal (the other sign than ``score_samples``).
+            Of the rows of `X`, in [0, 1]; the higher, the more abnormal (the other sign than ``score_samples``).
 
         Raises
         ------
@@ -309,47 +314,34 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
             If there is one image only: it has no range.
         """
         check_is_fitted(self, "offset_")  # the last thing that fit learns
-        return self._paper_scores(self._fitted_networks(), X, batch_size)
+        return self._paper_scores(self._fitted_networks(), self.part_scale_, X, batch_size or self.batch_size, order)
 
-    def _paper_scores(self, networks: Networks, X: Any, batch_size: int | None = None) -> np.ndarray:
+    def _paper_scores_now(
+        self, networks: Networks, images: ImageRows, X: Any, order: np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `paper_scores` would score if the training on `images` ended here."""
+        networks = deepcopy(networks)
+        self._renew_statistics(networks, images)
+        parts = self._calibration_parts(networks, images) if self.scale_parts else np.ones((1, len(self.part_names)))
+        return self._paper_scores(networks, self._part_scale(parts), X, self.batch_size, order)
+
+    def _paper_scores(
+        self, networks: Networks, scale: np.ndarray, X: Any, batch_size: int, order: np.ndarray | None
+    ) -> np.ndarray:
         images = ImageRows(X, self.image_size, self.channels_)
         if len(images) < 2:
             raise ValueError("Paper scores need at least two images. Use score_samples, which needs one.")
-        networks = deepcopy(networks).train(self._paper_mode_trains)  # train mode changes running statistics
-        judge = partial(self._score_parts, networks)
+        networks = deepcopy(networks).train(LEAKS[0] in self.published_leaks)  # train mode changes running statistics
         with forked_rng(derived_seed(self.seed_, "paper"), self.device):
-            parts = judge_in_batches(judge, images, batch_size or self.batch_size, self.device)
-        anomaly = self._combine(parts)
-        return (anomaly - anomaly.min()) / max(float(np.ptp(anomaly)), _TINY)
+            parts = judge_in_batches(partial(self._score_parts, networks), images, batch_size, self.device, order)
+        anomaly = self._combine(parts / scale)
+        return (anomaly - anomaly.min()) / (float(np.ptp(anomaly)) or 1.0)
 
-    def save(self, path: str | Path) -> None:
-        """Save the fitted detector as one file of plain numbers, for :meth:`load`."""
-        content = {"format": FORMAT, "detector": type(self).__name__, "params": self._plain_params()}
-        save_plain(content | {"arrays": self.get_arrays()}, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Load a file of :meth:`save`; scores are equal bit for bit.
-
-        Raises
-        ------
-        PipelineFileError
-            If the file is missing, damaged, from a newer format, or holds another detector.
-        """
-        content = read_detector_file(path, cls.__name__)
-        return cls.from_arrays(content["params"], content["arrays"])
-
-    def get_arrays(self) -> dict[str, np.ndarray]:
-        """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
-        check_is_fitted(self, "offset_")  # the last thing that fit learns
-        return learnt_arrays(self)
-
-    @classmethod
-    def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
-        """Rebuild a fitted detector from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
-        detector = cls(**params)
-        set_learnt_arrays(detector, arrays)
-        return detector
+    def _check_learnt(self) -> None:
+        self._check_parameters()
+        self._fitted_networks()
+        if not np.isfinite([*self._scaled(np.ones((1, len(self.part_names)))), self.offset_]).all():
+            raise ValueError("range or threshold is not finite")
 
     def __getstate__(self) -> dict[str, Any]:
         # A torch.device would tie the pickle to PyTorch; everything else is plain already.
@@ -358,11 +350,16 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
     def _check_parameters(self) -> None:
         check_common_parameters(self)
 
-    def _plain_params(self) -> dict[str, Any]:
-        params = self.get_params(deep=False) | {"device": str(self.device)}
-        if not isinstance(self.random_state, numbers.Integral):
-            params["random_state"] = self.seed_  # a generator is no plain number, and has moved on since
-        return params
+    def _calibration_parts(self, networks: Networks, images: ImageRows) -> np.ndarray:
+        """Parts of the training images that set range and threshold: (calibration_images, len(part_names))."""
+        random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
+        rows = np.sort(random.permutation(len(images))[: self.calibration_images])
+        return judge_in_chunks(partial(self._score_parts, networks), images, self._chunk, self.device, rows)
+
+    def _part_scale(self, parts: np.ndarray) -> np.ndarray:
+        """What parts are divided by, of those of the calibration images: (n, p) -> (p,)."""
+        medians = np.abs(np.median(parts, axis=0))
+        return np.where(medians > 0, medians, 1.0) if self.scale_parts else np.ones_like(medians)
 
     def _renew_statistics(self, networks: Networks, images: ImageRows) -> None:
         seed = derived_seed(self.seed_, "batch statistics")
@@ -370,12 +367,6 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         batches = (images.read(batch).to(self.device) for batch in even_batches(rows, self.batch_size))
         with forked_rng(seed, self.device):
             renew_batch_statistics(networks, partial(self._normalise, networks), batches)
-
-    def _identity(self, images: ImageRows) -> dict[str, Any]:
-        """All that decides the trained weights, for the checkpoint."""
-        others = ("device", "calibration_images", "scale_parts", "contamination")
-        params = {name: value for name, value in self._plain_params().items() if name not in others}
-        return params | {"detector": type(self).__name__, "sha256 of X": images.fingerprint()}
 
     def _images(self, X: Any) -> ImageRows:
         check_is_fitted(self, "offset_")  # the last thing that fit learns
@@ -392,9 +383,14 @@ class ImageAnomalyDetector(AnomalyDetector, BaseEstimator, Generic[Networks]):
         networks.load_state_dict(weights, assign=True)
         return networks.requires_grad_(False).eval()
 
+    @property
+    def _chunk(self) -> int:
+        """The one size of the chunks that all clean scores are made in."""
+        return max(1, _CHUNK_PIXELS // self.image_size**2)
+
     def _per_image(
-        self, images: ImageRows, function: Callable[[Networks, Tensor], Tensor], rows: np.ndarray | None = None
+        self, images: ImageRows, function: Callable[[Networks, Tensor], Tensor], dtype: type[np.floating] = np.float64
     ) -> np.ndarray:
-        """Apply `function` in eval mode, in chunks of the one size that all scores are made in."""
-        chunk = max(1, _CHUNK_PIXELS // self.image_size**2)
-        return judge_in_chunks(partial(function, self._fitted_networks()), images, chunk, self.device, rows)
+        """Apply `function` to each image, by the fitted networks in eval mode."""
+        judge = partial(function, self._fitted_networks())
+        return judge_in_chunks(judge, images, self._chunk, self.device, dtype=dtype)

@@ -109,6 +109,33 @@ def train_networks(
     )
 
 
+def check_scores(parts: np.ndarray, detector: Any, checkpoint: str | Path | None) -> None:
+    """Make sure that the last step, behind the last losses that were looked at, has not spoilt the weights.
+
+    Parameters
+    ----------
+    parts : ndarray
+        Scores of training images.
+    detector : ImageAnomalyDetector
+        Its hyperparameters are named in the message.
+    checkpoint : path or None
+        Deleted if they are not finite: it holds the spoilt weights.
+
+    Raises
+    ------
+    DivergedError
+        If they are not finite.
+    """
+    if np.isfinite(parts).all():
+        return
+    if checkpoint is not None:
+        Path(checkpoint).unlink(missing_ok=True)
+    raise DivergedError(
+        f"The training diverged: after {detector.epochs} epochs, scores of its own images are not finite. "
+        f"Lower learning_rate (now {detector.learning_rate:g}), or raise batch_size (now {detector.batch_size})."
+    )
+
+
 def adam(modules: nn.Module | Iterable[nn.Module], learning_rate: float, beta1: float) -> torch.optim.Adam:
     """Make Adam for all parameters of one or several networks; its second decay rate is 0.999."""
     modules = [modules] if isinstance(modules, nn.Module) else list(modules)

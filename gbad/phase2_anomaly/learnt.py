@@ -16,9 +16,17 @@ def learnt_arrays(detector: object) -> dict[str, np.ndarray]:
 
 
 def set_learnt_arrays(detector: object, arrays: dict[str, np.ndarray]) -> None:
-    """Set the attributes that `learnt_arrays` gave; arrays without dimensions become Python's numbers."""
+    """Set the attributes that `learnt_arrays` gave; arrays without dimensions become Python's numbers.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of a learnt attribute: a file must not set anything else.
+    """
     for key, values in arrays.items():
         name, _, inner = key.partition(".")
+        if not name.isidentifier() or name.startswith("_") or not name.endswith("_"):
+            raise ValueError(f"{key!r} is no name of a learnt array")
         if inner:
             vars(detector).setdefault(name, {})[inner] = np.asarray(values)
         else:

@@ -152,7 +152,6 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
     discriminator_rate: float = 1e-5
 
     part_names = ("reconstruction", "image not real", "reconstruction not real")
-    _paper_mode_trains = False
     _first_weights: ClassVar[dict[str, dict[str, Tensor]]] = {}
     """States of submodules that training begins with, where they are not random; filled while `fit` runs."""
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from gbad.phase2_anomaly.blocks import SLOPE, Discriminator, initialise, per_image
-from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.image_detector import LEAKS, ImageAnomalyDetector
 from gbad.phase2_anomaly.image_training import Optimisers, adam, move
 from gbad.phase2_anomaly.losses import discriminator_loss
 
@@ -112,7 +112,7 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     no noise is added to the images in training (the code adds a buffer that it never fills). The score takes squared
     residuals, as the code does, and divides both of its parts by their medians in training (``scale_parts``), since
     the scale of the discriminator's code is arbitrary. The code never left train mode and scaled scores over the test
-    set: ``paper_scores`` does so.
+    set: ``paper_scores`` does so; with ``scale_parts=False`` it also weighs the parts as the code does.
 
     Parameters
     ----------
@@ -144,6 +144,7 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     scale_parts: bool = True
 
     part_names = ("residual", "latent")
+    published_leaks = LEAKS
 
     def _networks(self) -> SkipGANomaly:
         return SkipGANomaly(self.channels_, self.features, self.image_size, self.latent_size)

@@ -17,6 +17,8 @@ from gbad.phase2_anomaly.blocks import decoder, encoder, initialise
 from gbad.phase2_anomaly.image_detector import ImageAnomalyDetector
 from gbad.phase2_anomaly.image_training import Optimisers, adam, move
 
+_MOST_LOG_VARIANCE = 30.0  # far beyond what training leaves; an odd image's variance would overflow from 88 on
+
 # ---- networks -------------------------------------------------------------------------------------------------------
 
 
@@ -32,7 +34,7 @@ class VAE(nn.Module):
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and logarithm of the variance of the code, both (b, latent_size, 1, 1)."""
         mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        return mean, log_variance
+        return mean, log_variance.clamp(max=_MOST_LOG_VARIANCE)
 
 
 # ---- losses ---------------------------------------------------------------------------------------------------------
@@ -81,7 +83,6 @@ class VAEDetector(ImageAnomalyDetector[VAE]):
     beta1: float = 0.9
 
     part_names = ("reconstruction", "divergence")
-    _paper_mode_trains = False  # of no use here: the paper has no test set of anomalies
 
     def _networks(self) -> VAE:
         return VAE(self.channels_, self.features, self.image_size, self.latent_size)

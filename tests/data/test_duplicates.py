@@ -42,9 +42,9 @@ def test_files_that_cannot_be_read_are_in_no_group(tmp_path: Path) -> None:
 
 def test_only_files_of_equal_size_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    hash_file = duplicates._hash
+    hash_file = duplicates.file_digest
     monkeypatch.setattr(
-        duplicates, "_hash", lambda path, *limit: opened.append((path, *limit)) or hash_file(path, *limit)
+        duplicates, "file_digest", lambda path, *limit: opened.append((path, *limit)) or hash_file(path, *limit)
     )
     other_head, long = b"b" + bytes(30_000), b"a" + bytes(30_000)
     paths = write_files(tmp_path, b"1", b"22", other_head, long, long)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,20 @@ def source(tmp_path: Path) -> Path:
             Image.fromarray(rgba).save(data / f"threats/P{k}_{label}_00.png")
         (data / f"ImageSet/10/{part}.csv").write_text("\n".join(rows) + "\n")
     return data
+
+
+def annotate(data: Path, boxes: dict[str, tuple[int, int, int, int]], label: str = "Gun") -> None:
+    """Put one dark thing into each image and one box into its annotation, in place of the cut-outs."""
+    shutil.rmtree(data / "threats", ignore_errors=True)
+    (data / "Annotation").mkdir(exist_ok=True)
+    for name, (xmin, ymin, xmax, ymax) in boxes.items():
+        image = np.array(Image.open(data / f"JPEGImage/{name}.png"))
+        image[30:40, 30:50] = 30
+        Image.fromarray(image).save(data / f"JPEGImage/{name}.png")
+        (data / f"Annotation/{name}.xml").write_text(
+            f"<annotation><object><name>{label}</name><bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax>"
+            f"<ymax>{ymax}</ymax></bndbox></object></annotation>"
+        )
 
 
 def test_transmittances_multiply() -> None:
@@ -112,18 +127,70 @@ def test_without_threats_labels_stay_and_masks_are_empty(source: Path, tmp_path:
 
 
 def test_boxes_serve_where_there_are_no_cutouts(source: Path, tmp_path: Path) -> None:
-    (source / "threats").rename(tmp_path / "elsewhere")
-    (source / "Annotation").mkdir()
-    for name in ("P0", "P1", "P10", "P11"):
-        image = np.array(Image.open(source / f"JPEGImage/{name}.png"))
-        image[30:40, 30:50] = 30
-        Image.fromarray(image).save(source / f"JPEGImage/{name}.png")
-        (source / f"Annotation/{name}.xml").write_text(
-            "<annotation><object><name>Gun</name><bndbox><xmin>26</xmin><ymin>26</ymin><xmax>54</xmax>"
-            "<ymax>44</ymax></bndbox></object></annotation>"
-        )
+    annotate(source, {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")})
     project_dataset(source, tmp_path / "out", **SMALL, workers=1)
     assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).max() == 1
+
+
+def test_a_projection_goes_on_with_the_same_data_alone(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    project_dataset(source, out, **SMALL, workers=1)
+    shutil.copytree(source, tmp_path / "elsewhere")
+    project_dataset(tmp_path / "elsewhere", out, **SMALL, workers=1)
+    cutout, bag = source / "threats/P0_Gun_00.png", source / "JPEGImage/N3.png"
+    renamed = source / "threats/P0_Knife_00.png"
+    before = cutout.read_bytes(), bag.read_bytes()
+    cutout.rename(renamed)
+    with pytest.raises(RunError, match="sources: there"):
+        project_dataset(source, out, **SMALL, workers=1)
+    renamed.rename(cutout)
+    bag.write_bytes(before[1] + b" ")
+    with pytest.raises(RunError, match="sources: there"):
+        project_dataset(source, out, **SMALL, workers=1)
+    bag.write_bytes(before[1])
+    project_dataset(source, out, **SMALL, workers=1)
+
+
+def test_a_corrected_box_makes_other_data(source: Path, tmp_path: Path) -> None:
+    boxes = {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")}
+    annotate(source, boxes)
+    project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+    annotate(source, boxes | {"P1": (26, 26, 54, 43)})
+    with pytest.raises(RunError, match="sources: there"):
+        project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+
+
+def test_boxes_that_cannot_be_cut_out_are_skipped_with_one_warning(source: Path, tmp_path: Path) -> None:
+    boxes = {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")}
+    annotate(source, boxes)
+    project_dataset(source, tmp_path / "good", **SMALL, workers=1)
+    usual = read_sides(source, 10, None)[0]["train"]
+    more = (
+        ("Hammer", 26, 44),  # a class that the lists lack: no warning, labels do not count it either
+        ("Gun", 26, 27),  # less than 3 pixels high
+    )
+    path = source / "Annotation/P1.xml"
+    objects = "".join(
+        f"<object><name>{label}</name><bndbox><xmin>26</xmin><ymin>{ymin}</ymin><xmax>54</xmax><ymax>{ymax}</ymax>"
+        "</bndbox></object>"
+        for label, ymin, ymax in more
+    )
+    path.write_text(path.read_text().replace("</annotation>", f"{objects}</annotation>"))
+    for _ in range(2):  # made, then gone on with
+        with pytest.warns(UserWarning, match=r"1 boxes .*/P1\.xml: the box .*27.0\) of the Gun holds less than"):
+            project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+    images = [contents(tmp_path / name / "JPEGImage") for name in ("good", "out")]
+    assert images[0] == images[1]
+    assert {label: len(items) for label, items in usual.cutouts.items()} == {"Gun": 2}
+
+
+def test_annotations_that_contradict_the_list_or_cannot_be_read_are_skipped(source: Path) -> None:
+    annotate(source, {"P0": (26, 26, 54, 44), "P10": (26, 26, 54, 44)})
+    annotate(source, {"P1": (26, 26, 54, 44)}, label="Pliers")
+    annotate(source, {"P11": (54, 26, 26, 44)})
+    with pytest.warns(UserWarning, match=r"2 boxes or .*/P1\.xml: a box of Pliers, which the list does not"):
+        sides, _ = read_sides(source, 10, None)
+    assert [c.image for side in sides.values() for items in side.cutouts.values() for c in items] == ["P0", "P10"]
 
 
 def test_boxes_keep_the_metal_in_them(tmp_path: Path) -> None:
@@ -165,7 +232,7 @@ def test_cutouts_of_unknown_images_are_skipped_with_one_warning(source: Path) ->
     for k in range(2):
         (source / f"threats/Q{k}_Gun_00.png").write_bytes((source / "threats/P0_Gun_00.png").read_bytes())
     with pytest.warns(UserWarning, match="4 cut-outs are of images on neither list"):
-        found = find_cutouts(source, ["P0", "P1"], ("Gun", "Knife", "Pliers"), None)
+        found = find_cutouts(source, {"P0": ["Gun"], "P1": ["Knife"]}, ("Gun", "Knife", "Pliers"), None)
     assert {cutout.image for cutout in found} == {"P0", "P1"}
 
 

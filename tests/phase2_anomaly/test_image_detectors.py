@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 
-from gbad.errors import DataError, GbadError, ImageError, PipelineFileError, RunError
+from gbad.errors import DataError, DivergedError, GbadError, ImageError, PipelineFileError, RunError
 from gbad.phase2_anomaly import (
     AnoGANDetector,
     DenseSkipDetector,
@@ -159,10 +159,34 @@ def test_paper_scores_depend_on_the_batch_where_the_published_code_did(fitted: D
     assert np.array_equal(fitted.paper_scores(images), alone)  # the same question has the same answer
     # The range alone would leave a straight line from one to the other.
     likeness = np.corrcoef(alone, mixed[:20])[0, 1]
-    assert likeness < 1 - 1e-4 if fitted._paper_mode_trains else likeness > 1 - 1e-6
+    assert likeness < 1 - 1e-4 if "batch statistics" in fitted.published_leaks else likeness > 1 - 1e-6
     assert fitted.paper_scores(images[:3], batch_size=2).shape == (3,)  # no batch of one
     with pytest.raises(ValueError, match="at least two images"):
         fitted.paper_scores(images[:1])
+
+
+@pytest.mark.parametrize("name", ["skip_ganomaly", "egbad", "vae"])
+def test_paper_scores_weigh_parts_and_take_statistics_as_clean_scores_do(name: str, images: np.ndarray) -> None:
+    """What is left between the two is what a test set gives away."""
+    mixed, tested = np.concatenate([images, make_odd_images(20, seed=5)]), {}
+    detector = clone(DETECTORS[name])
+    detector.fit(images, each_epoch=lambda epoch, paper_scores: tested.update({epoch: paper_scores(mixed)}))
+    assert np.allclose(tested[2], detector.paper_scores(mixed), rtol=1e-4, atol=1e-5)
+    detector.published_leaks = ()
+    paper, clean = detector.paper_scores(mixed), detector.anomaly_score(mixed)
+    assert np.corrcoef(paper, clean)[0, 1] > 1 - 1e-6
+
+
+def test_scores_are_finite_without_a_range_and_far_from_the_training_images(images: np.ndarray) -> None:
+    detector = VAEDetector(**TINY | {"epochs": 1, "calibration_images": 1}).fit(images)
+    assert np.isfinite(detector.score_samples(make_odd_images(4, seed=0))).all()
+    assert detector.score_range_ == 1.0
+    same = SkipGANomalyDetector(**TINY | {"epochs": 1}).fit(np.repeat(images[:1], 4, axis=0))
+    assert np.isfinite(same.score_samples(make_odd_images(4, seed=0))).all()
+    far = torch.full((1, 1, 32, 32), 1e6)
+    networks = detector._fitted_networks()
+    with torch.no_grad():
+        assert networks.encode(far)[1].exp().isfinite().all()
 
 
 # ---- training -------------------------------------------------------------------------------------------------------
@@ -256,14 +280,6 @@ def test_saved_and_loaded_scores_are_equal(fitted: Detector, images: np.ndarray,
         other.load(tmp_path / "detector.joblib")
 
 
-def test_a_generator_as_random_state_is_saved_as_the_seed_that_it_gave(images: np.ndarray, tmp_path: Path) -> None:
-    detector = VAEDetector(**TINY | {"random_state": np.random.RandomState(3)}).fit(images)  # noqa: NPY002
-    detector.save(tmp_path / "detector.joblib")
-    loaded = VAEDetector.load(tmp_path / "detector.joblib")
-    assert loaded.random_state == detector.seed_
-    assert np.array_equal(loaded.score_samples(images), detector.score_samples(images))
-
-
 def test_files_score_as_arrays_do_and_colour_is_converted(tmp_path: Path, images: np.ndarray) -> None:
     colour = np.repeat(images[..., None], 3, axis=3)
     colour[..., 0] //= 2
@@ -347,6 +363,24 @@ def test_before_fit_there_is_nothing_to_score_with(name: str, images: np.ndarray
         detector.save(tmp_path / "detector.joblib")
     with pytest.raises(ValueError, match="at least two normal images, got 1"):
         detector.fit(images[:1])
+
+
+def test_weights_that_the_last_step_spoils_are_found_and_leave_no_checkpoint(
+    images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = clone(DETECTORS["vae"])
+    honest = detector._step
+
+    def spoilt(networks: Any, *arguments: Any) -> dict[str, torch.Tensor]:
+        losses = honest(networks, *arguments)
+        with torch.no_grad():
+            networks.decoder[0].weight.fill_(float("inf"))
+        return {key: torch.ones(()) for key in losses}
+
+    monkeypatch.setattr(detector, "_step", spoilt)
+    with pytest.raises(DivergedError, match=r"its own images are not finite\. Lower learning_rate \(now 0.001\)"):
+        detector.fit(images, checkpoint=tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 @pytest.mark.parametrize("name", DETECTORS)

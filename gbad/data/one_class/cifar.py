@@ -75,7 +75,8 @@ def read_cifar10(folder: Path, size: int) -> list[ClassData]:
     if batches is None:
         raise DataError(f"{folder / TRAIN[0]}: no such file. Unpack cifar-10-python.tar.gz and give its folder.")
     train, test = (_part([batches / name for name in names], size) for names in (TRAIN, ("test_batch",)))
-    return [ClassData("cifar-10", CIFAR10_CLASSES, train, test)]
+    files = tuple(batches / name for name in (*TRAIN, "test_batch"))
+    return [ClassData("cifar-10", CIFAR10_CLASSES, train, test, files=files)]
 
 
 def _part(paths: list[Path], size: int) -> Part:

@@ -61,6 +61,8 @@ class ClassData:
         Classes that the data set itself calls normal; empty where it calls none so.
     masks : callable or None
         Where test images are defective, if the data set says so.
+    files : tuple of Path
+        All files that pixels and masks are read from, always in the same order.
     """
 
     name: str
@@ -69,6 +71,7 @@ class ClassData:
     test: Part
     normal: frozenset[str] = frozenset()
     masks: Masks | None = None
+    files: tuple[Path, ...] = ()
 
 
 def part(images: ImageSource, labels: Sequence[int] | np.ndarray) -> Part:

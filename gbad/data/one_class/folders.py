@@ -66,6 +66,7 @@ def read_normal_abnormal(folder: Path, size: int) -> list[ClassData]:
             part(source_from_paths(train, size), [0] * len(train)),
             part(source_from_paths(normal + abnormal, size), [0] * len(normal) + [1] * len(abnormal)),
             frozenset({"normal"}),
+            files=(*train, *normal, *abnormal),
         )
     ]
 
@@ -114,7 +115,8 @@ def read_class_folders(folder: Path, size: int) -> list[ClassData]:
         part(source_from_paths([path for path, _ in rows], size), [label for _, label in rows])
         for rows in (train, test)
     )
-    return [ClassData(folder.resolve().name, tuple(classes), train_part, test_part)]
+    files = tuple(path for path, _ in train + test)
+    return [ClassData(folder.resolve().name, tuple(classes), train_part, test_part, files=files)]
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -92,7 +92,8 @@ def read_idx_folder(folder: Path, size: int) -> list[ClassData]:
     fashion = "fashion" in str(folder.resolve()).lower() and n_classes <= len(FASHION_CLASSES)
     classes = FASHION_CLASSES[:n_classes] if fashion else tuple(map(str, range(n_classes)))
     parts = {name: _part(files[f"{name}-images"], labels[name], name, size) for name in _PARTS}
-    return [ClassData(folder.resolve().name, classes, parts["train"], parts["test"])]
+    images = tuple(files[f"{name}-images"] for name in _PARTS)  # labels are compared by themselves
+    return [ClassData(folder.resolve().name, classes, parts["train"], parts["test"], files=images)]
 
 
 def _part(path: Path, labels: np.ndarray, name: str, size: int) -> Part:

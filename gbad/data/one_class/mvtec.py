@@ -74,13 +74,15 @@ def _read_category(folder: Path, size: int, grid: int) -> ClassData:
         labels += [label] * len(found)
     if not train or not test:
         raise DataError(f"{folder}: {len(train)} training and {len(test)} test images. Unpack the category again.")
+    masks = _mask_files(folder, test)
     return ClassData(
         folder.resolve().name,
         classes,
         _part(train, [0] * len(train), size, grid),
         _part(test, labels, size, grid),
         frozenset({GOOD}),
-        _masks(folder, test, size, grid),
+        None if masks is None else _masks(masks, size, grid),
+        (*train, *test, *(path for path in masks or () if path is not None)),
     )
 
 
@@ -93,8 +95,8 @@ def _part(paths: list[Path], labels: list[int], size: int, grid: int) -> Part:
     )
 
 
-def _masks(folder: Path, test: list[Path], size: int, grid: int) -> Masks | None:
-    """Masks of the test rows; None if the category has none at all."""
+def _mask_files(folder: Path, test: list[Path]) -> list[Path | None] | None:
+    """Mask of each test image, None where it is good; None in place of the list if the category has none at all."""
     paths: list[Path | None] = []
     for image in test:
         name = f"{image.stem}_mask.png"
@@ -107,6 +109,11 @@ def _masks(folder: Path, test: list[Path], size: int, grid: int) -> Masks | None
             f"{absent[0]}: no such file, but other defective images have masks. Copy it, or delete ground_truth to do "
             "without figures on pixels."
         )
+    return paths
+
+
+def _masks(paths: list[Path | None], size: int, grid: int) -> Masks:
+    """Masks of the test rows."""
 
     def mask(row: int) -> np.ndarray:
         path, (y, x) = paths[row // grid**2], divmod(row % grid**2, grid)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+from gbad.data.fingerprint import relative_name
 from gbad.data.one_class.cifar import batches_folder, read_cifar10
-from gbad.data.one_class.class_data import ClassData
+from gbad.data.one_class.class_data import ClassData, Part
 from gbad.data.one_class.folders import class_folders, is_normal_abnormal, read_class_folders, read_normal_abnormal
 from gbad.data.one_class.idx import find_idx, read_idx_folder
 from gbad.data.one_class.mvtec import find_categories, read_mvtec
@@ -16,6 +18,12 @@ LAYOUTS = ("idx", "cifar10", "sixray", "mvtec", "normal-abnormal", "classes")
 """Layouts that `read_classes` knows, in the order in which they are tried."""
 
 _IN_GRIDS = ("sixray", "mvtec")
+_READERS = {
+    "idx": read_idx_folder,
+    "cifar10": read_cifar10,
+    "normal-abnormal": read_normal_abnormal,
+    "classes": read_class_folders,
+}
 
 
 def detect_layout(folder: Path) -> str:
@@ -50,6 +58,8 @@ def read_classes(
 ) -> list[ClassData]:
     """Read a data set for one-class detectors: one `ClassData`, or one for each category.
 
+    Names of images are relative to `folder`, so that they do not depend on where it lies.
+
     Parameters
     ----------
     folder : path-like
@@ -80,13 +90,14 @@ def read_classes(
             "patches. Leave it at 1."
         )
     if layout == "sixray":
-        return read_sixray_one_class(folder, size, subset, grid)
-    if layout == "mvtec":
-        return read_mvtec(folder, size, grid)
-    readers = {
-        "idx": read_idx_folder,
-        "cifar10": read_cifar10,
-        "normal-abnormal": read_normal_abnormal,
-        "classes": read_class_folders,
-    }
-    return readers[layout](folder, size)
+        found = read_sixray_one_class(folder, size, subset, grid)
+    elif layout == "mvtec":
+        found = read_mvtec(folder, size, grid)
+    else:
+        found = _READERS[layout](folder, size)
+    return [replace(one, train=_renamed(one.train, folder), test=_renamed(one.test, folder)) for one in found]
+
+
+def _renamed(part: Part, folder: Path) -> Part:
+    names = [relative_name(name, folder) for name in part.images.names]
+    return replace(part, images=replace(part.images, names=names))

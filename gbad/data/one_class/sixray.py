@@ -46,9 +46,11 @@ def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int =
     images = source_of_patches(threat_free, grid, size)
     train = part(images, np.zeros(len(images), np.int64))
     test = _test_part(data, paths["test"], lists["test"].positive, grid, size)
-    masks = _masks(data, paths["test"], lists["test"].positive, size) if grid == 1 else None
+    masks = _mask_files(data, paths["test"], lists["test"].positive) if grid == 1 else None
     name = f"{data.resolve().name} {subset}" + (f", {grid} x {grid} patches" if grid > 1 else "")
-    return [ClassData(name, _CLASSES, train, test, frozenset({"threat-free"}), masks)]
+    files = (*threat_free, *paths["test"], *(path for path in masks or () if path is not None))
+    shown = None if masks is None else _masks(masks, size)
+    return [ClassData(name, _CLASSES, train, test, frozenset({"threat-free"}), shown, files)]
 
 
 def _test_part(data: Path, paths: list[Path], positive: np.ndarray, grid: int, size: int) -> Part:
@@ -75,15 +77,18 @@ def _test_part(data: Path, paths: list[Path], positive: np.ndarray, grid: int, s
     return Part(rows_of(source, rows), np.concatenate(labels), np.arange(len(rows)), image=rows // grid**2)
 
 
-def _masks(data: Path, paths: list[Path], positive: np.ndarray, size: int) -> Masks | None:
-    """Masks as a simulated data set has them; None unless all test images with threats have one."""
+def _mask_files(data: Path, paths: list[Path], positive: np.ndarray) -> list[Path | None] | None:
+    """Mask of each image, as a simulated data set has them; None unless all images with threats have one."""
     files = [
         data / "Mask" / f"{path.stem}.png" if threat else None
         for path, threat in zip(paths, positive.tolist(), strict=True)
     ]
     if not positive.any() or any(file is not None and not file.is_file() for file in files):
         return None
+    return files
 
+
+def _masks(files: list[Path | None], size: int) -> Masks:
     def mask(row: int) -> np.ndarray:
         file = files[row]
         return np.zeros((size, size), bool) if file is None else load_mask(file, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class Cutout:
         Mask of the image (value = 1 + class number); None where there is none.
     number : int
         Class number of the label.
+    annotation : Path or None
+        Where the box is from, for messages.
     """
 
     path: Path
@@ -47,20 +49,25 @@ class Cutout:
     box: Box | None = None
     mask: Path | None = None
     number: int = 0
+    annotation: Path | None = None
 
 
-def find_cutouts(data: Path, names: Collection[str], classes: Sequence[str], threats: Path | None) -> list[Cutout]:
+def find_cutouts(
+    data: Path, shown: Mapping[str, Collection[str]], classes: Sequence[str], threats: Path | None
+) -> list[Cutout]:
     """Find the cut-outs that come from some images.
 
     The folder `threats` (else ``data/threats`` if there is one) holds ``<image>_<Class>_<nn>.png``. Without it, boxes
-    of ``data/Annotation`` are cut out, by ``data/Mask`` where it has the image.
+    of ``data/Annotation`` are cut out, by ``data/Mask`` where it has the image. Boxes of classes that the lists lack
+    are left out. Boxes of a class that the list does not give their image, and annotations that cannot be read, are
+    left out with one warning.
 
     Parameters
     ----------
     data : Path
         Data set in SIXray's layout.
-    names : collection of str
-        Images of either list; cut-outs of others are skipped with one warning.
+    shown : mapping of str to collection of str
+        Images of either list, and the classes that each shows; cut-outs of other images are skipped with one warning.
     classes : sequence of str
         Classes of the lists.
     threats : Path or None
@@ -74,12 +81,11 @@ def find_cutouts(data: Path, names: Collection[str], classes: Sequence[str], thr
     Raises
     ------
     DataError
-        If there is none, or a name or class is not as it should be.
+        If there is none, or a name or class of a file in `threats` is not as it should be.
     """
-    known = set(names)
     folder = threats if threats is not None else data / "threats"
     if threats is None and not folder.is_dir():
-        found = _from_boxes(data, known, classes)
+        found = _from_boxes(data, shown, classes)
         where = data / "Annotation"
     else:
         if not folder.is_dir():
@@ -94,7 +100,7 @@ def find_cutouts(data: Path, names: Collection[str], classes: Sequence[str], thr
                     f"{path}: the class {match['label']!r} is not in the lists ({', '.join(classes)}). Rename the file."
                 )
             found.append(Cutout(path, match["label"], match["image"]))
-    kept = [cutout for cutout in found if cutout.image in known]
+    kept = [cutout for cutout in found if cutout.image in shown]
     if len(kept) < len(found):
         warnings.warn(
             f"{where}: {len(found) - len(kept):,} cut-outs are of images on neither list and are skipped.",
@@ -106,16 +112,36 @@ def find_cutouts(data: Path, names: Collection[str], classes: Sequence[str], thr
     return kept
 
 
-def _from_boxes(data: Path, known: set[str], classes: Sequence[str]) -> list[Cutout]:
-    annotations = {name: path for name, path in find_annotations(data / "Annotation").items() if name in known}
+def _from_boxes(data: Path, shown: Mapping[str, Collection[str]], classes: Sequence[str]) -> list[Cutout]:
+    annotations = {name: path for name, path in find_annotations(data / "Annotation").items() if name in shown}
     found = []
+    wrong: list[str] = []
     for (name, annotation), path in zip(annotations.items(), locate(data, annotations), strict=True):
         mask = data / "Mask" / f"{name}.png"
-        for label, box in read_voc_boxes(annotation):
-            if label not in classes:
-                raise DataError(f"{annotation}: the class {label!r} is not in the lists ({', '.join(classes)}).")
-            found.append(Cutout(path, label, name, box, mask if mask.is_file() else None, classes.index(label)))
+        try:
+            boxes = read_voc_boxes(annotation)
+        except DataError as error:
+            wrong.append(str(error))
+            continue
+        for label, box in boxes:
+            if label in shown[name]:
+                of_image = mask if mask.is_file() else None
+                found.append(Cutout(path, label, name, box, of_image, classes.index(label), annotation))
+            elif label in classes:
+                wrong.append(
+                    f"{annotation}: a box of {label}, which the list does not give this image. Correct either."
+                )
+    warn_of_skipped(wrong, data / "Annotation")
     return found
+
+
+def warn_of_skipped(reasons: Sequence[str], where: Path) -> None:
+    """Warn once of all boxes and annotations that are left out, with the first reason."""
+    if reasons:
+        message = (
+            f"{where}: {len(reasons):,} boxes or annotations cannot be used and are skipped. The first: {reasons[0]}"
+        )
+        warnings.warn(message, UserWarning, stacklevel=2)
 
 
 def read_cutout(cutout: Cutout) -> np.ndarray:
@@ -139,23 +165,41 @@ def read_cutout(cutout: Cutout) -> np.ndarray:
     patch = (255 * darkness + 0.5).astype(np.uint8)
     rows, columns = np.flatnonzero(patch.any(axis=(1, 2))), np.flatnonzero(patch.any(axis=(0, 2)))
     if not len(rows):
-        raise ImageError(cutout.path, "unsupported", f"nothing is seen of the {cutout.label}. Delete this cut-out.")
+        if cutout.box is None:
+            raise ImageError(cutout.path, "unsupported", f"nothing is seen of the {cutout.label}. Delete this cut-out.")
+        reason = f"nothing is seen of the {cutout.label} in the box {cutout.box}. Correct the box."
+        raise ImageError(cutout.annotation or cutout.path, "unsupported", reason)
     return patch[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def check_cutouts(cutouts: Sequence[Cutout], *, workers: int | None = None, show_progress: bool = False) -> None:
-    """Read all cut-outs once.
+def unusable_boxes(
+    cutouts: Sequence[Cutout], *, workers: int | None = None, show_progress: bool = False
+) -> dict[Cutout, str]:
+    """Read all cut-outs once, and give the boxes that cannot be cut out, with the reason.
 
     Raises
     ------
     ImageError
-        For the first that cannot be used; see `read_cutout`.
+        For the first file in a folder of cut-outs that cannot be used; see `read_cutout`.
     """
-    one_by_one = delayed(lambda cutout: read_cutout(cutout).size)
-    results = Parallel(n_jobs=workers or -1, prefer="threads", return_as="generator")(map(one_by_one, cutouts))
+    results = Parallel(n_jobs=workers or -1, prefer="threads", return_as="generator")(map(delayed(_problem), cutouts))
+    bad: dict[Cutout, str] = {}
     with progress_bar("reading cut-outs", len(cutouts), show=show_progress) as advance:
-        for _ in results:
+        for cutout, problem in zip(cutouts, results, strict=True):
+            if problem is not None:
+                bad[cutout] = problem
             advance(1)
+    return bad
+
+
+def _problem(cutout: Cutout) -> str | None:
+    try:
+        read_cutout(cutout)
+    except ImageError as error:
+        if cutout.box is None:
+            raise
+        return str(error)
+    return None
 
 
 def _read_rgba(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -176,7 +220,8 @@ def _from_image(cutout: Cutout, box: Box) -> np.ndarray:
     x0, y0 = max(0, int(box[0])), max(0, int(box[1]))
     x1, y1 = min(width, int(np.ceil(box[2]))), min(height, int(np.ceil(box[3])))
     if x1 - x0 < 3 or y1 - y0 < 3:
-        raise ImageError(cutout.path, "unsupported", f"the box {box} holds less than 3 × 3 pixels. Correct the box.")
+        reason = f"the box {box} of the {cutout.label} holds less than 3 × 3 pixels of the image. Correct the box."
+        raise ImageError(cutout.annotation or cutout.path, "unsupported", reason)
     crop = image[y0:y1, x0:x1].astype(float)
     ring = np.concatenate([crop[0], crop[-1], crop[:, 0], crop[:, -1]])
     behind = np.maximum(np.percentile(ring, 75, axis=0), 1.0)
@@ -184,7 +229,8 @@ def _from_image(cutout: Cutout, box: Box) -> np.ndarray:
     if cutout.mask is not None:
         mask = read_image(cutout.mask)[..., 0]
         if mask.shape != (height, width):
-            raise ImageError(cutout.mask, "unsupported", f"{mask.shape}, but the image is {(height, width)} pixels.")
+            reason = f"{mask.shape}, but the image is {(height, width)} pixels. Save the mask at the image's size."
+            raise ImageError(cutout.mask, "unsupported", reason)
         return np.asarray(darkness * (mask[y0:y1, x0:x1] == 1 + cutout.number)[..., None])
     soft = Image.fromarray(255 * _metal(darkness).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.7))
     return np.asarray(darkness * (np.asarray(soft) / 255.0)[..., None])

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from gbad.data.duplicates import content_digest
+from gbad.data.duplicates import content_digest, file_size
 from gbad.data.layout import GeneratedLayout
-from gbad.data.project.cutouts import check_cutouts
+from gbad.data.project.cutouts import unusable_boxes, warn_of_skipped
 from gbad.data.project.image import draw_labels, project_image
-from gbad.data.project.sides import Side, read_sides
+from gbad.data.project.sides import Side, make_side, read_sides
 from gbad.data.sixray_writer import (
     claim,
     encode_image,
@@ -77,7 +78,8 @@ def project_dataset(
     DataError
         If a number is out of range, or a side has no bag or no cut-out.
     ImageError
-        If a bag or a cut-out cannot be used.
+        If a bag or a file in a folder of cut-outs cannot be used. Boxes that cannot be cut out are skipped with one
+        warning.
     RunError
         If the folder holds a projection with other settings.
     GbadError
@@ -88,17 +90,19 @@ def project_dataset(
     layout = GeneratedLayout(subset, train_positives, test_positives, ratio, size, seed)
     layout.check()
     sides, classes = read_sides(data, subset, None if threats is None else Path(threats))
+    cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
+    if not (out / "projection.json").exists() or any(cutout.box for cutout in cutouts):
+        bad = unusable_boxes(cutouts, workers=workers, show_progress=show_progress)  # now, not after an hour
+        warn_of_skipped(list(bad.values()), data / "Annotation")
+        sides = {
+            part: make_side(side.bags, [c for of in side.cutouts.values() for c in of if c not in bad], classes)
+            for part, side in sides.items()
+        }
     for part, (positives, _) in layout.parts.items():
         if len(positives) and not (sides[part].bags and sides[part].cutouts):
             lacking = "cut-out" if sides[part].bags else "threat-free image"
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or ask for no {part} images.")
-    cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
-    if not (out / "projection.json").exists():  # a bad one is found now, not after an hour
-        check_cutouts(cutouts, workers=workers, show_progress=show_progress)
-    # Names, not paths: the data may be moved, and what is handed on tells nothing of where it was made.
-    sources = [*(path.name for side in sides.values() for path in side.bags), *(c.path.name for c in cutouts)]
-    of_sources = content_digest("\n".join(sources).encode()).hex()
-    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": of_sources, "version": 2}
+    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": _fingerprint(sides, classes), "version": 3}
     claim(out / "projection.json", wanted, "projection")
     make_missing(
         out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),
@@ -109,6 +113,31 @@ def project_dataset(
         write_rows(
             out / "ImageSet" / str(subset) / f"{part}.csv", classes, [*rows, *((f"N{k:07d}", ()) for k in negatives)]
         )
+
+
+def _fingerprint(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
+    """Hash all that decides images and labels: which bags and cut-outs each side has, and what they say they are.
+
+    Names, not paths: the data may be moved, and what is handed on tells nothing of where it was made. Sizes stand for
+    the content of files, which may be many.
+    """
+
+    def named(path: Path | None) -> tuple[str, int | None] | None:
+        return None if path is None else (path.name, file_size(path))
+
+    content = {
+        part: {
+            "bags": [named(path) for path in side.bags],
+            "cutouts": [
+                (named(c.path), c.label, c.image, c.box, named(c.mask), c.number)
+                for of_class in side.cutouts.values()
+                for c in of_class
+            ],
+            "shares": side.shares,
+        }
+        for part, side in sides.items()
+    }
+    return content_digest(json.dumps([content, classes]).encode()).hex()
 
 
 def _project_files(

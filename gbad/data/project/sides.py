@@ -33,20 +33,26 @@ def read_sides(data: Path, subset: int, threats: Path | None) -> tuple[dict[str,
     if shared := names["train"] & names["test"]:
         raise DataError(f"{data}: {min(shared)!r} is on both lists. Delete one of the two rows.")
     bags = {part: locate(data, rows.select(~rows.positive).names) for part, rows in lists.items()}
-    found = find_cutouts(data, names["train"] | names["test"], classes, threats)
+    shown = {
+        name: {label for label, value in zip(classes, row.tolist(), strict=True) if value}
+        for rows in lists.values()
+        for name, row in zip(rows.names, rows.labels, strict=True)
+    }
+    found = find_cutouts(data, shown, classes, threats)
     cutouts = {part: [c for c in found if c.image in names[part]] for part in PARTS}
     repeated = _on_both([*bags["train"], *(c.path for c in cutouts["train"])],
                         [*bags["test"], *(c.path for c in cutouts["test"])])  # fmt: skip
     bags["train"] = [path for path in bags["train"] if path not in repeated]
     cutouts["train"] = [c for c in cutouts["train"] if c.path not in repeated]
-    sides = {}
-    for part in PARTS:
-        by_class = {label: [c for c in cutouts[part] if c.label == label] for label in classes}
-        by_class = {label: items for label, items in by_class.items() if items}
-        sources = Counter(label for label, items in by_class.items() for _ in {c.image for c in items})
-        shares = {label: sources[label] / sources.total() for label in by_class}
-        sides[part] = Side(tuple(bags[part]), by_class, shares)
-    return sides, classes
+    return {part: make_side(bags[part], cutouts[part], classes) for part in PARTS}, classes
+
+
+def make_side(bags: Sequence[Path], cutouts: Sequence[Cutout], classes: Sequence[str]) -> Side:
+    """Side of these bags and cut-outs; a class's share is that of the images that its cut-outs come from."""
+    by_class = {label: [c for c in cutouts if c.label == label] for label in classes}
+    by_class = {label: items for label, items in by_class.items() if items}
+    sources = Counter(label for label, items in by_class.items() for _ in {c.image for c in items})
+    return Side(tuple(bags), by_class, {label: sources[label] / sources.total() for label in by_class})
 
 
 def _on_both(train: Sequence[Path], test: Sequence[Path]) -> set[Path]:

@@ -1,0 +1,50 @@
+"""Fingerprints of files, by which a run that goes on tells whether its data are still the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from gbad.data.duplicates import file_digest, file_size
+
+_READ_WHOLE = 4 * 2**30  # bytes of all files together: some seconds
+_HEAD = 16 * 1024
+
+
+def relative_name(path: str | Path, folder: str | Path) -> str:
+    """Name of a file below a folder, which does not depend on where the folder lies or how its path is spelt.
+
+    Examples
+    --------
+    >>> relative_name("data/bags/a.png", "data")
+    'bags/a.png'
+    """
+    path, folder = Path(path), Path(folder)
+    return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
+
+
+def files_fingerprint(files: Sequence[Path], folder: Path) -> str:
+    """Hash names, sizes and content of files.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        In an order that is always the same. One that is missing counts as such.
+    folder : Path
+        Names are relative to it: a folder that has moved has the same fingerprint.
+
+    Returns
+    -------
+    str
+        Of 32 hexadecimal digits. If all files together have more than 4 GiB, only the first 16 KiB of each are read,
+        so that a change further behind that leaves a file's size as it was goes unnoticed.
+    """
+    sizes = [file_size(path) for path in files]
+    limit = None if sum(size or 0 for size in sizes) <= _READ_WHOLE else _HEAD
+    total = hashlib.blake2b(digest_size=16)
+    for path, size in zip(files, sizes, strict=True):
+        content = file_digest(path, limit)
+        total.update(json.dumps([relative_name(path, folder), size, content and content.hex()]).encode())
+    return total.hexdigest()
