@@ -135,7 +135,8 @@ def run_benchmark(
     GbadError
         If a detector or a hyperparameter is unknown, or of a wrong kind or range.
     RunError
-        If `out` holds a benchmark of other settings, images, labels or another version, or a cell with other hyperparameters.
+        If `out` holds a benchmark of other settings, images, labels or another version, or a cell with other
+        hyperparameters.
     """
     out = Path(out)
     detectors, seeds = list(dict.fromkeys(detectors)), list(dict.fromkeys(seeds))  # a repeated one counts once
