@@ -141,7 +141,8 @@ def detector_rows(
 def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
     """Any-threat scores of a group's methods: the largest over the classes, and the gates' own scores.
 
-    Gates have their own thresholds. Bounds are left out, since they know the truth or nothing.
+    Gates stand there twice: with their own decision, as in the letter, and at a threshold that is chosen as for the
+    others. Bounds are left out, since they know the truth or nothing.
     """
     found: dict[str, list[SeedScores]] = {}
     for name, method in group.methods.items():
@@ -155,10 +156,11 @@ def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
             for validation, test in pairs
         ]
         if method.output == "gated":
-            found[f"{name}: gate alone"] = [
-                SeedScores(_any(validation), validation.gate_score, test.gate_score, 0.0)  # type: ignore[arg-type]
-                for validation, test in pairs
-            ]
+            for label, threshold in (("gate alone", 0.0), ("gate alone, at a chosen threshold", None)):
+                found[f"{name}: {label}"] = [
+                    SeedScores(_any(validation), validation.gate_score, test.gate_score, threshold)  # type: ignore[arg-type]
+                    for validation, test in pairs
+                ]
     return found
 
 

@@ -121,7 +121,8 @@ def write_results(
             f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
             drawn["any"],
             ("Thresholds are chosen on validation parts, for the subset's ratio of threat-free images; a gate alone "
-             "has its own.", INTERVALS_4, *_handicap(info, detectors or {}), passes, f"Published rows: {SOURCE}."),
+             "stands there with its own decision, too.",
+             INTERVALS_4, *_handicap(info, detectors or {}), passes, f"Published rows: {SOURCE}."),
         ),
         report.section(
             "Table 5: confidences in logits", [confidences],

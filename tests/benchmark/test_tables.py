@@ -160,6 +160,15 @@ def test_confidences_are_log_odds_of_the_gated_probabilities(groups: list[Group]
     assert table.loc[0, list(CLASSES)].to_numpy(float) == pytest.approx(np.log(p / (1 - p)))
 
 
+def test_gates_alone_stand_with_their_own_threshold_and_with_a_chosen_one(groups: list[Group]) -> None:
+    found = group_detectors(groups[0])
+    own, chosen = found["gbad: gate alone"], found["gbad: gate alone, at a chosen threshold"]
+    assert [one.threshold for one in own] == [0.0, 0.0]
+    assert [one.threshold for one in chosen] == [None, None]
+    np.testing.assert_array_equal(own[0].test_score, chosen[0].test_score)
+    assert not [name for name in found if "oracle" in name or "random" in name]
+
+
 @pytest.mark.parametrize("logit", [-700.0, -50.0, 0.0, 30.0])
 def test_log_odds_undo_the_sigmoid(logit: float) -> None:
     from gbad.phase3_gate.suppression import log_sigmoid
