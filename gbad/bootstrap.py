@@ -61,7 +61,7 @@ def bootstrap_average_precision(
     if of_image.shape != any_threat.shape:
         raise DataError(f"sample_weight has shape {of_image.shape} for {len(positive)} images: pass one weight each.")
     of_image = of_image[order]
-    bins = [[_bins(score[order, c], members[c]) for c in range(n_classes)] for _, score in scores]
+    bins = [[positive_bins(score[order, c], members[c]) for c in range(n_classes)] for _, score in scores]
 
     generator = np.random.default_rng(seed)
     strata = [(0, n_threats), (n_threats, len(positive))]
@@ -71,7 +71,7 @@ def bootstrap_average_precision(
         weights = np.bincount(np.concatenate(draws), minlength=len(positive)) * of_image
         for c, rows in enumerate(members):
             if weights[rows].any():
-                result[b, :, c] = [_weighted_average_precision(ranking[c], rows, weights) for ranking in bins]
+                result[b, :, c] = [binned_average_precision(ranking[c], rows, weights) for ranking in bins]
     return result
 
 
@@ -132,12 +132,22 @@ def bootstrap_intervals(
     }
 
 
-def _bins(score: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """For each image, how many distinct scores of positives it reaches (n,); 0 = it stands behind all of them."""
+def positive_bins(score: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """For each image, how many distinct scores of the positives `rows` it reaches, int (n,); 0 = behind all of them."""
     return np.searchsorted(np.unique(score[rows]), score, side="right")
 
 
-def _weighted_average_precision(bins: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> float:
+def binned_average_precision(bins: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> float:
+    """All-points AP of a ranking that `positive_bins` has binned, unchecked: for callers that need thousands of them.
+
+    Parameters
+    ----------
+    bins : int array (n,)
+    rows : int array (k,)
+        The positives, one or more.
+    weights : float array (n,)
+        How often each image counts; some positive above 0.
+    """
     n_bins = int(bins[rows].max()) + 1
     images = np.bincount(bins, weights, n_bins)[:0:-1].cumsum()
     gained = np.bincount(bins[rows], weights[rows], n_bins)[:0:-1]
