@@ -20,6 +20,7 @@ from gbad.allocator import keep_freed_memory
 from gbad.benchmark.command import benchmark
 from gbad.detector_benchmark.command import register as register_benchmark_detectors
 from gbad.errors import GbadError, RunError
+from gbad.interrupts import raise_lost_interrupts
 
 app = typer.Typer(
     help="Find rare threats in X-ray images of baggage with GAN-based anomaly detection (GBAD).",
@@ -355,6 +356,7 @@ def main() -> None:
 def _run(application: typer.Typer, command: Callable[..., None] | None = None) -> None:
     if command is not None:
         application.command()(command)
+    raise_lost_interrupts()
     logging.basicConfig(
         level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=_errors, show_path=False)]
     )

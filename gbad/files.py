@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from gbad.errors import GbadError
+from gbad.interrupts import interrupts_held
 
 
 @contextmanager
@@ -37,21 +39,29 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
-        ) as folder:
-            temporary = Path(folder) / path.name
+        folder = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True)
+        try:
+            temporary = Path(folder.name) / path.name
             yield temporary
             if temporary.is_file():
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
             os.replace(temporary, path)
+        finally:
+            with interrupts_held():
+                folder.cleanup()
     except (OSError, RuntimeError, SafetensorError) as error:  # torch.save and safetensors have errors of their own
         reason = getattr(error, "strerror", None) or error
         raise GbadError(
             f"{path}: cannot be written ({reason}). Nothing that existed was changed; "
             "free some space or choose another folder, then run the same command again."
         ) from error
+
+
+def remove_folder(path: str | Path) -> None:
+    """Delete a folder if it is there, as far as possible. Ctrl-C waits until it is gone."""
+    with interrupts_held():
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from gbad.data.source import ImageSource, source_from_paths, stream
 from gbad.errors import DataError, ImageError
 from gbad.explanation import Explanation
 from gbad.file_format import check_format, format_of
+from gbad.files import remove_folder
 from gbad.inputs import Images, fingerprints, image_source, training_list
 from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
@@ -250,7 +250,7 @@ class GBADPipeline(BaseEstimator):
         state = PartialState(cpu=self.device == "cpu" or not torch.accelerator.is_available())
         if state.is_main_process:
             for left in run.glob("phase?/.*"):  # what a killed run was writing
-                shutil.rmtree(left, ignore_errors=True)
+                remove_folder(left)
         training.fit_phase1(data, params, run, bad, show_progress=show_progress)
         if not state.is_main_process:
             return self  # phases 2 and 3 run in one process

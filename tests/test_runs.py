@@ -92,7 +92,7 @@ def test_a_run_that_was_killed_twice_and_interrupted_ends_like_an_unbroken_one(
     process = start(*command)
     wait_for(process, lambda: (run / "phase1" / "checkpoint-0002").exists())
     status, err = stop(process, signal.SIGINT)
-    assert status == 130
+    assert status == 130, err
     assert "Interrupted" in err
     assert "same command" in err
     assert "Traceback" not in err

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from gbad.data.duplicates import content_digest
 from gbad.data.images import locate
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError, TooManyBadImagesError
-from gbad.files import read_json, write_json
+from gbad.files import read_json, remove_folder, write_json
 from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
 from gbad.pipeline import GBADPipeline
 from gbad.run_folder import digest
@@ -136,7 +135,7 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     validation_scores(run, cell.phases).save(cell.folder / "validation.npz")
     # As large as the data and as three copies of the network: what is done needs neither.
     for folder in (run.folder / "cache", *run.folder.glob("phase1/checkpoint-*")):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
     seconds = {name: round(done["seconds"], 1) for name, done in phases.items()}
     history = pd.read_csv(run.folder / "phase1" / "history.csv")
     budget = {"epochs": len(history), "images_seen": int(history["images"].sum())}
@@ -223,7 +222,7 @@ def score_in_parts(
     scores = finish(scores)
     write_json(path.with_suffix(".json"), {"seconds": round(seconds, 1), "images": count})
     scores.save(path)  # last: where it is, the cell is scored
-    shutil.rmtree(parts, ignore_errors=True)
+    remove_folder(parts)
 
 
 def cell_scores(cell: Cell, names: tuple[str, ...]) -> Scores:

@@ -11,7 +11,6 @@ They keep the rules of `gbad.benchmark.cells`. A folder holds::
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -33,7 +32,7 @@ from gbad.data.images import locate
 from gbad.data.labels import LabelList
 from gbad.data.source import source_from_paths, stream
 from gbad.errors import DataError, GbadError
-from gbad.files import read_json, write_json
+from gbad.files import read_json, remove_folder, write_json
 from gbad.phase2_anomaly import IMAGE_DETECTORS, ImageAnomalyDetector
 from gbad.progress import progress_bar
 from gbad.randomness import derived_seed
@@ -127,7 +126,7 @@ def train_detector_cell(cell: DetectorCell, data: BenchmarkData, *, show_progres
         sample = cache.fill(validation_sample(held_out, positive), show_progress=show_progress)
         names = np.array(train.names, dtype=str)[sample]
         _scores(names, detector.anomaly_score(cache[sample]), train.labels[sample]).save(cell.folder / "validation.npz")
-    shutil.rmtree(cell.folder / "cache", ignore_errors=True)
+    remove_folder(cell.folder / "cache")
     (cell.folder / "checkpoint.pt").unlink(missing_ok=True)
     done = {"seconds": round(time.monotonic() - begun, 1), "epochs": detector.epochs, "images": len(rows)}
     write_json(cell.folder / "done.json", done)

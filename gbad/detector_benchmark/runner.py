@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from gbad.detector_benchmark.detectors import make_detector, read_parameters
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE
 from gbad.detector_benchmark.protocols import make_tasks, task_names
 from gbad.errors import DivergedError, GbadError, RunError
-from gbad.files import read_json, write_json
+from gbad.files import read_json, remove_folder, write_json
 from gbad.persistence import load_plain
 from gbad.phase2_anomaly import ImageAnomalyDetector
 from gbad.progress import Advance, progress_bar
@@ -177,7 +176,7 @@ def run_benchmark(
             head |= {"detector": cell.detector, "params": _params(cell, settings, parameters)}
             content = head | result | {"made_with": made_with}
             write_json(cell.path(out, "cells", ".json"), content)
-            shutil.rmtree(cell.path(out, "work"), ignore_errors=True)
+            remove_folder(cell.path(out, "work"))
     return [read_json(cell.path(out, "cells", ".json")) for cell in cells]
 
 

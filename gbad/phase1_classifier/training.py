@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import shutil
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +25,7 @@ from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
 from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
 from gbad.errors import GbadError
-from gbad.files import atomic_path
+from gbad.files import atomic_path, remove_folder
 from gbad.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier.architectures import Classifier, classifier_from_state, classifier_state
 from gbad.phase1_classifier.backbones import backbone
@@ -299,7 +298,7 @@ def _checkpoint(accelerator: Accelerator, folder: Path, epoch: int, history: pd.
         with atomic_path(folder / f"checkpoint-{epoch:04d}") as temporary:
             accelerator.save_state(str(temporary))
         for _, older in _checkpoints(folder)[:-1]:
-            shutil.rmtree(older)
+            remove_folder(older)
     accelerator.wait_for_everyone()
 
 
