@@ -26,7 +26,7 @@ from gbad.progress import Advance, progress_bar
 from gbad.run_folder import claim, digest
 from gbad.versions import hardware, library_versions
 
-VERSION = 3
+VERSION = 4
 """Raised when the code changes in a way that changes figures; cells of another version are not continued."""
 
 _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes

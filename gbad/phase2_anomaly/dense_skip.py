@@ -203,7 +203,7 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
         with torch.device("meta"):  # as in the base, but without the bound
             networks = self._plain_networks()
         networks.load_state_dict(fold_spectral_norm(weights), assign=True)
-        return networks.eval()
+        return networks.to(memory_format=torch.channels_last).eval()
 
     def _optimisers(self, networks: DenseSkipGAN) -> Optimisers:
         return {

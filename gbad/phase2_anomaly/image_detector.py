@@ -200,7 +200,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         self.channels_ = images.channels
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
         with forked_rng(derived_seed(self.seed_, "weights")):
-            networks = self._networks().to(self.device)
+            networks = self._networks().to(self.device, memory_format=torch.channels_last)  # separable ones gain most
         optimisers = self._optimisers(networks)
         paper_scores = partial(self._paper_scores_now, networks, images)
         history = train_networks(
@@ -381,7 +381,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
             networks = self._networks()
         weights = {name: torch.tensor(values, device=self.device) for name, values in self.weights_.items()}
         networks.load_state_dict(weights, assign=True)
-        return networks.requires_grad_(False).eval()
+        return networks.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
     @property
     def _chunk(self) -> int:

@@ -54,7 +54,10 @@ LEARNERS: dict[str, Detector] = {
     "egbad": EGBADDetector(**TINY | {"features": 4, "epochs": 12}),
     "anogan": AnoGANDetector(**TINY | {"features": 4, "epochs": 12}, search_steps=30, calibration_images=8),
     "vae": VAEDetector(**TINY | {"features": 4, "epochs": 12}),
-    "sagan": SAGANDetector(**TINY_SAGAN | {"epochs": 12}),
+    # At the paper's weights a generator of this size learns with some seeds only.
+    "sagan": SAGANDetector(
+        **TINY_SAGAN | {"widths": (8, 16, 16), "epochs": 60, "adversarial_weight": 0.1, "score_weight": 1.0}
+    ),
     "dense_skip": DenseSkipDetector(**TINY_DENSE_SKIP | {"epochs": 12}),
     "panda_gan": PANDAGANDetector(**TINY_PANDA | {"epochs": 24}),
 }
