@@ -200,7 +200,7 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
         self.channels_ = images.channels
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
         with forked_rng(derived_seed(self.seed_, "weights")):
-            networks = self._networks().to(self.device, memory_format=torch.channels_last)  # separable ones gain most
+            networks = self._networks().to(self.device).to(memory_format=torch.channels_last)
         optimisers = self._optimisers(networks)
         paper_scores = partial(self._paper_scores_now, networks, images)
         history = train_networks(
