@@ -112,7 +112,8 @@ def test_a_score_depends_on_its_own_image_alone(fitted: Detector) -> None:
 def test_a_prepared_scorer_gives_the_same_scores(batch_size: int, fitted: Detector, images: np.ndarray) -> None:
     score = fitted.prepared_scorer(batch_size)
     for some in (images, images[:3]):
-        assert np.allclose(score(some), fitted.score_samples(some), rtol=1e-5, atol=1e-5)
+        # float32: other batches may take other kernels, and scores are divided by the range of the training images
+        np.testing.assert_allclose(score(some), fitted.score_samples(some), rtol=1e-4, atol=1e-4)
     with pytest.raises(NotFittedError):
         clone(fitted).prepared_scorer(batch_size)
 
