@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from gbad.data.fingerprint import files_fingerprint
 from gbad.data.one_class import ClassData, detect_layout, read_classes
@@ -132,7 +133,7 @@ def run_benchmark(
     DataError
         If the data set does not hold what the settings ask for.
     GbadError
-        If a detector or a hyperparameter is unknown, or of a wrong kind or range.
+        If a detector or a hyperparameter is unknown, or of a wrong kind or range, or the device cannot be used.
     RunError
         If `out` holds a benchmark of other settings, images, labels or another version, or a cell with other
         hyperparameters.
@@ -140,6 +141,7 @@ def run_benchmark(
     out = Path(out)
     detectors, seeds = list(dict.fromkeys(detectors)), list(dict.fromkeys(seeds))  # a repeated one counts once
     parameters = read_parameters(settings.parameters, detectors)
+    _check_device(settings.device)
     for name in detectors:
         _check_hyperparameters(name, settings, parameters)
     layout = settings.layout or detect_layout(Path(settings.data))
@@ -223,6 +225,15 @@ def _detector(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> Ima
         cell.detector, parameters, image_size=settings.size, epochs=settings.epochs, random_state=cell.seed,
         device=settings.device, contamination=FALSE_ALARM_RATE,
     )  # fmt: skip
+
+
+def _check_device(name: str) -> None:
+    """Find out whether networks can live on a device before anything is written or trained."""
+    try:
+        torch.ones(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+        reason = re.split(r"\.?\s*\n|\.\s", str(error))[0]  # PyTorch goes on for a page
+        raise GbadError(f"--device {name} cannot be used here ({reason}). Choose another one, such as cpu.") from error
 
 
 def _check_hyperparameters(name: str, settings: Settings, parameters: dict[str, Any]) -> None:

@@ -302,6 +302,15 @@ def test_hyperparameters_are_checked_before_the_data_are_read(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("device", ["warp", "meta", "cuda:99"])
+def test_a_device_that_cannot_be_used_is_refused_before_anything_is_written(
+    device: str, idx: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(GbadError, match=rf"--device {device} cannot be used here \(.{{5,200}}\)\. Choose another one"):
+        run_benchmark(tmp_path / "out", settings(idx, device=device), detectors=["vae"])
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

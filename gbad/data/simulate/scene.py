@@ -158,7 +158,7 @@ def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: np.ndarray
     for _ in range(10):
         placed = bags[int(rng.choice(len(bags), p=areas / areas.sum()))]
         tilt = min(abs(rng.normal(0, 0.24)), 1.0)
-        axis = 0.0 if rng.random() < 0.4 else rng.uniform(0, np.pi)  # long things often lie on edge
+        axis = 0.0 if rng.random() < 0.4 else rng.uniform(0, np.pi)  # long things often turn about their length
         at = anywhere(rng, item, placed, rng.uniform(0, 2 * np.pi), tilt, axis)
         patch = _patch(item, at)
         share = _truth(*patch, depth)[1]
