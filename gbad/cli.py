@@ -153,11 +153,11 @@ def train(
     optimiser: Annotated[str | None, typer.Option(help="sgd or adamw. Default: what suits the backbone.")] = None,
     pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights if they can be had.")] = True,
     weights: Annotated[Path | None, typer.Option(help="Local file of backbone weights.")] = None,
-    pooling: Annotated[str, typer.Option(help="average (the letter) or max.")] = "average",
+    pooling: Annotated[str, typer.Option(help="average (the letter) or max.")] = "max",
     fusion: Annotated[
         str,
         typer.Option(help="hidden (the letter), logits, or context: a plain network beside the FPN."),
-    ] = "hidden",
+    ] = "context",
     fpn_width: Annotated[int, typer.Option(min=1, help="Channels of each FPN level.")] = 256,
     position_weight: Annotated[
         float, typer.Option(min=0.0, help="Above 0, the FPN also learns from DATA/Annotation where threats are.")
@@ -167,7 +167,7 @@ def train(
     ] = "hierarchical",
     negatives: Annotated[
         str, typer.Option(help="fixed (the letter), fresh each epoch, hard (half of it), natural share, or all.")
-    ] = "fixed",
+    ] = "fresh",
     augmentation: Annotated[
         str, typer.Option(help="standard, or strong: any rotation and other colours, for images of other scanners.")
     ] = "standard",

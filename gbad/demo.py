@@ -23,8 +23,7 @@ SIMULATION = {"train_positives": 900, "test_positives": 150, "negatives_per_posi
 def demo_pipeline(seed: int) -> GBADPipeline:
     """Settings of the demonstration: a small pretrained backbone, a narrow FPN and few epochs."""
     return GBADPipeline(
-        backbone="efficientnet_lite0", size=160, pooling="max", fusion="context", fpn_width=64, head_width=64,
-        epochs=7, negatives="fresh", random_state=seed,
+        backbone="efficientnet_lite0", size=160, fpn_width=64, head_width=64, epochs=7, random_state=seed,
     )  # fmt: skip
 
 

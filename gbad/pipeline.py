@@ -54,7 +54,7 @@ class GBADPipeline(BaseEstimator):
     pooling : {"average", "max"}
         Pooling of the FPN levels: the letter's, or maximum behind a ReLU.
     fusion : {"hidden", "logits", "context"}
-        What Σ averages.
+        What Σ averages: the letter's hidden layers, logits of each level, or these layers beside a plain network.
     fpn_width, head_width : int
         Channels of the FPN, outputs of each of FC1 to FC4. These four are of the architecture ``"fpn"``.
     position_weight : float
@@ -117,8 +117,8 @@ class GBADPipeline(BaseEstimator):
         size: int = 224,
         pretrained: bool = True,
         weights: str | None = None,
-        pooling: str = "average",
-        fusion: str = "hidden",
+        pooling: str = "max",
+        fusion: str = "context",
         fpn_width: int = 256,
         head_width: int = 256,
         position_weight: float = 0.0,
@@ -133,7 +133,7 @@ class GBADPipeline(BaseEstimator):
         learning_rate: float | None = None,
         weight_decay: float = 1e-4,
         ema_decay: float = 0.999,
-        negatives: str = "fixed",
+        negatives: str = "fresh",
         augmentation: str = "standard",
         precision: str = "auto",
         device: str = "auto",

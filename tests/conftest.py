@@ -78,9 +78,10 @@ def make_pipeline() -> Callable[..., GBADPipeline]:
     def make(**options: Any) -> GBADPipeline:
         detector = BiGANDetector(latent_size=4, hidden_sizes=(16,), discriminator_sizes=(16, 8, 8), min_steps=60)
         settings: dict[str, Any] = {
-            "backbone": "resnet18", "size": 64, "pretrained": False, "pooling": "max", "fpn_width": 8, "head_width": 8,
-            "epochs": 2, "optimiser": "adamw", "learning_rate": 3e-3, "ema_decay": 0.5, "detector": detector,
-            "class_heads": False, "suppression": "hard", "random_state": 1, "device": "cpu", "precision": "no",
+            "backbone": "resnet18", "size": 64, "pretrained": False, "fusion": "hidden", "fpn_width": 8,
+            "head_width": 8, "negatives": "fixed", "epochs": 2, "optimiser": "adamw", "learning_rate": 3e-3,
+            "ema_decay": 0.5, "detector": detector, "class_heads": False, "suppression": "hard", "random_state": 1,
+            "device": "cpu", "precision": "no",
         }  # fmt: skip
         return GBADPipeline(**settings | options)
 

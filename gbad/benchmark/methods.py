@@ -9,8 +9,8 @@ from typing import Any
 from gbad.errors import GbadError
 
 LETTER = {
-    "architecture": "fpn", "pooling": "average", "negatives": "fixed", "class_heads": False, "gate_fit": "paper",
-    "suppression": "hard",
+    "architecture": "fpn", "pooling": "average", "fusion": "hidden", "negatives": "fixed", "class_heads": False,
+    "gate_fit": "paper", "suppression": "hard",
 }  # fmt: skip
 """The letter: average-pooled FPN, one draw of negatives, a machine on training losses, hard suppression."""
 

@@ -93,7 +93,7 @@ class EGBAD(nn.Module):
 
 
 def residual_norm(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """L1 norm of the residual x - G(E(x)), or of a difference of features: (b, ...) -> (b,)."""
+    """L1 norm, L_G = |x - G(E(x))| or L_D = |f_D(x, E(x)) - f_D(G(E(x)), E(x))| of the score: (b, ...) -> (b,)."""
     return (x - reconstructed).abs().flatten(1).sum(dim=1)
 
 
@@ -171,6 +171,7 @@ class EGBADDetector(ImageAnomalyDetector[EGBAD]):
         return torch.stack([residual_norm(x, reconstructed), matching], dim=1)
 
     def _combine(self, parts: np.ndarray) -> np.ndarray:
+        # A(x) = alpha L_G(x) + (1 - alpha) L_D(x), with w = 1 - alpha; the paper numbers no equation of its score.
         return (1.0 - self.matching_weight) * parts[:, 0] + self.matching_weight * parts[:, 1]
 
     def _maps(self, networks: EGBAD, x: Tensor) -> Tensor:
