@@ -38,6 +38,14 @@ def interrupts_held() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
+def _interrupt_main_thread() -> None:
+    # Sent to the thread itself, the signal also ends a call in which it waits; raise_signal would be seen after it.
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:  # Windows
+        signal.raise_signal(signal.SIGINT)
+
+
 def raise_lost_interrupts() -> None:
     """Raise Ctrl-C again if it came while Python ran a finaliser or a callback, where exceptions are only printed."""
     report = sys.unraisablehook
@@ -45,7 +53,7 @@ def raise_lost_interrupts() -> None:
     def hook(unraisable: Any) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             # Raised at once it would land in this hook, and be lost again.
-            again = threading.Timer(_SECONDS_UNTIL_RAISED_AGAIN, signal.raise_signal, [signal.SIGINT])
+            again = threading.Timer(_SECONDS_UNTIL_RAISED_AGAIN, _interrupt_main_thread)
             again.daemon = True
             again.start()
         else:

@@ -93,6 +93,7 @@ def detector_rows(
     y_any: np.ndarray,
     ratio: float | None,
     *,
+    negative_weight: float = 1.0,
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -106,6 +107,8 @@ def detector_rows(
         Which test images show a threat.
     ratio : float or None
         See `decision_threshold`.
+    negative_weight : float
+        How often each threat-free test image counts.
     resamples, seed : int
         Of the bootstrap over test images.
 
@@ -116,7 +119,8 @@ def detector_rows(
         seeds, in [0, 1]. Intervals are of the seed mean, over test images.
     """
     rows = []
-    n_positive, n_negative = int(y_any.sum()), int((~y_any).sum())
+    n_positive, n_negative = int(y_any.sum()), negative_weight * int((~y_any).sum())
+    weights = np.where(y_any, 1.0, negative_weight)
     generator = np.random.default_rng(seed)
     for name, seeds in detectors.items():
         decisions = np.stack([
@@ -125,15 +129,17 @@ def detector_rows(
             for one in seeds
         ])  # fmt: skip
         passed, alarms = decisions[:, y_any], decisions[:, ~y_any]  # (S, n of each kind)
-        values = macro_figures(passed.sum(1), alarms.sum(1), n_positive, n_negative)
+        values = macro_figures(passed.sum(1), negative_weight * alarms.sum(1), n_positive, n_negative)
         found, false = (_resampled_counts(kind, resamples, generator) for kind in (passed, alarms))
-        sampled = macro_figures(found, false, n_positive, n_negative)
+        sampled = macro_figures(found, negative_weight * false, n_positive, n_negative)
         row: dict[str, str | float] = {"method": name}
         for figure, value, sample in zip(FIGURES, values, sampled, strict=True):
             low, high = percentiles(sample.mean(axis=1))
             row |= {figure: float(value.mean()), f"{figure}_low": low, f"{figure}_high": high}
         row["roc_auc"] = float(np.mean([roc_auc_score(y_any, one.test_score) for one in seeds]))
-        row["pr_auc"] = float(np.mean([average_precision_score(y_any, one.test_score) for one in seeds]))
+        row["pr_auc"] = float(
+            np.mean([average_precision_score(y_any, one.test_score, sample_weight=weights) for one in seeds])
+        )
         rows.append(row)
     return pd.DataFrame(rows)
 

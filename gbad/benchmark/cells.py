@@ -32,7 +32,7 @@ from gbad.data.bad_images import BadImages
 from gbad.data.duplicates import content_digest
 from gbad.data.images import locate
 from gbad.data.labels import LabelList
-from gbad.errors import GbadError, TooManyBadImagesError
+from gbad.errors import DataError, GbadError, TooManyBadImagesError
 from gbad.files import read_json, remove_folder, write_json
 from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
 from gbad.pipeline import GBADPipeline
@@ -180,13 +180,13 @@ def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progres
     """
     names = test.names
     path = scores_path(cell.folder, names)
-    if path.exists():
+    if is_scored(path, data, names):
         return False
     paths = locate(data.folder, names)
     bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
     run = cell.folder / "run"
 
-    def score(start: int, stop: int) -> Scores:
+    def score(start: int, stop: int) -> Scores | None:
         return score_images(
             run, cell.phases, names[start:stop], paths[start:stop], cell.pipeline.size, bad,
             views=cell.pipeline.views,
@@ -197,32 +197,51 @@ def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progres
         boxed = cell.phases == 3 and (data.folder / "Annotation").is_dir()
         return scores.with_peaks(peaks_in_boxes(run, data.folder, test)) if boxed else scores
 
-    score_in_parts(path, len(names), score, with_peaks)
+    score_in_parts(path, len(names), data.images(names), score, with_peaks)
     return True
 
 
+def is_scored(path: Path, data: BenchmarkData, names: tuple[str, ...]) -> bool:
+    """Whether a file holds scores of just these images; those of images that were replaced since are deleted."""
+    if not path.exists():
+        return False
+    if read_json(path.with_suffix(".json")).get("content", "") == data.images(names):
+        return True
+    path.unlink()
+    return False
+
+
 def score_in_parts(
-    path: Path, count: int, score: Callable[[int, int], Scores], finish: Callable[[Scores], Scores] = lambda own: own
-) -> None:
-    """Score `count` images part by part, ``score(start, stop)``, and keep each part, so that a kill costs little."""
-    parts, seconds = path.with_suffix(".parts"), 0.0
+    path: Path, count: int, content: str, score: Callable[[int, int], Scores | None],
+    finish: Callable[[Scores], Scores] = lambda own: own,
+) -> None:  # fmt: skip
+    """Score `count` images part by part, ``score(start, stop)``, and keep each part, so that a kill costs little.
+
+    A part of which no image can be used, None, is left out; `content` is the images' fingerprint.
+    """
+    parts, seconds = path.with_suffix(f".{content[:10]}.parts" if content else ".parts"), 0.0
     for start in range(0, count, CHUNK):
         part, begun = parts / f"{start:08d}.npz", time.monotonic()
         if not (part.exists() and part.with_suffix(".json").exists()):
             scores = score(start, min(start + CHUNK, count))
             write_json(part.with_suffix(".json"), {"seconds": time.monotonic() - begun})
-            scores.save(part)
+            if scores is not None:
+                scores.save(part)
         seconds += read_json(part.with_suffix(".json"))["seconds"]
-    scores = Scores.concatenate([Scores.load(part) for part in sorted(parts.glob("*.npz"))])
+    found = [Scores.load(part) for part in sorted(parts.glob("*.npz"))]
+    if not found:
+        raise DataError(f"{path.parent}: none of {count:,} test images can be used. Run `gbad check` on the data.")
+    scores = Scores.concatenate(found)
     if count - len(scores.names) > BAD_SHARE * count:  # a continued run has counted its own bad images only
         raise TooManyBadImagesError(
             f"{path.parent}: {count - len(scores.names):,} of {count:,} test images cannot be used, more than the "
             f"{BAD_SHARE:.0%} tolerated. Run `gbad check` on the data, repair them, and delete {parts}."
         )
     scores = finish(scores)
-    write_json(path.with_suffix(".json"), {"seconds": round(seconds, 1), "images": count})
+    write_json(path.with_suffix(".json"), {"seconds": round(seconds, 1), "images": count, "content": content})
     scores.save(path)  # last: where it is, the cell is scored
-    remove_folder(parts)
+    for finished in path.parent.glob(f"{path.stem}.*parts"):  # also of images that were replaced since
+        remove_folder(finished)
 
 
 def cell_scores(cell: Cell, names: tuple[str, ...]) -> Scores:

@@ -12,6 +12,8 @@ import numpy as np
 
 from gbad.benchmark.scales import ListSizes, Scale, Subset
 from gbad.data.check import read_ids
+from gbad.data.fingerprint import files_fingerprint
+from gbad.data.images import locate
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
 from gbad.errors import DataError, RunError
@@ -42,6 +44,7 @@ class BenchmarkData:
     origin: dict[str, Any]
     notes: tuple[str, ...] = ()
     _lists: dict[tuple[str, str], LabelList] = field(default_factory=dict, repr=False)
+    _images: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_generated(self) -> bool:
@@ -63,9 +66,19 @@ class BenchmarkData:
         return float((~positive).sum() / max(positive.sum(), 1))
 
     def fingerprint(self, subset: Subset) -> str:
-        """Fingerprint of the training list's names, labels and classes: subsets that share a list share networks."""
+        """Fingerprint of a training list's names, labels, classes and images: subsets that share it share networks."""
         train = self.read(subset, "train")
-        return digest(train.names, train.labels, train.classes)
+        content: list[Any] = [train.names, train.labels, train.classes]
+        return digest(*content, *([] if self.is_generated else [[self.images(train.names)]]))
+
+    def images(self, names: tuple[str, ...]) -> str:
+        """Fingerprint of image files; empty for generated images, which `origin` tells from others."""
+        if self.is_generated:
+            return ""
+        key = digest(names)
+        if key not in self._images:
+            self._images[key] = files_fingerprint(locate(self.folder, names), self.folder)
+        return self._images[key]
 
 
 def simulated_data(

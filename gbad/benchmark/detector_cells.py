@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from gbad.benchmark.any_threat import SeedScores
-from gbad.benchmark.cells import BAD_SHARE, VERSION, fingerprint, score_in_parts, scores_path
+from gbad.benchmark.cells import BAD_SHARE, VERSION, fingerprint, is_scored, score_in_parts, scores_path
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.inference import Scores, validation_sample
 from gbad.benchmark.scales import Scale, Subset
@@ -143,14 +143,15 @@ def score_detector_cell(
     TooManyBadImagesError
         If more than one image in a hundred cannot be used.
     """
-    if scores_path(cell.folder, test.names).exists():
+    path = scores_path(cell.folder, test.names)
+    if is_scored(path, data, test.names):
         return False
     detector = IMAGE_DETECTORS[cell.name].load(cell.folder / "detector.joblib").set_params(device=_device())
     paths = locate(data.folder, test.names)
     source = source_from_paths(paths, detector.image_size)
     bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
 
-    def score(start: int, stop: int) -> Scores:
+    def score(start: int, stop: int) -> Scores | None:
         found, values = [], []
         description = f"test images {start:,} to {stop:,} of {len(paths):,}"
         with progress_bar(description, stop - start, show=show_progress) as advance:
@@ -162,10 +163,10 @@ def score_detector_cell(
                     values.append(detector.anomaly_score(images))
                 advance(len(rows) + len(errors))
         if not found:
-            raise DataError(f"none of {stop - start:,} test images can be used, the first is {paths[start]}")
+            return None
         return _scores(np.array(test.names, dtype=str)[np.concatenate(found)], np.concatenate(values))
 
-    score_in_parts(scores_path(cell.folder, test.names), len(paths), score)
+    score_in_parts(path, len(paths), data.images(test.names), score)
     return True
 
 

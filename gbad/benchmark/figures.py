@@ -56,14 +56,19 @@ def roc_figure(y_any: np.ndarray, detectors: Mapping[str, Sequence[SeedScores]])
     return figure
 
 
-def precision_recall_figure(y_any: np.ndarray, detectors: Mapping[str, Sequence[SeedScores]]) -> Figure:
+def precision_recall_figure(
+    y_any: np.ndarray, detectors: Mapping[str, Sequence[SeedScores]], negative_weight: float = 1.0
+) -> Figure:
     """Figure 6: precision against recall of "any threat"; curves of the first seed, areas as means over all."""
+    weights = np.where(y_any, 1.0, negative_weight)
     figure = Figure(figsize=(6.2, 4.8), layout="constrained")
     axes = new_axes(figure, xlabel="recall", ylabel="precision")
-    axes.axhline(y_any.mean(), color=MUTED, linestyle=":", linewidth=1.2)
+    axes.axhline(np.average(y_any, weights=weights), color=MUTED, linestyle=":", linewidth=1.2)
     for (name, seeds), (colour, line, _) in zip(detectors.items(), STYLES, strict=False):
-        area = np.mean([average_precision_score(y_any, seed.test_score) for seed in seeds])
+        areas = [average_precision_score(y_any, seed.test_score, sample_weight=weights) for seed in seeds]
+        area = np.mean(areas)
         found, false_alarms = confusion_counts(y_any, seeds[0].test_score)
+        false_alarms = negative_weight * false_alarms
         gains = np.flatnonzero(np.diff(found, prepend=0) > 0)
         gains = gains[np.linspace(0, len(gains) - 1, min(len(gains), _MAX_POINTS)).astype(int)]
         recall, precision = found[gains] / found[-1], found[gains] / (found[gains] + false_alarms[gains])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -14,8 +16,9 @@ import torch
 
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
-from gbad.errors import DataError, GbadError, ImageError
+from gbad.errors import GbadError, ImageError
 from gbad.files import atomic_path
+from gbad.interrupts import interrupts_held
 from gbad.persistence import load
 from gbad.phase1_classifier import Classifier, FeatureFile, predict_stream
 from gbad.phase3_gate import held_out_gate, suppress
@@ -78,16 +81,16 @@ class Scores:
     def save(self, path: Path) -> None:
         """Write an ``.npz`` file, whole or not at all."""
         arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        with atomic_path(path) as temporary:
+        with interrupts_held(), atomic_path(path) as temporary:  # NumPy makes another error of an interrupt
             np.savez_compressed(temporary, **{name: array for name, array in arrays.items() if array is not None})
 
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a file of `save`; GbadError if it is damaged."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(**{name: arrays[name] for name in arrays.files})
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, EOFError, ValueError, TypeError, BadZipFile, zlib.error) as error:
             raise GbadError(f"{path}: no scores of this version ({error}). Delete it and run again.") from error
 
     @classmethod
@@ -134,8 +137,8 @@ class Scores:
 def score_images(
     run: Path, phases: int, names: Sequence[str], paths: Sequence[Path], size: int, bad: BadImages, *, views: int = 1,
     description: str = "scoring", show_progress: bool = False,
-) -> Scores:  # fmt: skip
-    """Score images with a finished run; those that cannot be used are counted in `bad` and left out.
+) -> Scores | None:  # fmt: skip
+    """Score images with a finished run; those that cannot be used are counted in `bad` and left out. None if all are.
 
     `views` is that of the run's settings: a classifier without gate is scored on as many views as one with a gate.
     """
@@ -153,7 +156,7 @@ def score_images(
             advance(len(rows) + len(errors))
     rows = np.concatenate(found)
     if not len(rows):
-        raise DataError(f"none of {len(paths):,} test images can be used, the first is {paths[0]}")
+        return None
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return Scores(np.array(names, dtype=str)[rows], **arrays, **({} if pipeline is None else _of_gate(pipeline)))
 

@@ -9,7 +9,7 @@ import numpy as np
 from gbad.data.boxes import read_boxes
 from gbad.data.images import locate, read_image
 from gbad.data.labels import LabelList
-from gbad.errors import DataError, ImageError
+from gbad.errors import ImageError
 from gbad.locating import peaks
 from gbad.persistence import load
 from gbad.phase1_classifier import class_heatmap
@@ -32,12 +32,14 @@ def peaks_in_boxes(run: Path, data: Path, labels: LabelList) -> dict[tuple[str, 
     dict
         By image name and class: whether the maximum of the class's heat-map lies in a box of that class. Empty if no
         image has a box.
+
+    Raises
+    ------
+    DataError
+        If an annotation is damaged.
     """
     pipeline, paths, found = load(run / "pipeline.joblib"), locate(data, labels.names), {}
-    try:
-        boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes)
-    except DataError:
-        return {}
+    boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes, required=False)
     for row, own in boxes.items():
         try:
             pixels = read_image(paths[row], pipeline.size)

@@ -157,7 +157,8 @@ def _any_threat_rows(
         by_backbone = {"": detectors if number == 0 else {}, group.backbone: group_detectors(group)}
         for backbone, found in by_backbone.items():
             if found:
-                rows = detector_rows(found, group.y_any, ratio, resamples=resamples)
+                weight = group.subset.negative_weight
+                rows = detector_rows(found, group.y_any, ratio, negative_weight=weight, resamples=resamples)
                 rows.insert(0, "backbone", backbone)
                 parts.append(rows)
     columns = ["backbone", "method", *FIGURES]
@@ -201,10 +202,12 @@ def _figures(
     for group in shown:
         own = group_detectors(group)
         labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
-        plotted = {**(labelled or own), **detectors}
+        plotted = {**(labelled or own), **(detectors if group is shown[0] else {})}  # in the order of its images
         if group.y_any.any() and not group.y_any.all():
             drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
-            drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(group.y_any, plotted)
+            drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(
+                group.y_any, plotted, group.subset.negative_weight
+            )
     return drawn
 
 

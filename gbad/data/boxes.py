@@ -82,7 +82,13 @@ def _given_box(
 
 
 def read_boxes(
-    data: str | Path, names: Sequence[str], paths: Sequence[Path], labels: np.ndarray, classes: Sequence[str]
+    data: str | Path,
+    names: Sequence[str],
+    paths: Sequence[Path],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    *,
+    required: bool = True,
 ) -> Boxes:
     """Read the boxes of a list's images from ``data/Annotation/<name>.xml`` (Pascal VOC).
 
@@ -97,11 +103,13 @@ def read_boxes(
         Of the images. Rows whose image cannot be read are left out.
     labels : uint8 array (n, C)
     classes : sequence of C str
+    required : bool
+        Whether there has to be a box.
 
     Raises
     ------
     DataError
-        If no image with a threat has a box, or an annotation is damaged.
+        If an annotation is damaged, or no image with a threat has a box though one is required.
     """
     folder = Path(data) / "Annotation"
     annotations = find_annotations(folder)
@@ -121,7 +129,7 @@ def read_boxes(
         boxes = np.array(known, np.float32)
         boxes[:, 1:] = (boxes[:, 1:] / [width, height, width, height]).clip(0, 1)
         found[row] = boxes
-    if not found:
+    if required and not found:
         raise DataError(
             f"{folder}: no box for any image with threats of the list. Put <name>.xml (Pascal VOC) there, or set "
             "position_weight to 0."

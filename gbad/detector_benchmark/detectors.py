@@ -18,8 +18,9 @@ _OWN = ("image_size", "epochs", "random_state", "device", "contamination", "chan
 def make_detector(name: str, parameters: Mapping[str, Any], **common: Any) -> ImageAnomalyDetector[Any]:
     """Make a detector by its name; `parameters` that it does not have are left to the others."""
     known = {field.name for field in dataclasses.fields(DETECTORS[name])}
-    own = {key.rpartition(".")[2]: value for key, value in parameters.items() if key.rpartition(".")[0] in ("", name)}
-    return DETECTORS[name](**{key: value for key, value in own.items() if key in known}, **common)
+    of_all = {key: value for key, value in parameters.items() if key in known}
+    own = {key.removeprefix(f"{name}."): value for key, value in parameters.items() if key.startswith(f"{name}.")}
+    return DETECTORS[name](**of_all | own, **common)
 
 
 def read_parameters(texts: Sequence[str], detectors: Sequence[str]) -> dict[str, Any]:

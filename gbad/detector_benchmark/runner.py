@@ -19,7 +19,7 @@ from gbad.detector_benchmark.cell import LoadedTask, load_task, run_cell
 from gbad.detector_benchmark.detectors import make_detector, read_parameters
 from gbad.detector_benchmark.measures import FALSE_ALARM_RATE
 from gbad.detector_benchmark.protocols import make_tasks, task_names
-from gbad.errors import DivergedError, GbadError, RunError
+from gbad.errors import DataError, DivergedError, GbadError, RunError
 from gbad.files import read_json, remove_folder, write_json
 from gbad.persistence import load_plain
 from gbad.phase2_anomaly import ImageAnomalyDetector
@@ -148,6 +148,8 @@ def run_benchmark(
     data = read_classes(settings.data, settings.size, layout=layout, subset=settings.subset, grid=settings.grid)
     limits = {"max_train": settings.max_train, "max_test": settings.max_test}
     tasks = make_tasks(data, settings.protocol, classes=classes, normal=settings.normal, **limits)
+    if few := [task.name for task in tasks if len(task.train) < 2]:
+        raise DataError(f"{settings.data}: {', '.join(few)} has one normal training image, and a detector needs two.")
     every = task_names(data, settings.protocol, settings.normal)  # also those that are added later
     if len({Cell(name, "", 0).path(out, "").parts for name in every}) < len(every):
         raise GbadError(f"{settings.data}: two of {', '.join(every)} give the same file name. Rename a folder.")

@@ -194,6 +194,8 @@ class ImageAnomalyDetector(DetectorFiles, AnomalyDetector, BaseEstimator, Generi
             If the checkpoint cannot be written.
         """
         self._check_parameters()
+        if hasattr(self, "offset_"):
+            del self.offset_  # what a training that fails leaves behind is not fitted
         images = ImageRows(X, self.image_size, self.channels)
         if len(images) < 2:
             raise ValueError(f"Training needs at least two normal images, got {len(images)}.")

@@ -62,6 +62,17 @@ def test_rows_by_hand() -> None:
     assert table.loc["both", "roc_auc"] == pytest.approx((0.625 + 1) / 2)
 
 
+def test_a_weight_counts_threat_free_images_as_often_as_copies_would() -> None:
+    y_any, score = scores(300, 0.2, 4)
+    validation = scores(200, 0.3, 5)
+    often = np.where(y_any, 1, 5)
+    columns = ["precision", "recall", "f1", "roc_auc", "pr_auc"]
+    one = detector_rows({"a": [SeedScores(*validation, score)]}, y_any, 50, negative_weight=5, resamples=2)
+    copies = SeedScores(*validation, np.repeat(score, often))
+    other = detector_rows({"a": [copies]}, np.repeat(y_any, often), 50, resamples=2)
+    np.testing.assert_allclose(one[columns].to_numpy(float), other[columns].to_numpy(float))
+
+
 def test_interval_of_a_decision_is_that_of_drawing_images() -> None:
     y_any, score = scores(500, 0.2, 3)
     row = detector_rows({"a": [SeedScores(y_any, score, score, 1.0)]}, y_any, None, resamples=2000).iloc[0]

@@ -17,11 +17,12 @@ from gbad.benchmark.cells import cell_scores, cell_validation, make_cell, score_
 from gbad.benchmark.data import BenchmarkData, existing_data
 from gbad.benchmark.inference import Scores, score_images
 from gbad.benchmark.methods import METHODS, NETWORKS, chosen_methods, needed_networks
+from gbad.benchmark.peaks import peaks_in_boxes
 from gbad.benchmark.scales import SCALES, ListSizes
 from gbad.data.bad_images import BadImages
 from gbad.data.images import locate, read_image
 from gbad.data.labels import read_sixray
-from gbad.errors import GbadError, TooManyBadImagesError
+from gbad.errors import DataError, GbadError, TooManyBadImagesError
 from gbad.metrics import average_precision_per_class
 from gbad.phase1_classifier import predict_batch
 from gbad.phase2_anomaly import BiGANDetector
@@ -238,8 +239,45 @@ def test_a_continued_scoring_counts_what_was_left_out_before(tmp_path: Path) -> 
         return Scores(np.arange(start + 15, stop).astype(str), np.zeros((stop - start - 15, 1)))
 
     with pytest.raises(TooManyBadImagesError, match="30 of 2,100 test images cannot be used"):
-        cells.score_in_parts(tmp_path / "test-x.npz", 2100, score)
+        cells.score_in_parts(tmp_path / "test-x.npz", 2100, "", score)
     assert not (tmp_path / "test-x.npz").exists()
+
+
+def test_a_part_without_any_usable_image_is_left_out(tmp_path: Path) -> None:
+    def score(start: int, stop: int) -> Scores | None:
+        return None if start else Scores(np.arange(stop).astype(str), np.zeros((stop, 1)))
+
+    cells.score_in_parts(tmp_path / "test-x.npz", cells.CHUNK + 1, "", score)
+    assert len(Scores.load(tmp_path / "test-x.npz").names) == cells.CHUNK
+    with pytest.raises(DataError, match="none of 3 test images can be used"):
+        cells.score_in_parts(tmp_path / "test-y.npz", 3, "", lambda start, stop: None)
+
+
+def test_scores_of_images_that_were_replaced_are_not_taken(own_dataset: Path, tmp_path: Path) -> None:
+    for made in own_dataset.glob("*.json"):
+        made.unlink()
+    names = read_sixray(own_dataset, 10, "test").names
+    path, own = tmp_path / "test-x.npz", existing_data(own_dataset)
+    assert not cells.is_scored(path, own, names)
+    cells.score_in_parts(path, 2, own.images(names), lambda start, stop: Scores(np.array(["a", "b"]), np.zeros((2, 1))))
+    assert cells.is_scored(path, own, names)
+    image, other = locate(own_dataset, names[:2])
+    image.write_bytes(other.read_bytes())
+    assert not cells.is_scored(path, existing_data(own_dataset), names)
+    assert not path.exists()
+
+
+def test_a_damaged_annotation_is_told_and_none_at_all_is_no_error(
+    own_dataset: Path, pipeline_file: Path, tmp_path: Path
+) -> None:
+    test = read_sixray(own_dataset, 10, "test")
+    assert peaks_in_boxes(pipeline_file.parent, own_dataset, test)
+    one = next(path for path in (own_dataset / "Annotation").rglob("*.xml") if path.stem in test.names)
+    one.write_bytes(one.read_bytes()[:50])
+    with pytest.raises(DataError, match=one.name):
+        peaks_in_boxes(pipeline_file.parent, own_dataset, test)
+    shutil.rmtree(own_dataset / "Annotation")
+    assert peaks_in_boxes(pipeline_file.parent, own_dataset, test) == {}
 
 
 def test_training_goes_on_where_it_was_killed(
@@ -322,9 +360,11 @@ def test_scores_by_name_and_damaged_files(tmp_path: Path) -> None:
     assert selected.thresholds is not None
     scores.save(tmp_path / "scores.npz")
     assert Scores.load(tmp_path / "scores.npz").names.tolist() == ["a", "b", "c"]
-    (tmp_path / "scores.npz").write_bytes(b"damaged")
-    with pytest.raises(GbadError, match=r"scores\.npz"):
-        Scores.load(tmp_path / "scores.npz")
+    whole = (tmp_path / "scores.npz").read_bytes()
+    for damaged in (b"damaged", b"", whole[: len(whole) // 2], whole[:60] + b"flip" + whole[64:]):
+        (tmp_path / "scores.npz").write_bytes(damaged)
+        with pytest.raises(GbadError, match=r"scores\.npz"):
+            Scores.load(tmp_path / "scores.npz")
 
 
 def test_the_command(run_python: Callable[..., Any], dataset: Path, finished: Path, tmp_path: Path) -> None:

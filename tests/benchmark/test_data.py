@@ -65,6 +65,20 @@ def test_a_folder_of_the_user_has_a_subset_for_each_pair_of_lists(dataset: Path,
         existing_data(tmp_path)
 
 
+def test_replaced_images_of_a_folder_of_the_user_are_noticed(own_dataset: Path) -> None:
+    for made in own_dataset.glob("*.json"):
+        made.unlink()  # what a simulated folder is known by
+    before = existing_data(own_dataset)
+    subset = before.subsets[0]
+    train, test = (before.read(subset, part).names for part in ("train", "test"))
+    assert before.fingerprint(subset) == existing_data(own_dataset).fingerprint(subset)
+    image, other = locate(own_dataset, (train[0], train[1]))
+    image.write_bytes(other.read_bytes())
+    after = existing_data(own_dataset)
+    assert after.fingerprint(subset) != before.fingerprint(subset)
+    assert after.images(test) == before.images(test)
+
+
 def test_ratio_is_that_of_the_training_list_unless_the_subset_has_one(dataset: Path) -> None:
     data = existing_data(dataset)
     positive = data.read(data.subsets[0], "train").positive

@@ -24,7 +24,7 @@ from gbad.detector_benchmark.paper_mode import PAPER_LABEL
 from gbad.detector_benchmark.protocols import make_tasks
 from gbad.detector_benchmark.runner import Settings, long_table, run_benchmark
 from gbad.detector_benchmark.tables import markdown, summarise
-from gbad.errors import GbadError, RunError
+from gbad.errors import DataError, GbadError, RunError
 from gbad.phase2_anomaly.ganomaly import GANomalyDetector
 
 Command = Callable[..., Any]
@@ -281,11 +281,24 @@ def test_paper_mode_tests_the_last_epoch_and_every_so_many_before(idx: Path, tmp
     assert list(result["paper_history"]) == ["1", "3", "5"]
 
 
+def test_a_class_with_one_training_image_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    for name, count in (("cat", 8), ("dog", 2)):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(count):
+            image = np.full((32, 32), 20 * number, np.uint8)
+            Image.fromarray(image).save(tmp_path / "data" / name / f"{number}.png")
+    with pytest.raises(DataError, match="dog has one normal training image, and a detector needs two"):
+        run_benchmark(tmp_path / "out", settings(tmp_path / "data"), detectors=["vae"])
+    assert not (tmp_path / "out").exists()
+
+
 def test_hyperparameters_of_the_command_line() -> None:
     parameters = read_parameters(["features=8", "vae.latent_size=3"], ["ganomaly", "vae"])
     assert make_detector("vae", parameters).get_params()["latent_size"] == 3
     assert make_detector("ganomaly", parameters).get_params()["latent_size"] == DETECTORS["ganomaly"]().latent_size
     assert make_detector("ganomaly", parameters).get_params()["features"] == 8
+    for order in (["ganomaly.features=8", "features=16"], ["features=16", "ganomaly.features=8"]):
+        assert make_detector("ganomaly", read_parameters(order, ["ganomaly"])).get_params()["features"] == 8
     for text in ("features", "colour=3", "epochs=3", "sagan.features=3"):
         with pytest.raises(GbadError, match=f"--set {text}: no hyperparameter"):
             read_parameters([text], ["ganomaly"])

@@ -400,5 +400,8 @@ def test_a_training_that_goes_wrong_says_what_to_change(
         return {key: value * float("nan") for key, value in honest(*arguments).items()}
 
     monkeypatch.setattr(detector, "_step", spoilt)
+    detector.offset_ = 0.0  # of a training before
     with pytest.raises(GbadError, match=r"diverged in epoch 1 of 2 .*Lower learning_rate \(now at most 0.001\)"):
         detector.fit(images)
+    with pytest.raises(NotFittedError):
+        detector.score_samples(images)
