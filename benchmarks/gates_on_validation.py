@@ -3,11 +3,11 @@
 python benchmarks/gates_on_validation.py runs/demo RUN... --detectors bigan gaussian neighbours bigan+neighbours+maximum
 
 The validation part is cut into five folds. Gates, their strength and the share of the class heads are chosen without
-the fold that they are applied to; the letter's gate is fitted on the training rows, as class heads are. Each detector
+the fold that they are applied to, and images are ranked within a fold, since two folds may choose differently; the
+letter's gate is fitted on the training rows, as class heads are. Each detector
 learns from the threat-free training rows. Names with + between them are inputs of one gate; "maximum" is the
 probability of the image's likeliest class. Threat-free rows count so often that there are as many for each row with a
-threat as --ratios say. mAP in percent over all folds together; over several runs, the mean with Student's 95 %
-interval.
+threat as --ratios say. mAP in percent, mean of the folds; over several runs, the mean with Student's 95 % interval.
 """
 
 from __future__ import annotations
@@ -83,7 +83,11 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
                 gated["class heads, a soft gate each"][apply, c] = own_gate[:, 0]
         variants |= {f"{name}: {rule}": scores for rule, scores in gated.items()}
     by_ratio = {
-        ratio: {name: _map(truth, scores, data.classes, ratio) for name, scores in variants.items()} for ratio in ratios
+        ratio: {
+            name: np.mean([_map(truth[apply], scores[apply], data.classes, ratio) for _, apply in folds])
+            for name, scores in variants.items()
+        }
+        for ratio in ratios
     }
     return pd.DataFrame(by_ratio)
 

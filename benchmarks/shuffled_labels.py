@@ -1,7 +1,7 @@
 """GBAD trained on shuffled labels: its average precision must be that of chance, the prevalence.
 
 python benchmarks/shuffled_labels.py --out runs/shuffled --seed 1
-python benchmarks/shuffled_labels.py --out runs/shuffled --data runs/benchmark/data
+python benchmarks/shuffled_labels.py --out runs/shuffled-benchmark --data runs/benchmark/data
 
 The first trains the demonstration's pipeline on its data, the second the small benchmark's on SIXray10 of a folder.
 """
@@ -23,6 +23,7 @@ from gbad.cli import ap_table
 from gbad.data.labels import list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
 from gbad.demo import SIMULATION, SUBSET, demo_pipeline
+from gbad.files import atomic_path
 from gbad.persistence import load
 from gbad.runs import finish, start_run
 from gbad.scoring import evaluate_list
@@ -45,15 +46,17 @@ def of_demo(out: Path, seed: int) -> None:
 
 def of_benchmark(out: Path, seed: int, data: Path) -> None:
     """Shuffle a copy of the lists, train and evaluate as `gbad benchmark --scale small` does."""
-    if not (out / "data").exists():
-        shutil.copytree(data / "ImageSet" / "10", out / "data" / "ImageSet" / "10")
-        (out / "data" / "JPEGImage").symlink_to((data / "JPEGImage").resolve(), target_is_directory=True)
-        shuffle(out / "data", 10, seed)
+    shuffled = out / f"data-seed{seed}"
+    if not shuffled.exists():
+        with atomic_path(shuffled) as folder:
+            shutil.copytree(data / "ImageSet" / "10", folder / "ImageSet" / "10")
+            (folder / "JPEGImage").symlink_to((data / "JPEGImage").resolve(), target_is_directory=True)
+            shuffle(folder, 10, seed)
     run_benchmark(
-        out, scale_of("small"), data=out / "data", methods=["gbad", "gbad_ungated"], seeds=[seed], say=print,
+        out, scale_of("small"), data=shuffled, methods=["gbad", "gbad_ungated"], seeds=[seed], say=print,
         show_progress=True,
     )  # fmt: skip
-    test = read_sixray(out / "data", 10, "test")
+    test = read_sixray(shuffled, 10, "test")
     prevalence = pd.Series(test.labels.mean(axis=0), test.classes)
     prevalence["mean"] = prevalence.mean()
     found = pd.read_csv(out / "results" / "results.csv").pivot_table(index="class", columns="method", values="ap")

@@ -49,7 +49,7 @@ def train(options: argparse.Namespace, seed: int) -> Path:
     )  # fmt: skip
     pipeline = GBADPipeline(
         backbone="efficientnet_lite0", size=options.size, architecture=options.architecture, pooling="max",
-        fpn_width=64, head_width=64, epochs=options.epochs, negatives="fresh",
+        fusion="hidden", fpn_width=64, head_width=64, epochs=options.epochs, negatives="fresh",
         augmentation=options.augmentation, random_state=seed,
     )  # fmt: skip
     finish(start_run(folder, folder / "data", 10, pipeline), last=1, show_progress=True)

@@ -233,7 +233,7 @@ def _check_device(name: str) -> None:
     """Find out whether networks can live on a device before anything is written or trained."""
     try:
         torch.ones(1, device=name).item()
-    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without it
+    except (RuntimeError, AssertionError, ImportError) as error:  # the latter two where PyTorch was built without it
         reason = re.split(r"\.?\s*\n|\.\s", str(error))[0]  # PyTorch goes on for a page
         raise GbadError(f"--device {name} cannot be used here ({reason}). Choose another one, such as cpu.") from error
 

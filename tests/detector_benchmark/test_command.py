@@ -315,7 +315,7 @@ def test_hyperparameters_are_checked_before_the_data_are_read(tmp_path: Path) ->
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("device", ["warp", "meta", "cuda:99"])
+@pytest.mark.parametrize("device", ["warp", "meta", "cuda:99", "hpu"])
 def test_a_device_that_cannot_be_used_is_refused_before_anything_is_written(
     device: str, idx: Path, tmp_path: Path
 ) -> None:
