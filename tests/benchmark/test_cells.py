@@ -17,7 +17,6 @@ from gbad.benchmark.cells import cell_scores, cell_validation, make_cell, score_
 from gbad.benchmark.data import BenchmarkData, existing_data
 from gbad.benchmark.inference import Scores, score_images
 from gbad.benchmark.methods import METHODS, NETWORKS, chosen_methods, needed_networks
-from gbad.benchmark.peaks import peaks_in_boxes
 from gbad.benchmark.scales import SCALES, ListSizes
 from gbad.data.bad_images import BadImages
 from gbad.data.images import locate, read_image
@@ -265,19 +264,6 @@ def test_scores_of_images_that_were_replaced_are_not_taken(own_dataset: Path, tm
     image.write_bytes(other.read_bytes())
     assert not cells.is_scored(path, existing_data(own_dataset), names)
     assert not path.exists()
-
-
-def test_a_damaged_annotation_is_told_and_none_at_all_is_no_error(
-    own_dataset: Path, pipeline_file: Path, tmp_path: Path
-) -> None:
-    test = read_sixray(own_dataset, 10, "test")
-    assert peaks_in_boxes(pipeline_file.parent, own_dataset, test)
-    one = next(path for path in (own_dataset / "Annotation").rglob("*.xml") if path.stem in test.names)
-    one.write_bytes(one.read_bytes()[:50])
-    with pytest.raises(DataError, match=one.name):
-        peaks_in_boxes(pipeline_file.parent, own_dataset, test)
-    shutil.rmtree(own_dataset / "Annotation")
-    assert peaks_in_boxes(pipeline_file.parent, own_dataset, test) == {}
 
 
 def test_training_goes_on_where_it_was_killed(
