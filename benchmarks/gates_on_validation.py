@@ -4,10 +4,10 @@ python benchmarks/gates_on_validation.py runs/demo RUN... --detectors bigan gaus
 
 The validation part is cut into five folds. Gates, their strength and the share of the class heads are chosen without
 the fold that they are applied to, and images are ranked within a fold, since two folds may choose differently; the
-letter's gate is fitted on the training rows, as class heads are. Each detector
-learns from the threat-free training rows. Names with + between them are inputs of one gate; "maximum" is the
-probability of the image's likeliest class. Threat-free rows count so often that there are as many for each row with a
-threat as --ratios say. mAP in percent, mean of the folds; over several runs, the mean with Student's 95 % interval.
+letter's gate is fitted on the training rows, as class heads are. Each detector learns from the threat-free training
+rows. Names with + between them are inputs of one gate; "maximum" is the probability of the image's likeliest class.
+Threat-free rows count so often that there are as many for each row with a threat as --ratios say. mAP in percent, mean
+of the folds; over several runs, the mean with Student's 95 % interval.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gbad.files import atomic_path
 from gbad.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier import FeatureFile
 from gbad.phase2_anomaly import FEATURE_DETECTORS
-from gbad.phase3_gate import choose_alpha, choose_share, fit_class_heads, held_out_gate, log_sigmoid, mixed
+from gbad.phase3_gate import choose_alpha, choose_share, fit_class_heads, held_out_gate, log_sigmoid, mixed, suppress
 from gbad.runs import open_run
 from gbad.training import default_gate, detector_input, gate_predictions, make_detector
 from gbad.versions import hardware, library_versions
@@ -69,17 +69,19 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
         for (fit, apply), ranked in zip(folds, ranking, strict=True):
             gate = default_gate("held-out").fit(losses[fit], kind[fit])
             held = held_out_gate(gate, losses[fit], kind[fit])
+            score = gate.decision_function(losses[apply])
+            p_anomalous = gate.probability(score)
             for rule, scores in (("hard gate, held-out", own), ("soft gate", own), ("class heads, soft gate", ranked)):
                 suppression, strength = "hard", EPSILON
                 if "soft" in rule:
                     suppression = "soft"
                     strength = 0.0 if held is None else choose_alpha(scores[fit], truth[fit], held[1])
-                gated[rule][apply] = gate_predictions(scores[apply], losses[apply], gate, suppression, strength)[0]
+                gated[rule][apply] = suppress(scores[apply], score, p_anomalous, suppression, strength)
             for c in range(own.shape[1]):
                 chosen, strength = ranked[:, c : c + 1], 0.0
                 if held is not None and truth[fit, c].any():
                     strength = choose_alpha(chosen[fit], truth[fit, c : c + 1], held[1])
-                own_gate = gate_predictions(chosen[apply], losses[apply], gate, "soft", strength)[0]
+                own_gate = suppress(chosen[apply], score, p_anomalous, "soft", strength)
                 gated["class heads, a soft gate each"][apply, c] = own_gate[:, 0]
         variants |= {f"{name}: {rule}": scores for rule, scores in gated.items()}
     by_ratio = {
