@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
 from gbad import training
 from gbad.allocator import keep_freed_memory
@@ -93,7 +94,11 @@ def difficulty(truth: np.ndarray, logits: np.ndarray, classes: tuple[str, ...]) 
 
 
 def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
-    """AP in percent of each class among the real images that show any threat, and its chance level."""
+    """AP in percent of each class among the real images that show any threat, and its chance level.
+
+    Once by the logits as they are, and once by how much likelier a class is than the other classes of the image,
+    which is what "class against class" asks: how strange an image is in general then plays no part.
+    """
     lists = [read_sixray(data, 10, part) for part in ("train", "test")]
     truth = np.concatenate([part.labels for part in lists])
     rows = truth.any(axis=1)
@@ -101,14 +106,22 @@ def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
     logits = scores(run, [path for path, wanted in zip(paths, rows, strict=True) if wanted], size)
     truth = truth[rows]
     classes = lists[0].classes
-    per_class = average_precision_per_class(truth, logits, classes)
-    known = [name for name in classes if not np.isnan(per_class[name])]
-    return {
+    known = [name for name in classes if truth[:, classes.index(name)].any()]
+    found: dict[str, Any] = {
         "images": len(truth),
-        "macro_ap": round(100 * mean_average_precision(per_class), 1),
-        "ap": {name: round(100 * per_class[name], 1) for name in known},
         "chance": {name: round(100 * float(truth[:, classes.index(name)].mean()), 1) for name in known},
     }
+    for prefix, values in (("", logits), ("relative_", relative(logits))):
+        per_class = average_precision_per_class(truth, values, classes)
+        found[f"{prefix}macro_ap"] = round(100 * mean_average_precision(per_class), 1)
+        found[f"{prefix}ap"] = {name: round(100 * per_class[name], 1) for name in known}
+    return found
+
+
+def relative(logits: np.ndarray) -> np.ndarray:
+    """Log odds of each class against the likeliest others of the same row: float64 (n, C)."""
+    others = [logsumexp(np.delete(logits, column, axis=1), axis=1) for column in range(logits.shape[1])]
+    return np.asarray(logits - np.stack(others, axis=1))
 
 
 def main() -> None:

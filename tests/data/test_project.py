@@ -13,6 +13,7 @@ from gbad.data.annotations import read_voc_boxes
 from gbad.data.labels import read_list
 from gbad.data.project import project_dataset
 from gbad.data.project.cutouts import Cutout, find_cutouts, read_cutout
+from gbad.data.project.decoys import irregular_outline, piece_of_bag
 from gbad.data.project.projection import Placement, multiply, place, project, truth
 from gbad.data.project.sides import read_sides
 from gbad.errors import DataError, ImageError, RunError
@@ -267,3 +268,33 @@ def test_the_command(source: Path, tmp_path: Path, run_python: Any) -> None:
 def test_real_cutouts_can_be_seen(tmp_path: Path) -> None:
     project_dataset(REAL, tmp_path / "out", **{**SMALL, "size": 128}, workers=1)
     assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).any()
+
+
+def test_a_decoy_has_the_size_but_not_the_outline_of_a_threat() -> None:
+    """An L, as a gun is: a piece of a bag in this outline would be a gun to whoever looks at the picture."""
+    threat = np.zeros((40, 60, 3), np.uint8)
+    threat[5:15, 5:55] = threat[5:38, 5:16] = 200
+    silhouette = threat.max(axis=2) > 0
+    rng = np.random.default_rng(0)
+    overlaps, areas = [], []
+    for _ in range(30):
+        outline = irregular_outline(silhouette, (200, 200), rng)
+        whole = np.zeros((60, 80), bool)
+        whole[: outline.shape[0], : outline.shape[1]] = outline
+        areas.append(outline.sum() / silhouette.sum())
+        threat_at = np.zeros_like(whole)
+        threat_at[:40, :60] = silhouette
+        shifted = [np.roll(threat_at, (y, x), (0, 1)) for y in range(-10, 12, 3) for x in range(-10, 12, 3)]
+        overlaps.append(max((whole & at).sum() / (whole | at).sum() for at in shifted))
+    assert 0.85 < np.median(areas) < 1.2
+    assert np.median(overlaps) < 0.7
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (3, 300)])
+def test_a_decoy_of_any_threat_fits_into_its_bag(shape: tuple[int, int]) -> None:
+    """Tiny, thin and long threats, in a bag that is smaller than they are."""
+    bag = np.full((8, 20, 3), 200, np.uint8)
+    piece = piece_of_bag(bag, np.full((*shape, 3), 100, np.uint8), np.random.default_rng(1))
+    assert piece.any()
+    assert piece.shape[0] <= 8
+    assert piece.shape[1] <= 20

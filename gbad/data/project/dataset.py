@@ -102,7 +102,7 @@ def project_dataset(
         if len(positives) and not (sides[part].bags and sides[part].cutouts):
             lacking = "cut-out" if sides[part].bags else "threat-free image"
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or ask for no {part} images.")
-    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": _fingerprint(sides, classes), "version": 3}
+    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": _fingerprint(sides, classes), "version": 4}
     claim(out / "projection.json", wanted, "projection")
     make_missing(
         out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from gbad.data.simulate.decoys import any_decoy
 from gbad.data.simulate.geometry import pose
@@ -29,15 +29,17 @@ def simulated_decoy(rng: np.random.Generator) -> np.ndarray:
     return (255 * darkness + 0.5).astype(np.uint8)
 
 
-def piece_of_bag(bag: np.ndarray, shape: np.ndarray, rng: np.random.Generator, tries: int = 12) -> np.ndarray:
-    """Cut a dark or bluish piece out of a threat-free bag, in the shape of a threat and about as dark.
+def piece_of_bag(bag: np.ndarray, threat: np.ndarray, rng: np.random.Generator, tries: int = 12) -> np.ndarray:
+    """Cut a dark or bluish piece out of a threat-free bag, as large as a threat and in its colours.
+
+    Its outline is no threat's: what has the outline of a gun is a gun to whoever reads the picture.
 
     Parameters
     ----------
     bag : ndarray of shape (height, width, 3), uint8
         Of the same side as the picture that gets the piece.
-    shape : ndarray of shape (h, w, 3), uint8
-        Darkness of a cut-out of the same side; its silhouette is the shape.
+    threat : ndarray of shape (h, w, 3), uint8
+        Darkness of a cut-out of the same side.
     rng : numpy.random.Generator
     tries : int
         Places that are compared.
@@ -48,20 +50,56 @@ def piece_of_bag(bag: np.ndarray, shape: np.ndarray, rng: np.random.Generator, t
         Darkness.
     """
     height, width = bag.shape[:2]
-    factor = min(1.0, height / shape.shape[0], width / shape.shape[1])
-    size = (max(1, int(shape.shape[1] * factor)), max(1, int(shape.shape[0] * factor)))
-    pattern = np.asarray(Image.fromarray(shape).resize(size))
-    inside = pattern.max(axis=2) > 8
+    silhouette = threat.max(axis=2) > 0
+    inside = irregular_outline(silhouette, (height, width), rng)
     h, w = inside.shape
     best, best_score = bag[:h, :w], -np.inf
     for _ in range(tries):
         y, x = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
         window = bag[y : y + h, x : x + w]
-        red, _, blue = window[inside].mean(axis=0) if inside.any() else (255.0, 255.0, 255.0)
-        score = 0.6 * (blue - red) - window[inside].mean() if inside.any() else 0.0
+        red, _, blue = window[inside].mean(axis=0)
+        score = 0.6 * (blue - red) - window[inside].mean()
         if score > best_score:
             best, best_score = window, score
-    darkness = (255.0 - best) * inside[..., None]
-    # As much of each colour as the threat takes away: else the colours of the whole picture would tell them apart.
-    factor_of = np.clip(pattern.sum(axis=(0, 1)) / np.maximum(darkness.sum(axis=(0, 1)), 1.0), 0.3, 4.0)
-    return np.clip(darkness * factor_of, 0, 255).astype(np.uint8)
+    # The structure of the piece in the colours of the threat, as many pixels of each: else colours would tell them
+    # apart. The darkest pixel of the piece becomes the darkest of the threat, and so on.
+    colours = threat[silhouette]
+    colours = colours[np.argsort(colours.sum(axis=1, dtype=np.int64), kind="stable")]
+    darkness = np.zeros((h, w, 3), np.uint8)
+    ranks = np.argsort(np.argsort(-best[inside].sum(axis=1, dtype=np.int64), kind="stable"), kind="stable")
+    darkness[inside] = colours[ranks * len(colours) // len(ranks)]
+    return darkness
+
+
+def irregular_outline(silhouette: np.ndarray, largest: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Draw an irregular polygon of the area of a silhouette and about its proportions.
+
+    Parameters
+    ----------
+    silhouette : ndarray of shape (h, w), bool
+        Its proportions are those of its standard deviations along and across.
+    largest : (int, int)
+        Height and width that the outline must not exceed.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    ndarray of shape (h', w'), bool
+        Some pixel is True.
+    """
+    points = np.argwhere(silhouette)
+    moments = np.linalg.eigvalsh(np.cov(points, rowvar=False)) if len(points) > 2 else np.ones(2)
+    corners = int(rng.integers(5, 10))
+    turns = 2 * np.pi * (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners
+    reach = rng.uniform(0.6, 1.0, corners)
+    x, y = reach * np.cos(turns), reach * np.sin(turns)
+    sides = np.sqrt(np.maximum(moments, 0.1))  # width and length of the silhouette, but for a common factor
+    unit_area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+    sides = sides * np.sqrt(len(points) / (unit_area * sides.prod()))
+    h, w = (min(most, max(3, round(2 * float(side)))) for side, most in zip(sides, largest, strict=True))
+    x, y = (w - 1) / 2 * (1 + x), (h - 1) / 2 * (1 + y)
+    image = Image.new("1", (w, h))
+    ImageDraw.Draw(image).polygon(list(zip(x.tolist(), y.tolist(), strict=True)), fill=1)
+    inside = np.array(image)
+    inside[h // 2, w // 2] = True  # the centre, should the polygon of a tiny silhouette hold no pixel
+    return inside

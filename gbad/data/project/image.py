@@ -16,7 +16,7 @@ from gbad.data.project.projection import Placement, Truth, background, foregroun
 from gbad.data.project.sides import Side
 
 Rng = np.random.Generator
-_SCALES = (0.7, 1.2)
+_SCALES = (0.8, 1.25)
 
 
 def draw_labels(seed: int, number: int, shares: dict[str, float]) -> list[str]:
