@@ -96,7 +96,7 @@ def difficulty(truth: np.ndarray, logits: np.ndarray, classes: tuple[str, ...]) 
 def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
     """AP in percent of each class among the real images that show any threat, and its chance level.
 
-    Once by the logits as they are, and once by how much likelier a class is than the other classes of the image,
+    Once by the logits as they are, and once by how much likelier a class is than the others that the data hold,
     which is what "class against class" asks: how strange an image is in general then plays no part.
     """
     lists = [read_sixray(data, 10, part) for part in ("train", "test")]
@@ -111,7 +111,10 @@ def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
         "images": len(truth),
         "chance": {name: round(100 * float(truth[:, classes.index(name)].mean()), 1) for name in known},
     }
-    for prefix, values in (("", logits), ("relative_", relative(logits))):
+    compared = np.zeros_like(logits)
+    columns = [classes.index(name) for name in known]
+    compared[:, columns] = relative(logits[:, columns])
+    for prefix, values in (("", logits), ("relative_", compared)):
         per_class = average_precision_per_class(truth, values, classes)
         found[f"{prefix}macro_ap"] = round(100 * mean_average_precision(per_class), 1)
         found[f"{prefix}ap"] = {name: round(100 * per_class[name], 1) for name in known}
@@ -119,7 +122,7 @@ def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
 
 
 def relative(logits: np.ndarray) -> np.ndarray:
-    """Log odds of each class against the likeliest others of the same row: float64 (n, C)."""
+    """Log odds of each class against the other classes of the same row: float64 (n, C)."""
     others = [logsumexp(np.delete(logits, column, axis=1), axis=1) for column in range(logits.shape[1])]
     return np.asarray(logits - np.stack(others, axis=1))
 
