@@ -31,7 +31,7 @@ from gbad.data.cache import DecodedCache
 from gbad.data.images import locate
 from gbad.data.labels import LabelList
 from gbad.data.source import source_from_paths, stream
-from gbad.errors import DataError, GbadError
+from gbad.errors import DataError, DivergedError, GbadError
 from gbad.files import read_json, remove_folder, write_json
 from gbad.phase2_anomaly import IMAGE_DETECTORS, ImageAnomalyDetector
 from gbad.progress import progress_bar
@@ -125,7 +125,8 @@ def train_detector_cell(cell: DetectorCell, data: BenchmarkData, *, show_progres
         detector.save(cell.folder / "detector.joblib")
         sample = cache.fill(validation_sample(held_out, positive), show_progress=show_progress)
         names = np.array(train.names, dtype=str)[sample]
-        _scores(names, detector.anomaly_score(cache[sample]), train.labels[sample]).save(cell.folder / "validation.npz")
+        scores = _finite(detector.anomaly_score(cache[sample]), cell)
+        _scores(names, scores, train.labels[sample]).save(cell.folder / "validation.npz")
     remove_folder(cell.folder / "cache")
     (cell.folder / "checkpoint.pt").unlink(missing_ok=True)
     done = {"seconds": round(time.monotonic() - begun, 1), "epochs": detector.epochs, "images": len(rows)}
@@ -142,6 +143,8 @@ def score_detector_cell(
     ------
     TooManyBadImagesError
         If more than one image in a hundred cannot be used.
+    DivergedError
+        If the score of an image is not finite.
     """
     path = scores_path(cell.folder, test.names)
     if is_scored(path, data, test.names):
@@ -160,7 +163,7 @@ def score_detector_cell(
                     bad.add(error)
                 if len(rows):
                     found.append(rows)
-                    values.append(detector.anomaly_score(images))
+                    values.append(_finite(detector.anomaly_score(images), cell))
                 advance(len(rows) + len(errors))
         if not found:
             return None
@@ -168,6 +171,15 @@ def score_detector_cell(
 
     score_in_parts(path, len(paths), data.images(test.names), score)
     return True
+
+
+def _finite(scores: np.ndarray, cell: DetectorCell) -> np.ndarray:
+    if not np.isfinite(scores).all():
+        raise DivergedError(
+            f"{cell.folder}: scores of {cell.label} are not finite: its training diverged. Delete the folder and train "
+            "with another seed, or take the detector out of the benchmark."
+        )
+    return scores
 
 
 def detector_scores(cells: Sequence[DetectorCell], scored: tuple[str, ...], names: tuple[str, ...]) -> list[SeedScores]:

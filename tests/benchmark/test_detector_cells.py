@@ -24,7 +24,7 @@ from gbad.benchmark.methods import METHODS, chosen_methods, needed_networks
 from gbad.benchmark.scales import SCALES, Scale
 from gbad.data.images import locate
 from gbad.data.labels import read_sixray
-from gbad.errors import GbadError
+from gbad.errors import DivergedError, GbadError
 from gbad.phase2_anomaly import GANomalyDetector, ImageAnomalyDetector
 from gbad.training_set import validation_rows
 
@@ -201,3 +201,13 @@ def test_a_table_needs_a_method_that_knows_classes() -> None:
         chosen_methods(("skip_ganomaly", "ganomaly"))
     assert {"ganomaly", "skip_ganomaly"} <= set(chosen_methods(None))
     assert "ganomaly" not in needed_networks(METHODS)
+
+
+def test_scores_that_are_not_finite_stop_the_benchmark(
+    data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = make(tmp_path, data)
+    monkeypatch.setattr(GANomalyDetector, "anomaly_score", lambda self, images: np.full(len(images), np.nan))
+    with pytest.raises(DivergedError, match="ganomaly.*are not finite"):
+        train_detector_cell(cell, data)
+    assert not (cell.folder / "done.json").exists()

@@ -17,7 +17,7 @@ from gbad.data.one_class.idx import read_idx
 from gbad.data.one_class.mvtec import load_mask
 from gbad.data.one_class.patches import patches_of_boxes, source_of_patches
 from gbad.data.source import source_from_array
-from gbad.errors import DataError
+from gbad.errors import DataError, GbadError
 
 RNG = np.random.default_rng(0)
 
@@ -306,3 +306,11 @@ def test_large_sets_lie_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_all(source)
     assert isinstance(loaded, np.memmap)
     assert np.array_equal(loaded, images[::-1])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(class_data, "_IN_MEMORY", 1000)
+    monkeypatch.setattr(class_data, "TemporaryFile", lambda buffering: Path("/dev/full").open("wb", buffering))
+    with pytest.raises(GbadError, match=r"No space left on device.*TMPDIR"):
+        load_all(source_from_array(noise(70, 32, 32, 3), 32))

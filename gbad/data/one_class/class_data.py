@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
+from typing import IO
 
 import numpy as np
 
 from gbad.data.duplicates import find_duplicates
 from gbad.data.source import ImageSource, stream
-from gbad.errors import DataError
+from gbad.errors import DataError, GbadError
 
 _IN_MEMORY = 2**31  # bytes
 
@@ -95,22 +96,34 @@ def load_all(source: ImageSource) -> np.ndarray:
     ------
     ImageError
         Of the first image that cannot be used: figures on fewer images than the protocol names would not compare.
+    GbadError
+        If the disk of the temporary file is full.
     """
     shape = (len(source), source.size, source.size, 3)
     images = None if np.prod(shape, dtype=np.int64) > _IN_MEMORY else np.empty(shape, np.uint8)
-    with TemporaryFile() as file:
+    with TemporaryFile(buffering=0) as file:
         for rows, batch, errors in stream(source, np.arange(len(source))):
             for error in errors.values():
                 raise error
             if images is None:
                 # Writing through a memory map would end the process on a full disk; write() raises an error.
-                file.write(batch.tobytes())
+                _write(file, batch)
             else:
                 images[rows] = batch
         if images is None:
-            file.flush()
             images = np.memmap(file, np.uint8, "r", shape=shape)
     return images
+
+
+def _write(file: IO[bytes], images: np.ndarray) -> None:
+    try:
+        if file.write(images.tobytes()) < images.nbytes:
+            raise OSError("the disk took only part of the images")
+    except OSError as error:
+        raise GbadError(
+            f"{gettempdir()}: more than 2 GiB of images do not fit ({error.strerror or error}). Free some space there, "
+            "or set TMPDIR to a folder with more, and run the same command again."
+        ) from error
 
 
 def hold_out(paths: Sequence[str | Path], fraction: float = 0.2) -> np.ndarray:
