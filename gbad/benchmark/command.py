@@ -32,6 +32,7 @@ def benchmark(
     fpn_width: Annotated[int | None, typer.Option(min=1, help="Channels of each FPN level.")] = None,
     head_width: Annotated[int | None, typer.Option(min=1, help="Outputs of each of FC1 to FC4.")] = None,
     pretrained: Annotated[bool | None, typer.Option(help="Start from ImageNet weights if they can be had.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=64, help="Longer side of simulated images in pixels.")] = None,
     load: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="Contents of simulated bags.")] = None,
     resamples: Annotated[int | None, typer.Option(min=2, help="Of the bootstrap intervals.")] = None,
 ) -> None:
@@ -42,7 +43,7 @@ def benchmark(
 
     console = Console()
     chosen = scale_of(scale)
-    changed = {"load": load, "resamples": resamples}
+    changed = {"image_size": image_size, "load": load, "resamples": resamples}
     chosen = replace(chosen, **{name: value for name, value in changed.items() if value is not None})  # type: ignore[arg-type]
     overrides = {
         "epochs": epochs, "size": size, "batch_size": batch_size, "fpn_width": fpn_width, "head_width": head_width,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbad.benchmark import cells, run
+from gbad.benchmark import cells, command, run
 from gbad.benchmark import data as benchmark_data
 from gbad.benchmark.cells import cell_scores, cell_validation, make_cell, score_cell, train_cell
 from gbad.benchmark.data import BenchmarkData, existing_data
@@ -368,6 +368,20 @@ def test_the_command(run_python: Callable[..., Any], dataset: Path, finished: Pa
     summary = json.loads((out / "results" / "summary.json").read_text())
     assert summary["all_met"] is False
     assert summary["settings"]["epochs"] == 1
+
+
+def test_options_of_the_simulation_reach_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+
+    def instead(out: Path, scale: Any, **rest: Any) -> dict[str, Any]:
+        asked.update(scale=scale, **rest)
+        return {"bars": []}
+
+    monkeypatch.setattr("gbad.benchmark.run.run_benchmark", instead)
+    command.benchmark(out=tmp_path, image_size=320, load=0.5, size=224)
+    assert asked["scale"] == replace(SCALES["small"], image_size=320, load=0.5)
+    assert asked["overrides"] == {"size": 224}
+    assert asked["data"] is None
 
 
 def test_wrong_arguments_cost_nothing(gbad_command: Callable[..., Any], dataset: Path, tmp_path: Path) -> None:
