@@ -17,7 +17,7 @@ class PositionHead(nn.Module):
     """A 1×1 convolution on each pyramid level, behind a ReLU, says for each place and class: in a threat or not.
 
     The heat-map of an image is the mean of the levels' logits, enlarged bilinearly to the finest: a place is convincing
-    if all levels see something there. Its maximum takes part in the classification of the image.
+    if all levels see something there. Its maximum is one reading of the image.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class PositionHead(nn.Module):
         enlarged = [F.interpolate(map_, size=size, mode="bilinear", align_corners=False) for map_ in coarser]
         return torch.stack([finest, *enlarged]).mean(0)
 
-    def combine(self, logits: Tensor, levels: list[Tensor]) -> Tensor:
-        """Mean of the image's logits, float (N, C), and the heat-map's maxima times a learnt factor per class."""
-        return 0.5 * (logits + self.scale * self.heat_map(levels).amax((2, 3)))
+    def logits(self, levels: list[Tensor]) -> Tensor:
+        """Read the image from its heat-map: the maxima times a learnt factor per class, float32 (N, C)."""
+        return self.scale * self.heat_map(levels).amax((2, 3))
 
     def loss(self, levels: list[Tensor], labels: Tensor, boxes: Tensor, theta: Tensor) -> Tensor:
         """Focal loss (Lin et al., ICCV 2017) of the places, per level over the number of places in boxes; their mean.

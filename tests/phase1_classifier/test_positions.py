@@ -100,7 +100,7 @@ def test_loss_is_the_focal_loss_over_places_in_boxes() -> None:
     assert nothing.item() == pytest.approx(4 * absent, rel=1e-5)
 
 
-def test_maxima_take_part_in_the_logits() -> None:
+def test_an_image_is_read_from_the_maxima_of_its_heat_map() -> None:
     head = PositionHead(1, 2, 2)
     for convolution in head.maps:
         torch.nn.init.ones_(convolution.weight)
@@ -113,8 +113,7 @@ def test_maxima_take_part_in_the_logits() -> None:
     assert maps.shape == (1, 2, 4, 4)
     assert maps[0, 0].max() == maps[0, 0, 1, 2] == 3.0
     assert maps[0, 0].min() == 1.0
-    logits = head.combine(torch.tensor([[1.0, -1.0]]), [fine, coarse])
-    torch.testing.assert_close(logits, torch.tensor([[(1 + 3) / 2, (-1 + 0.5 * 3) / 2]]))
+    torch.testing.assert_close(head.logits([fine, coarse]), torch.tensor([[3.0, 0.5 * 3.0]]))
 
 
 def small(weight: float = 1.0) -> ThreatClassifier:
@@ -124,12 +123,17 @@ def small(weight: float = 1.0) -> ThreatClassifier:
     return model
 
 
-def test_the_models_loss_adds_the_weighted_loss_of_positions() -> None:
+def test_each_reading_has_a_loss_to_which_the_weighted_loss_of_positions_is_added() -> None:
     labels, boxes = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0, 0.0, 0.0, 0.5, 0.5]]])
     images = 255 * torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     model = small(0.7).eval()
     assert model.position is not None
-    expected = multilabel_bce(model(images).logits, labels)
+    levels = model.levels(images)
+    where = model.position.logits(levels)
+    pooled = [head(level.amax((2, 3)).relu()).relu() for head, level in zip(model.heads, levels, strict=True)]
+    others = model.classify[0](torch.stack(pooled).mean(0))
+    torch.testing.assert_close(model(images).logits, (others + where) / 2)
+    expected = (multilabel_bce(others, labels) + multilabel_bce(where, labels)) / 2  # each learns by itself
     torch.testing.assert_close(model.loss(images, labels), expected)
     expected = expected + 0.7 * model.position.loss(model.levels(images), labels, boxes, AS_IT_IS)
     torch.testing.assert_close(model.loss(images, labels, boxes, AS_IT_IS), expected)
