@@ -40,11 +40,8 @@ from gbad.run_folder import digest
 from gbad.runs import Run, finish, open_run, start_run
 from gbad.settings import check_settings, plain_settings
 
-VERSION = 3
+VERSION = 4
 """Raised whenever the same settings would give other scores."""
-
-POSITIONS_VERSION = 2
-"""The same where only networks that learn from boxes would."""
 
 BAD_SHARE = 0.01
 """Share of the test images above which a benchmark stops."""
@@ -109,8 +106,6 @@ def make_cell(
         "version": VERSION, "settings": plain_settings(params), "phases": network.phases,
         "training_list": data.fingerprint(subset), "origin": data.origin,
     }  # fmt: skip
-    if pipeline.position_weight:
-        content["positions_version"] = POSITIONS_VERSION
     if pipeline.weights is not None:  # the path says nothing about what is in the file
         content["weights"] = content_digest(Path(pipeline.weights).read_bytes()).hex()
     folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint(content)}"
