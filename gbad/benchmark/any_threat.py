@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from gbad.benchmark.groups import Group
 from gbad.benchmark.inference import Scores
 from gbad.benchmark.statistics import percentiles
+from gbad.phase3_gate import fit_any_threat_scale, log_odds
 
 FIGURES = ("precision", "recall", "f1")
 
@@ -145,7 +146,7 @@ def detector_rows(
 
 
 def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
-    """Any-threat scores of a group's methods: the largest over the classes, and the gates' own scores.
+    """Any-threat scores of a group's methods (`AnyThreatScale`), and the gates' own scores.
 
     Gates stand there twice: with their own decision, as in the letter, and at a threshold that is chosen as for the
     others. Bounds are left out, since they know the truth or nothing.
@@ -157,10 +158,7 @@ def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
         pairs = list(zip(group.validation[method.network], group.test[method.network], strict=True))
         if not all(validation.labels is not None and _both(_any(validation)) for validation, _ in pairs):
             continue
-        found[name] = [
-            SeedScores(_any(validation), group.columns(validation, name).max(1), group.columns(test, name).max(1))
-            for validation, test in pairs
-        ]
+        found[name] = [_of_all_classes(group, name, validation, test) for validation, test in pairs]
         if method.output == "gated":
             for label, threshold in (("gate alone", 0.0), ("gate alone, at a chosen threshold", None)):
                 found[f"{name}: {label}"] = [
@@ -168,6 +166,14 @@ def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
                     for validation, test in pairs
                 ]
     return found
+
+
+def _of_all_classes(group: Group, name: str, validation: Scores, test: Scores) -> SeedScores:
+    seen, judged = group.columns(validation, name), group.columns(test, name)
+    if group.methods[name].output == "gated":
+        seen, judged = log_odds(seen), log_odds(judged)
+    scale = fit_any_threat_scale(seen, validation.labels)  # type: ignore[arg-type]
+    return SeedScores(_any(validation), scale.score(seen), scale.score(judged))
 
 
 def _resampled_counts(decisions: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:

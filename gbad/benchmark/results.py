@@ -120,8 +120,9 @@ def write_results(
         report.section(
             f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
             drawn["any"],
-            ("Thresholds are chosen on validation parts, for the subset's ratio of threat-free images; a gate alone "
-             "stands there with its own decision, too.",
+            ("An image's score for any threat sums the exponentials of its classes' logits, each class standardised by "
+             "threat-free images of the validation part. Thresholds are chosen there, too, for the subset's ratio of "
+             "threat-free images; a gate alone stands there with its own decision as well.",
              INTERVALS_4, *_handicap(info, detectors or {}), passes, f"Published rows: {SOURCE}."),
         ),
         report.section(

@@ -12,6 +12,7 @@ from gbad.benchmark.methods import DIFFERENCES
 from gbad.benchmark.published import CLASSES, PUBLISHED_AP
 from gbad.benchmark.statistics import intervals, mean_over_classes, seed_mean_samples
 from gbad.metrics import average_precision_per_class, gate_diagnostics
+from gbad.phase3_gate import log_odds
 
 MEAN = "mean"
 """What the column ``class`` says for the mean average precision."""
@@ -178,17 +179,6 @@ def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
         values = dict(zip(group.classes, logits[row].tolist(), strict=True))
         rows.append({"image": letter, "name": group.names[row], "shows": shows, **values})
     return pd.DataFrame(rows)
-
-
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    """Logits of probabilities that are given by their logarithms.
-
-    Examples
-    --------
-    >>> log_odds(np.log([[0.5, 0.1]])).round(4)
-    array([[ 0.    , -2.1972]])
-    """
-    return scores - np.log(np.maximum(-np.expm1(scores), np.finfo(float).tiny))
 
 
 def percent(value: float, low: float = np.nan, high: float = np.nan) -> str:

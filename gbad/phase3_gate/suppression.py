@@ -41,6 +41,28 @@ def log_sigmoid(logits: ArrayLike) -> np.ndarray:
     return -np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64))
 
 
+def log_odds(log_probabilities: ArrayLike) -> np.ndarray:
+    """Logits of probabilities that are given by their logarithms: the inverse of `log_sigmoid`.
+
+    Parameters
+    ----------
+    log_probabilities : array-like of any shape
+        In (-inf, 0].
+
+    Returns
+    -------
+    ndarray of the same shape, float64
+        Finite, also where a probability is rounded to 1.
+
+    Examples
+    --------
+    >>> log_odds(np.log([0.5, 0.1])).round(4)
+    array([ 0.    , -2.1972])
+    """
+    log_p = np.asarray(log_probabilities, dtype=np.float64)
+    return log_p - np.log(np.maximum(-np.expm1(log_p), np.finfo(float).tiny))
+
+
 def hard_gate(logits: ArrayLike, anomalous: ArrayLike, epsilon: float = 1e-3) -> np.ndarray:
     """Multiply the probabilities of normal images by a small number, and those of anomalous ones by 1.
 

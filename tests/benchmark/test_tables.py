@@ -21,7 +21,7 @@ from gbad.benchmark.scales import SCALES, Subset
 from gbad.benchmark.summary import summarise
 from gbad.errors import GbadError
 from gbad.metrics import average_precision_per_class
-from gbad.phase3_gate import hard_gate
+from gbad.phase3_gate import hard_gate, log_odds
 
 
 def network_scores(y_true: np.ndarray, gain: float, seed: int, *, gated: bool, peak: int = -1) -> Scores:
@@ -169,11 +169,17 @@ def test_gates_alone_stand_with_their_own_threshold_and_with_a_chosen_one(groups
     assert not [name for name in found if "oracle" in name or "random" in name]
 
 
-@pytest.mark.parametrize("logit", [-700.0, -50.0, 0.0, 30.0])
-def test_log_odds_undo_the_sigmoid(logit: float) -> None:
-    from gbad.phase3_gate.suppression import log_sigmoid
-
-    assert tables.log_odds(log_sigmoid([logit])) == pytest.approx([logit], rel=1e-3)
+def test_any_threat_is_scored_by_standardised_logits(groups: list[Group]) -> None:
+    """Of the gated probabilities, too; mean and deviation are those of the validation part."""
+    for name, network in (("cnn", "cnn"), ("gbad", "gbad")):
+        validation, test = groups[0].validation[network][1], groups[0].test[network][1]
+        assert validation.labels is not None
+        seen, judged = groups[0].columns(validation, name), groups[0].columns(test, name)
+        if name == "gbad":
+            seen, judged = log_odds(seen), log_odds(judged)
+        free = seen[~validation.labels.astype(bool).any(axis=1)]
+        expected = np.log(np.exp((judged - free.mean(axis=0)) / free.std(axis=0)).sum(axis=1))
+        np.testing.assert_allclose(group_detectors(groups[0])[name][1].test_score, expected)
 
 
 def bar(summary: dict[str, Any], name: str, subset: str) -> dict[str, Any]:

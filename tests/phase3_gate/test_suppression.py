@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from gbad.errors import DataError
-from gbad.phase3_gate import choose_alpha, hard_gate, log_sigmoid, soft_gate
+from gbad.phase3_gate import choose_alpha, hard_gate, log_odds, log_sigmoid, soft_gate
 
 
 @pytest.fixture
@@ -17,6 +17,15 @@ def test_log_sigmoid_is_exact_at_both_ends() -> None:
     assert log_sigmoid([[-800.0]]).item() == -800.0
     assert log_sigmoid([[0.0]]).item() == pytest.approx(np.log(0.5))
     assert log_sigmoid([[40.0]]).item() == pytest.approx(-np.exp(-40.0), rel=1e-12)
+
+
+@pytest.mark.parametrize("logit", [-700.0, -50.0, 0.0, 30.0])
+def test_log_odds_undo_the_sigmoid(logit: float) -> None:
+    assert log_odds(log_sigmoid([logit])) == pytest.approx([logit], rel=1e-3)
+
+
+def test_log_odds_of_a_rounded_one_are_finite() -> None:
+    assert 36 < log_odds([0.0])[0] < np.inf
 
 
 def test_hard_gate_multiplies_probabilities_by_epsilon_or_one(logits: np.ndarray) -> None:
