@@ -28,6 +28,7 @@ def evaluate(
     anomalous: npt.ArrayLike,
     classes: Sequence[str],
     *,
+    any_threat: npt.ArrayLike | None = None,
     rule: Rule = "all_points",
     resamples: int = 1000,
     seed: int = 0,
@@ -46,6 +47,8 @@ def evaluate(
         The gate's decision, 1 = anomalous.
     classes : sequence of C str
         Names in column order.
+    any_threat : array-like of shape (n,), optional
+        Score for any threat from all classes, higher = more likely.
     rule : {"all_points", "voc07", "voc10"}
         See :func:`average_precision`. Intervals exist for ``"all_points"`` only.
     resamples : int
@@ -57,7 +60,8 @@ def evaluate(
     -------
     dict
         ``classes``, ``n_images``, ``n_positive``, ``prevalence``, ``ap_rule``; ``ungated``, ``gbad`` with ``map`` and
-        ``per_class_ap``; ``anomaly`` (:func:`any_threat_metrics` and :func:`recall_at_false_alarm_rate`); ``gate``
+        ``per_class_ap``; ``anomaly`` (:func:`any_threat_metrics` and :func:`recall_at_false_alarm_rate` of the gate);
+        ``any_threat``, the same of that score where it is given, without a decision; ``gate``
         (:func:`gate_diagnostics`, and its recall per class); ``intervals`` (:func:`bootstrap_intervals` of
         ``ungated``, ``gbad`` and ``gbad - ungated``). Missing figures are NaN.
     """
@@ -76,6 +80,9 @@ def evaluate(
         figures[name] = {"map": mean_average_precision(per_class), "per_class_ap": per_class}
     figures["anomaly"] = any_threat_metrics(y_any, gate_score, anomalous)
     figures["anomaly"]["recall_at_false_alarm_rate"] = recall_at_false_alarm_rate(y_any, gate_score)
+    if any_threat is not None:
+        figures["any_threat"] = any_threat_metrics(y_any, any_threat)
+        figures["any_threat"]["recall_at_false_alarm_rate"] = recall_at_false_alarm_rate(y_any, any_threat)
     recall = {name: gate_diagnostics(y_true[:, c], anomalous)["recall"] for c, name in enumerate(classes)}
     figures["gate"] = gate_diagnostics(y_any, anomalous) | {"recall_per_class": recall}
     if resamples and rule == "all_points":

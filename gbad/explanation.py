@@ -33,8 +33,9 @@ class Explanation:
         Phase 3: the logits, with those of class heads mixed in where there are any; what the gate suppresses.
     log_gated : float64 array (n, C)
         Logarithm of the gated probabilities: the ranking that average precision is computed from, without ties at zero.
-    gated : float64 array (n, C)
-        Gated probabilities, in [0, 1].
+    any_threat : float64 array (n,)
+        Phase 3: how much the image looks as if it held any threat, from the gated log-odds of all classes, each
+        standardised by threat-free images; about 2 on a usual threat-free image, higher = more likely.
     loss_names : tuple of k str
         Names of the columns of `losses`.
     """
@@ -46,8 +47,13 @@ class Explanation:
     anomalous: np.ndarray
     ranking: np.ndarray
     log_gated: np.ndarray
-    gated: np.ndarray
+    any_threat: np.ndarray
     loss_names: tuple[str, ...] = LETTER_LOSSES
+
+    @property
+    def gated(self) -> np.ndarray:
+        """Gated probabilities, float64 (n, C) in [0, 1]."""
+        return np.asarray(np.exp(self.log_gated))
 
     @classmethod
     def empty(cls, n_classes: int, loss_names: tuple[str, ...]) -> Self:
@@ -55,7 +61,7 @@ class Explanation:
         of_classes, one = np.empty((0, n_classes)), np.empty(0)
         losses = np.empty((0, len(loss_names)))
         of_gate = losses, one, one.astype(bool)
-        return cls(of_classes, of_classes, *of_gate, of_classes, of_classes, of_classes, loss_names)
+        return cls(of_classes, of_classes, *of_gate, of_classes, of_classes, one, loss_names)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:

@@ -17,12 +17,15 @@ from gbad.files import write_json
 from gbad.persistence import load_plain, save_plain
 from gbad.phase1_classifier import FeatureFile
 from gbad.phase3_gate import (
+    AnyThreatScale,
     ClassHeads,
     ThreatGate,
     choose_alpha,
     choose_share,
+    fit_any_threat_scale,
     fit_class_heads,
     held_out_gate,
+    log_odds,
     mixed,
     suppress,
 )
@@ -84,10 +87,10 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     if params["class_heads"]:
         features = _features(run, rows)
         heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
-        log_odds = heads.log_odds(features)
-        share = choose_share(logits[held_out], log_odds[held_out], labels[held_out])
+        of_heads = heads.log_odds(features)
+        share = choose_share(logits[held_out], of_heads[held_out], labels[held_out])
         heads = heads if share else None
-        logits = mixed(logits, log_odds, share)
+        logits = mixed(logits, of_heads, share)
     gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
     gate.fit(losses[used], anomalous[used].astype(int))
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
@@ -103,7 +106,10 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
         strength = choose_alpha(logits[held_out], labels[held_out], p_anomalous) if fair else 0.0
     gated = suppress(logits[held_out], score, p_anomalous, params["suppression"], strength)
     thresholds = best_thresholds(labels[held_out], np.exp(gated))
-    save_plain(gate_state(gate, strength, thresholds, heads, share), folder / "gate.joblib")
+    scale = AnyThreatScale.identity(len(data.classes))
+    if np.count_nonzero(held_out & ~anomalous) > 1:
+        scale = fit_any_threat_scale(log_odds(gated), labels[held_out])
+    save_plain(gate_state(gate, strength, thresholds, heads, share, scale), folder / "gate.joblib")
     write_json(
         folder / "done.json",
         {
@@ -134,10 +140,14 @@ def load_gate(run: Path) -> dict[str, Any]:
 
 
 def gate_state(
-    gate: ThreatGate, strength: float, thresholds: np.ndarray, heads: ClassHeads | None, share: float
-) -> dict[str, Any]:
+    gate: ThreatGate, strength: float, thresholds: np.ndarray, heads: ClassHeads | None, share: float,
+    any_threat: AnyThreatScale,
+) -> dict[str, Any]:  # fmt: skip
     """Plain description of a fitted phase 3; without class heads, their keys are left out."""
-    state = {"params": gate.get_params(), "arrays": gate.get_arrays(), "strength": strength, "thresholds": thresholds}
+    state = {
+        "params": gate.get_params(), "arrays": gate.get_arrays(), "strength": strength, "thresholds": thresholds,
+        "any_threat": any_threat.get_arrays(),
+    }  # fmt: skip
     return state if heads is None else state | {"heads": heads.get_arrays(), "heads_share": share}
 
 
@@ -150,6 +160,12 @@ def heads_from_state(state: Mapping[str, Any]) -> tuple[ClassHeads | None, float
     """Rebuild class heads and their share of a `gate_state`."""
     heads = state.get("heads")
     return (None, 0.0) if heads is None else (ClassHeads.from_arrays(heads), state["heads_share"])
+
+
+def any_threat_from_state(state: Mapping[str, Any]) -> AnyThreatScale:
+    """Rebuild the scale of a `gate_state`; the log-odds as they are where it was left before there were scales."""
+    arrays = state.get("any_threat")
+    return AnyThreatScale.identity(len(state["thresholds"])) if arrays is None else AnyThreatScale.from_arrays(arrays)
 
 
 def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

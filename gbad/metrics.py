@@ -123,7 +123,9 @@ def mean_average_precision(per_class: Mapping[str, float]) -> float:
     return float(np.mean(present)) if present else float("nan")
 
 
-def any_threat_metrics(y_any: npt.ArrayLike, score: npt.ArrayLike, predicted: npt.ArrayLike) -> dict[str, float]:
+def any_threat_metrics(
+    y_any: npt.ArrayLike, score: npt.ArrayLike, predicted: npt.ArrayLike | None = None
+) -> dict[str, float]:
     """How well threats of any class are told from threat-free images (Table 4 and Figures 5 and 6 of the GBAD letter).
 
     Parameters
@@ -132,15 +134,15 @@ def any_threat_metrics(y_any: npt.ArrayLike, score: npt.ArrayLike, predicted: np
         1 = at least one threat, 0 = threat-free.
     score : array-like of shape (n,)
         Finite anomaly score, higher = more anomalous.
-    predicted : array-like of shape (n,)
+    predicted : array-like of shape (n,), optional
         The decision: 1 = anomalous.
 
     Returns
     -------
     dict of str to float
-        ``roc_auc``, ``pr_auc`` (average precision), and ``macro_precision``, ``macro_recall``, ``macro_f1``: the
-        unweighted mean of the positive and the negative class. All NaN if all images are of one kind. The
-        precision of a class that is never predicted counts as 0.
+        ``roc_auc``, ``pr_auc`` (average precision), and with a decision ``macro_precision``, ``macro_recall``,
+        ``macro_f1``: the unweighted mean of the positive and the negative class. All NaN if all images are of one kind.
+        The precision of a class that is never predicted counts as 0.
 
     Raises
     ------
@@ -148,12 +150,15 @@ def any_threat_metrics(y_any: npt.ArrayLike, score: npt.ArrayLike, predicted: np
         If the shapes differ, a label is neither 0 nor 1, or a score is not finite.
     """
     positive, score = checked_scores(y_any, score, ndim=1)
-    decision = checked_labels(predicted, "predicted", ndim=1, rows=len(positive))
-    names = ("roc_auc", "pr_auc", "macro_precision", "macro_recall", "macro_f1")
+    names = ["roc_auc", "pr_auc"]
+    if predicted is not None:
+        decision = checked_labels(predicted, "predicted", ndim=1, rows=len(positive))
+        names += ["macro_precision", "macro_recall", "macro_f1"]
     if positive.all() or not positive.any():
         return dict.fromkeys(names, float("nan"))
-    macro = precision_recall_fscore_support(positive, decision, average="macro", zero_division=0.0)[:3]
-    values = (roc_auc_score(positive, score), average_precision_score(positive, score), *macro)
+    values = [roc_auc_score(positive, score), average_precision_score(positive, score)]
+    if predicted is not None:
+        values += precision_recall_fscore_support(positive, decision, average="macro", zero_division=0.0)[:3]
     return {name: float(value) for name, value in zip(names, values, strict=True)}
 
 

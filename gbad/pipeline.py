@@ -26,6 +26,7 @@ from gbad.files import remove_folder
 from gbad.inputs import Images, fingerprints, image_source, training_list
 from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
+from gbad.phase3_gate import log_odds
 from gbad.run_folder import claim
 from gbad.settings import IMAGE_LOSS, check_kinds, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
@@ -99,12 +100,10 @@ class GBADPipeline(BaseEstimator):
         Names of the C classes.
     thresholds_ : float64 array (C,)
         Thresholds of `predict` on the gated probabilities.
-    detector_, image_detector_, gate_
-        Fitted phases 2 and 3; ``image_detector_`` is None if there is none.
-    strength_ : float
-        ε or α of the gate.
-    heads_, heads_share_
-        Class heads, or None and 0.
+    detector_, image_detector_, gate_, strength_
+        Fitted phases 2 and 3; ``image_detector_`` is None if there is none; ``strength_`` is ε or α of the gate.
+    heads_, heads_share_, any_threat_
+        Class heads, or None and 0; the classes' scales in the score for any threat.
     training_ : dict
         Per phase: seconds, and what it was trained on.
     """
@@ -218,10 +217,8 @@ class GBADPipeline(BaseEstimator):
             is empty do not take part in the learning of positions.
         run : path, optional
             Run folder; what it holds already is not done again. Default: a temporary folder.
-        max_bad : float
-            Share of unusable images above which training stops.
-        strict : bool
-            Stop at the first unusable image.
+        max_bad, strict : float, bool
+            Share of unusable images above which training stops; whether it stops at the first one.
         show_progress : bool
             Show progress bars.
 
@@ -284,6 +281,10 @@ class GBADPipeline(BaseEstimator):
         """Decision value of the gate: float64 (n,), above 0 = anomalous."""
         return self.explain(images).gate_score
 
+    def any_threat_score(self, images: Images) -> np.ndarray:
+        """Score for any threat, from all classes behind the gate: float64 (n,), higher = more likely."""
+        return self.explain(images).any_threat
+
     def explain(self, images: Images) -> Explanation:
         """All intermediate values of each image; arguments and errors as in `predict_proba`."""
         parts = []
@@ -309,10 +310,8 @@ class GBADPipeline(BaseEstimator):
 
         Yields
         ------
-        rows : int array (b,)
-            Rows that could be read.
-        explanation : Explanation
-            Their values.
+        rows, explanation : int array (b,), Explanation
+            Rows that could be read, and their values.
         errors : dict of int to ImageError
             The rows of the batch that could not be read.
         """
@@ -344,6 +343,7 @@ class GBADPipeline(BaseEstimator):
         self.gate_ = training.gate_from_state(gate)
         self.strength_, self.thresholds_ = gate["strength"], gate["thresholds"]
         self.heads_, self.heads_share_ = training.heads_from_state(gate)
+        self.any_threat_ = training.any_threat_from_state(gate)
 
     @property
     def loss_names_(self) -> tuple[str, ...]:
@@ -351,9 +351,8 @@ class GBADPipeline(BaseEstimator):
         return (*self.detector_.loss_names, *(() if self.image_detector_ is None else (IMAGE_LOSS,)))
 
     def _explain_batch(self, images: np.ndarray) -> Explanation:
-        names = self.loss_names_
         if not len(images):
-            return Explanation.empty(len(self.classes_), names)
+            return Explanation.empty(len(self.classes_), self.loss_names_)
         logits, features = predict_batch(self.network(), images, self.views)
         losses = self.detector_.losses(training.detector_input(features, logits))
         if self.image_detector_ is not None:
@@ -361,8 +360,8 @@ class GBADPipeline(BaseEstimator):
         ranking = training.ranking_logits(logits, features, self.heads_, self.heads_share_)
         gate = self.gate_, self.suppression, self.strength_
         log_gated, score, anomalous = training.gate_predictions(ranking, losses, *gate)
-        ungated, gated = training.sigmoid(logits), np.exp(log_gated)
-        return Explanation(logits, ungated, losses, score, anomalous, ranking, log_gated, gated, names)
+        of_phase3 = score, anomalous, ranking, log_gated, self.any_threat_.score(log_odds(log_gated))
+        return Explanation(logits, training.sigmoid(logits), losses, *of_phase3, self.loss_names_)
 
     def network(self) -> Classifier:
         """Classifier of phase 1 in evaluation mode, on the device that scores are computed on."""
@@ -378,7 +377,7 @@ class GBADPipeline(BaseEstimator):
         number = format_of(params, getattr(self, "heads_", None))
         state: dict[str, Any] = {"format_version": number, "params": plain_settings(params)}
         if hasattr(self, "gate_"):
-            heads = self.heads_, self.heads_share_
+            found = self.gate_, self.strength_, self.thresholds_, self.heads_, self.heads_share_, self.any_threat_
             state |= {
                 "gbad_version": gbad.__version__,
                 "library_versions": library_versions(),
@@ -386,7 +385,7 @@ class GBADPipeline(BaseEstimator):
                 "training": self.training_,
                 "classifier": self._classifier,
                 "detector": training.detector_state(self.detector_),
-                "gate": training.gate_state(self.gate_, self.strength_, self.thresholds_, *heads),
+                "gate": training.gate_state(*found),
             }
             if self.image_detector_ is not None:
                 state["image_detector"] = training.detector_state(self.image_detector_)

@@ -37,6 +37,7 @@ def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequenc
         **dict(zip(explanation.loss_names, explanation.losses.T, strict=True)),
         "gate_score": explanation.gate_score,
         "anomalous": pd.array(explanation.anomalous.astype(int), dtype="Int64"),  # stays whole beside empty rows
+        "any_threat": explanation.any_threat,
     }
     return pd.DataFrame(columns)
 
@@ -200,8 +201,9 @@ def evaluate_list(
         raise DataError(f"{data}, subset {subset}: none of the test images can be used")
     score = Explanation.concatenate([part for _, part in parts])
     figures = evaluate(
-        labels[rows], score.logits, score.log_gated, score.gate_score, score.anomalous, pipeline.classes_
-    )
+        labels[rows], score.logits, score.log_gated, score.gate_score, score.anomalous, pipeline.classes_,
+        any_threat=score.any_threat,
+    )  # fmt: skip
     seconds = {phase: round(done["seconds"], 1) for phase, done in pipeline.training_.items()}
     metrics = {
         "subset": str(subset), **figures, "n_bad": len(bad.errors), "seed": pipeline.random_state,
@@ -214,7 +216,7 @@ def evaluate_list(
         _log.warning("%d images were left out, see %s", len(bad.errors), out / "bad_images.csv")
     else:
         (out / "bad_images.csv").unlink(missing_ok=True)  # of an evaluation before this one
-    names = ("ungated", "gated", "losses", "gate_score", "anomalous", "loss_names")
+    names = ("ungated", "gated", "losses", "gate_score", "anomalous", "any_threat", "loss_names")
     arrays: dict[str, Any] = {name: getattr(score, name) for name in names}
     save_plots(
         out / "plots", classes=pipeline.classes_, y_true=labels[rows], metrics=metrics, history=history, **arrays

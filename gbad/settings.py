@@ -27,7 +27,7 @@ IMAGE_LOSS = "image_anomaly"
 
 SCORE_COLUMNS = (
     *(name for detector in FEATURE_DETECTORS.values() for name in detector.loss_names), IMAGE_LOSS, "gate_score",
-    "anomalous",
+    "anomalous", "any_threat",
 )  # fmt: skip
 """Columns that ``scores.csv`` may have behind those of the classes."""
 

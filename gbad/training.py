@@ -34,6 +34,7 @@ from gbad.detector_phase import (
 )
 from gbad.files import read_json
 from gbad.gate_phase import (
+    any_threat_from_state,
     best_thresholds,
     default_gate,
     fit_phase3,
@@ -49,6 +50,7 @@ from gbad.training_set import TrainingSet, validation_rows
 
 __all__ = [
     "TrainingSet",
+    "any_threat_from_state",
     "best_thresholds",
     "default_gate",
     "detector_from_state",

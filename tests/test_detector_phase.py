@@ -236,7 +236,7 @@ def test_run_folders_report_and_scores_follow(dataset: Path, trained: Run, make_
     assert run.pipeline.detector == "gaussian"
     evaluate_list(gbad.load(tmp_path / "run" / "pipeline.joblib"), dataset, 10, tmp_path / "out")
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
-    assert list(scores.columns[-4:]) == ["mahalanobis_distance", "image_anomaly", "gate_score", "anomalous"]
+    assert list(scores.columns[-5:-1]) == ["mahalanobis_distance", "image_anomaly", "gate_score", "anomalous"]
     assert scores.notna().all().all()
     assert (tmp_path / "out" / "plots" / "losses.png").stat().st_size > 1000
     with pytest.raises(gbad.RunError, match="another detector"):

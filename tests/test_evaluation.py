@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from gbad.errors import DataError
 from gbad.evaluation import evaluate
@@ -49,6 +50,15 @@ def test_evaluate_gathers_all_figures_of_metrics_json(evaluation, tmp_path):
     write_json(tmp_path / "metrics.json", figures)
     assert read_json(tmp_path / "metrics.json")["gbad"]["per_class_ap"]["Pliers"] is None
     assert "NaN" not in json.dumps(read_json(tmp_path / "metrics.json"))
+
+
+def test_any_threat_has_figures_of_its_own_and_no_decision(evaluation):
+    y_any = evaluation["y_true"].any(axis=1)
+    score = evaluation["ungated"].sum(axis=1)
+    figures = evaluate(**evaluation, classes=CLASSES, any_threat=score, resamples=0)["any_threat"]
+    assert set(figures) == {"roc_auc", "pr_auc", "recall_at_false_alarm_rate"}
+    assert figures["roc_auc"] == pytest.approx(roc_auc_score(y_any, score))
+    assert "any_threat" not in evaluate(**evaluation, classes=CLASSES, resamples=0)
 
 
 def test_interval_of_the_difference_is_gated_minus_ungated(evaluation):

@@ -15,7 +15,7 @@ from gbad import training
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.phase1_classifier import FeatureFile, predict_batch
-from gbad.phase3_gate import fit_class_heads, hard_gate, held_out_gate, mixed
+from gbad.phase3_gate import fit_class_heads, hard_gate, held_out_gate, log_odds, mixed
 from gbad.pipeline import GBADPipeline
 from gbad.runs import Run
 
@@ -118,8 +118,21 @@ def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
     labels = train_list.labels[rows][held_out]
     held = held_out_gate(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
     assert held is not None
-    gated = np.exp(hard_gate(ranking, held[0] > 0, pipeline.strength_))
+    log_gated = hard_gate(ranking, held[0] > 0, pipeline.strength_)
+    gated = np.exp(log_gated)
+    np.testing.assert_allclose(
+        pipeline.any_threat_.mean, log_odds(log_gated)[~labels.any(axis=1)].mean(axis=0), rtol=1e-12
+    )
     np.testing.assert_allclose(pipeline.thresholds_, training.best_thresholds(labels, gated), rtol=1e-12)
+
+
+def test_a_file_of_before_the_score_for_any_threat_takes_the_log_odds_as_they_are(trained: Run) -> None:
+    state = dict(training.load_gate(trained.folder))
+    assert training.any_threat_from_state(state).mean.any()
+    del state["any_threat"]
+    scale = training.any_threat_from_state(state)
+    assert scale.mean.tolist() == [0.0] * 5
+    np.testing.assert_allclose(scale.score([[0.0, 1.0, 2.0, -1.0, 0.5]]), np.log(np.exp([0, 1, 2, -1, 0.5]).sum()))
 
 
 def test_views_that_do_not_exist_are_refused(make_pipeline: Make) -> None:

@@ -22,7 +22,7 @@ from gbad.persistence import load, load_plain, pack, save_plain, unpack
 from gbad.pipeline import GBADPipeline
 from gbad.runs import Run
 
-FIELDS = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "gated")
+FIELDS = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "any_threat")
 
 # joblib.load comes first: the file itself says which module it needs.
 SCORE = """

@@ -19,7 +19,7 @@ from gbad.phase2_anomaly import BiGANDetector, GANomalyDetector, GaussianDetecto
 from gbad.phase3_gate import ThreatGate
 from gbad.pipeline import Explanation, GBADPipeline
 
-FIELDS = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "gated")
+FIELDS = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "gated", "any_threat")
 Make = Callable[..., GBADPipeline]
 
 
@@ -39,7 +39,7 @@ def test_all_values_have_the_promised_shape_and_type(pipeline: GBADPipeline, pix
     explained = pipeline.explain(pixels)
     expected = {
         "logits": (40, 5), "ungated": (40, 5), "losses": (40, 2), "gate_score": (40,), "anomalous": (40,),
-        "log_gated": (40, 5), "gated": (40, 5),
+        "log_gated": (40, 5), "gated": (40, 5), "any_threat": (40,),
     }  # fmt: skip
     for name, shape in expected.items():
         values = getattr(explained, name)
@@ -63,6 +63,10 @@ def test_intermediate_values_belong_together(pipeline_file: Path, train_paths: l
     assert (explained.losses >= 0).all()
     np.testing.assert_array_equal(pipeline.predict_proba(train_paths), explained.gated)
     np.testing.assert_array_equal(pipeline.anomaly_score(train_paths), explained.gate_score)
+    scale = pipeline.any_threat_
+    z = (np.log(explained.gated / (1 - explained.gated)) - scale.mean) / scale.deviation
+    np.testing.assert_allclose(explained.any_threat, np.log(np.exp(z).sum(axis=1)), rtol=1e-9)
+    np.testing.assert_array_equal(pipeline.any_threat_score(train_paths), explained.any_threat)
     predicted = pipeline.predict(train_paths)
     assert predicted.dtype == np.uint8
     np.testing.assert_array_equal(predicted, explained.gated >= pipeline.thresholds_)

@@ -26,7 +26,7 @@ from gbad.scoring import evaluate_list, expand, predict_paths, score_to_csv
 
 COLUMNS = [
     "status", *SIXRAY_CLASSES, *(f"ungated_{name}" for name in SIXRAY_CLASSES), "reconstruction_loss",
-    "feature_matching_loss", "gate_score", "anomalous",
+    "feature_matching_loss", "gate_score", "anomalous", "any_threat",
 ]  # fmt: skip
 
 
@@ -84,7 +84,8 @@ def test_scores_csv_has_all_values_in_the_order_of_the_list(
     assert set(table["status"]) == {"ok"}
     explained = pipeline.explain(locate(dataset, test.names))
     expected = np.column_stack([explained.gated, explained.ungated, explained.losses, explained.gate_score])
-    np.testing.assert_array_equal(table[COLUMNS[1:-1]].to_numpy(np.float64), expected)
+    np.testing.assert_array_equal(table[COLUMNS[1:-2]].to_numpy(np.float64), expected)
+    np.testing.assert_array_equal(table["any_threat"].to_numpy(np.float64), explained.any_threat)
     np.testing.assert_array_equal(table["anomalous"], explained.anomalous.astype(int).astype(str))
 
     for method, prefix in (("ungated", "ungated_"), ("gbad", "")):
@@ -96,6 +97,8 @@ def test_scores_csv_has_all_values_in_the_order_of_the_list(
         assert metrics[method]["map"] == pytest.approx(np.mean(list(reference.values())), abs=1e-12)
     roc = roc_auc_score(test.positive, table["gate_score"].to_numpy(np.float64))
     assert metrics["anomaly"]["roc_auc"] == pytest.approx(roc, abs=1e-12)
+    ranked = average_precision_score(test.positive, table["any_threat"].to_numpy(np.float64))
+    assert metrics["any_threat"]["pr_auc"] == pytest.approx(ranked, abs=1e-12)
 
     first = (tmp_path / "scores.csv").read_bytes()
     assert evaluate(pipeline, dataset, tmp_path)["gbad"] == metrics["gbad"]
@@ -177,7 +180,7 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     table = read(out / "scores.csv")
     assert len(table) == 36
     assert table["status"].tolist().count("ok") == 34
-    assert table.loc[3].tolist()[1:] == ["unreadable"] + [""] * 14
+    assert table.loc[3].tolist()[1:] == ["unreadable"] + [""] * 15
     assert table.loc[7, "status"] == "missing"
     assert set(table["anomalous"]) <= {"0", "1", ""}
     for path in (paths[3], paths[7]):

@@ -8,6 +8,7 @@ therefore brought to mean 0 and deviation 1 over threat-free images that the cla
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -27,6 +28,20 @@ class AnyThreatScale:
 
     mean: np.ndarray
     deviation: np.ndarray
+
+    @classmethod
+    def identity(cls, n_classes: int) -> Self:
+        """Scale that leaves the logits as they are: where there were no images to fit one on."""
+        return cls(np.zeros(n_classes), np.ones(n_classes))
+
+    def get_arrays(self) -> dict[str, np.ndarray]:
+        """Give all that was learnt as plain arrays, for :meth:`from_arrays`."""
+        return {"mean": self.mean, "deviation": self.deviation}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any]) -> Self:
+        """Rebuild a scale; the inverse of :meth:`get_arrays`."""
+        return cls(**{name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()})
 
     def score(self, logits: ArrayLike) -> np.ndarray:
         """Say how much an image looks as if it held any threat.

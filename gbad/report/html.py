@@ -49,6 +49,7 @@ def write_report(
     history: pd.DataFrame | None = None,
     info: Mapping[str, Any] | None = None,
     heatmaps: Heatmaps | None = None,
+    any_threat: npt.ArrayLike | None = None,
     loss_names: Sequence[str] = LETTER_LOSSES,
 ) -> None:
     """Write the report of an evaluation as one HTML file that needs nothing else, neither files nor network.
@@ -82,6 +83,8 @@ def write_report(
         How the evaluation was made: command, versions, seed, seconds per phase, hardware; mappings may be nested.
     heatmaps : callable, optional
         ``heatmaps(path, class_index)`` gives a map (h, w), higher = more of that class, or None.
+    any_threat : array-like of shape (n,), optional
+        Score for any threat from all classes, higher = more likely.
     loss_names : sequence of k str
         Names of the losses.
 
@@ -111,7 +114,9 @@ def write_report(
     metrics = _completed(computed, metrics)
     arrays["y_true"] = arrays["y_true"].astype(bool)
 
-    drawn = figures(classes=classes, metrics=metrics, history=history, loss_names=loss_names, **arrays)
+    drawn = figures(
+        classes=classes, metrics=metrics, history=history, any_threat=any_threat, loss_names=loss_names, **arrays
+    )
     page = (
         environment()
         .get_template("report.html.j2")

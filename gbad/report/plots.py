@@ -219,6 +219,7 @@ def figures(
     anomalous: npt.ArrayLike,
     metrics: Mapping[str, Any],
     history: pd.DataFrame | None = None,
+    any_threat: npt.ArrayLike | None = None,
     loss_names: Sequence[str] = LETTER_LOSSES,
 ) -> dict[str, Figure]:
     """Draw an evaluation, except for the curves of each class (:func:`precision_recall_figure`).
@@ -241,6 +242,8 @@ def figures(
         As from :func:`gbad.evaluation.evaluate`.
     history : DataFrame, optional
         See :func:`training_figure`.
+    any_threat : array-like of shape (n,), optional
+        Score for any threat from all classes, higher = more likely.
     loss_names : sequence of k str
         Names of the losses.
 
@@ -252,6 +255,8 @@ def figures(
     y_true, ungated, gated = np.asarray(y_true), np.asarray(ungated, dtype=float), np.asarray(gated, dtype=float)
     anomalous, y_any = np.asarray(anomalous, dtype=bool), np.asarray(y_true.any(axis=1))
     scores = {"gate score": np.asarray(gate_score, dtype=float), "classifier's maximum": ungated.max(axis=1)}
+    if any_threat is not None:
+        scores["all classes, standardised"] = np.asarray(any_threat, dtype=float)
     decision = (_number(metrics["gate"]["false_alarm_rate"]), _number(metrics["gate"]["recall"]))
     drawn = {
         "average_precision": average_precision_figure(metrics, classes),
