@@ -193,6 +193,10 @@ def train(
     alpha: Annotated[
         float | None, typer.Option(min=0.0, help="Exponent of the soft gate. Default: chosen on the validation part.")
     ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of images with a threat that phase 3 chooses for. Default: the training list's."),
+    ] = None,
     validation_fraction: Annotated[float, typer.Option(help="Share of the training list kept for phase 3.")] = 0.2,
     seed: Seed = 0,
     max_bad: MaxBad = 0.01,
@@ -212,8 +216,8 @@ def train(
         detector=None if detector == "bigan" else detector,
         image_detector=_image_detector(image_detector, image_detector_size, image_detector_epochs, seed),
         max_negatives=max_negatives, views=views, class_heads=class_heads, gate_fit=gate_fit,
-        suppression=suppression, epsilon=epsilon, alpha=alpha, validation_fraction=validation_fraction,
-        random_state=seed,
+        suppression=suppression, epsilon=epsilon, alpha=alpha, prevalence=prevalence,
+        validation_fraction=validation_fraction, random_state=seed,
     )  # fmt: skip
     run = start_run(out, data, subset, pipeline, max_bad=max_bad, strict=strict)
     finish(run, last=stop_after, show_progress=True)

@@ -29,6 +29,8 @@ class Explanation:
         Phase 3: decision value of the support vector machine, above 0 for anomalous images.
     anomalous : bool array (n,)
         Phase 3: the decision.
+    heads : float64 array (n, C)
+        Phase 3: log-odds by the class heads; the logits where there are none.
     ranking : float64 array (n, C)
         Phase 3: the logits, with those of class heads mixed in where there are any; what the gate suppresses.
     log_gated : float64 array (n, C)
@@ -45,6 +47,7 @@ class Explanation:
     losses: np.ndarray
     gate_score: np.ndarray
     anomalous: np.ndarray
+    heads: np.ndarray
     ranking: np.ndarray
     log_gated: np.ndarray
     any_threat: np.ndarray
@@ -61,7 +64,7 @@ class Explanation:
         of_classes, one = np.empty((0, n_classes)), np.empty(0)
         losses = np.empty((0, len(loss_names)))
         of_gate = losses, one, one.astype(bool)
-        return cls(of_classes, of_classes, *of_gate, of_classes, of_classes, one, loss_names)
+        return cls(of_classes, of_classes, *of_gate, of_classes, of_classes, of_classes, one, loss_names)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.metrics import precision_recall_curve
 
 from gbad.detector_phase import read_losses
 from gbad.errors import RunError
@@ -19,14 +18,14 @@ from gbad.phase1_classifier import FeatureFile
 from gbad.phase3_gate import (
     AnyThreatScale,
     ClassHeads,
+    Evidence,
     ThreatGate,
-    choose_alpha,
-    choose_share,
+    apply_choices,
+    choose,
     fit_any_threat_scale,
     fit_class_heads,
     held_out_gate,
     log_odds,
-    mixed,
     suppress,
 )
 from gbad.settings import check_kinds
@@ -69,9 +68,9 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     Class heads learn from the training rows; the validation part says whether they are used.
     ``gate_fit="paper"`` fits the plain machine on the training rows, as the letter does; ``"held-out"`` a monotone one
     on the validation part, whose losses are not flattered by training; strength and thresholds then see what gates
-    fitted on other folds say of each row. The soft gate's strength, where the user leaves
-    it open, and the thresholds come from the validation part in both cases. A threshold is the one of the highest F1,
-    or 0.5 for a class without positives there.
+    fitted on other folds say of each row. The heads' share, the soft gate's strength, where the user leaves
+    it open, and the thresholds come from the validation part in both cases, for the ``prevalence`` of the settings
+    (`gbad.phase3_gate.choose`).
     """
     folder = run / "phase3"
     if (folder / "done.json").exists():
@@ -83,29 +82,19 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     paper = params["gate_fit"] == "paper"
     used = ~held_out if paper else held_out
     check_kinds(anomalous[used], "part of the training list that the gate is fitted on")
-    heads, share = None, 0.0
+    heads = of_heads = None
     if params["class_heads"]:
         features = _features(run, rows)
         heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
-        of_heads = heads.log_odds(features)
-        share = choose_share(logits[held_out], of_heads[held_out], labels[held_out])
-        heads = heads if share else None
-        logits = mixed(logits, of_heads, share)
+        of_heads = heads.log_odds(features[held_out])
     gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
     gate.fit(losses[used], anomalous[used].astype(int))
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
-    # The letter's gate has not seen the validation part; one that was fitted there is judged by its like.
-    held = None if paper else held_out_gate(gate, losses[held_out], anomalous[held_out].astype(int))
-    if held is None:
-        score = gate.decision_function(losses[held_out])
-        p_anomalous = gate.probability(score)
-    else:
-        score, p_anomalous = held
-    if strength is None:
-        fair = paper or held is not None
-        strength = choose_alpha(logits[held_out], labels[held_out], p_anomalous) if fair else 0.0
-    gated = suppress(logits[held_out], score, p_anomalous, params["suppression"], strength)
-    thresholds = best_thresholds(labels[held_out], np.exp(gated))
+    score, p_anomalous = held_out_predictions(gate, params["gate_fit"], losses[held_out], anomalous[held_out])
+    judged = Evidence(logits[held_out], of_heads, score, p_anomalous)
+    of_user = strength, params["prevalence"]
+    share, strength, thresholds = choose(judged, labels[held_out], params["suppression"], *of_user)
+    _, gated = apply_choices(judged, params["suppression"], share, strength)
     scale = AnyThreatScale.identity(len(data.classes))
     if np.count_nonzero(held_out & ~anomalous) > 1:
         scale = fit_any_threat_scale(log_odds(gated), labels[held_out])
@@ -120,15 +109,39 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     )  # fmt: skip
 
 
+def held_out_predictions(
+    gate: ThreatGate, gate_fit: str, losses: np.ndarray, anomalous: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """What a fitted gate says of the validation part, as if it had not been fitted there.
+
+    The letter's gate has not seen that part; one that was fitted there is judged by its like, fitted on other folds.
+
+    Parameters
+    ----------
+    gate : ThreatGate
+        Fitted.
+    gate_fit : {"held-out", "paper"}
+        How.
+    losses : float64 array (n, k)
+    anomalous : bool array (n,)
+        Which images show a threat.
+
+    Returns
+    -------
+    gate_score : float64 array (n,)
+    p_anomalous : float64 array (n,) or None
+        None if one of the two kinds has too few rows for folds: nobody can say what such a gate is worth.
+    """
+    if gate_fit == "paper":
+        score = gate.decision_function(losses)
+        return score, gate.probability(score)
+    return held_out_gate(gate, losses, anomalous.astype(int)) or (gate.decision_function(losses), None)
+
+
 def default_gate(gate_fit: str) -> ThreatGate:
     """Give the unfitted gate of a way of fitting: the plain machine for "paper", else a monotone one."""
     paper = gate_fit == "paper"
     return ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
-
-
-def ranking_logits(logits: np.ndarray, features: np.ndarray, heads: ClassHeads | None, share: float) -> np.ndarray:
-    """Logits (n, C) that phase 3 ranks by: those of phase 1, mixed with what class heads say of the features (n, D)."""
-    return logits if heads is None else mixed(logits, heads.log_odds(features), share)
 
 
 def load_gate(run: Path) -> dict[str, Any]:
@@ -166,23 +179,6 @@ def any_threat_from_state(state: Mapping[str, Any]) -> AnyThreatScale:
     """Rebuild the scale of a `gate_state`; the log-odds as they are where it was left before there were scales."""
     arrays = state.get("any_threat")
     return AnyThreatScale.identity(len(state["thresholds"])) if arrays is None else AnyThreatScale.from_arrays(arrays)
-
-
-def best_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Threshold of the highest F1 for each class, float64 (C,); 0.5 for a class without positives.
-
-    Parameters
-    ----------
-    labels : uint8 array (n, C)
-    probabilities : float64 array (n, C)
-        In [0, 1].
-    """
-    thresholds = np.full(labels.shape[1], 0.5)
-    for column in np.flatnonzero(labels.any(0)):
-        precision, recall, values = precision_recall_curve(labels[:, column], probabilities[:, column])
-        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-        thresholds[column] = values[int(np.argmax(f1[:-1]))]
-    return thresholds
 
 
 def _features(run: Path, rows: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from gbad.files import remove_folder
 from gbad.inputs import Images, fingerprints, image_source, training_list
 from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
-from gbad.phase3_gate import log_odds
+from gbad.phase3_gate import log_odds, mixed
 from gbad.run_folder import claim
 from gbad.settings import IMAGE_LOSS, check_kinds, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
@@ -85,10 +85,12 @@ class GBADPipeline(BaseEstimator):
     suppression : {"hard", "soft"}
         ``"hard"``: multiply by `epsilon` what is not anomalous (the letter). ``"soft"``: multiply by P(anomalous) to
         the power `alpha`.
-    epsilon : float
-        Strength of the hard gate, in (0, 1].
-    alpha : float or None
-        Strength of the soft gate, 0 or larger; None takes what ranks the validation part best.
+    epsilon, alpha : float, float or None
+        Strength of the hard gate, in (0, 1], and of the soft one, 0 or larger; None takes what ranks the validation
+        part best.
+    prevalence : float or None
+        Share of images with a threat in use, in (0, 1), for which heads' share, soft gate and thresholds are chosen;
+        None is that of the training list.
     validation_fraction : float
         Share of the training list that phases 1 and 2 leave to phase 3.
     random_state : int
@@ -146,6 +148,7 @@ class GBADPipeline(BaseEstimator):
         suppression: str = "soft",
         epsilon: float = 1e-3,
         alpha: float | None = None,
+        prevalence: float | None = None,
         validation_fraction: float = 0.2,
         random_state: int = 0,
     ) -> None:
@@ -184,6 +187,7 @@ class GBADPipeline(BaseEstimator):
         self.suppression = suppression
         self.epsilon = epsilon
         self.alpha = alpha
+        self.prevalence = prevalence
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
@@ -357,10 +361,10 @@ class GBADPipeline(BaseEstimator):
         losses = self.detector_.losses(training.detector_input(features, logits))
         if self.image_detector_ is not None:
             losses = np.concatenate([losses, training.image_loss(self.image_detector_, images)], axis=1)
-        ranking = training.ranking_logits(logits, features, self.heads_, self.heads_share_)
-        gate = self.gate_, self.suppression, self.strength_
+        heads = logits if self.heads_ is None else self.heads_.log_odds(features)
+        ranking, gate = mixed(logits, heads, self.heads_share_), (self.gate_, self.suppression, self.strength_)
         log_gated, score, anomalous = training.gate_predictions(ranking, losses, *gate)
-        of_phase3 = score, anomalous, ranking, log_gated, self.any_threat_.score(log_odds(log_gated))
+        of_phase3 = score, anomalous, heads, ranking, log_gated, self.any_threat_.score(log_odds(log_gated))
         return Explanation(logits, training.sigmoid(logits), losses, *of_phase3, self.loss_names_)
 
     def network(self) -> Classifier:

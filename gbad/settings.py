@@ -64,10 +64,11 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
     "position_weight": (0, math.inf, True, False),
     "chr_threshold": (-math.inf, math.inf, False, False),
     "validation_fraction": (0, 1, False, False),
+    "prevalence": (0, 1, False, False),
 }
-_LATER = {"image_detector": None, "augmentation": "standard"}
+_LATER = {"image_detector": None, "augmentation": "standard", "prevalence": None}
 # None: chosen by the backbone, on the validation part, or by the mask.
-_OPTIONAL = {"optimiser", "learning_rate", "alpha", "chr_threshold"}
+_OPTIONAL = {"optimiser", "learning_rate", "alpha", "chr_threshold", "prevalence"}
 _WHOLE = {"epochs", "batch_size", "fpn_width", "head_width", "max_negatives", "random_state"}
 
 
@@ -159,8 +160,8 @@ def check_kinds(positive: np.ndarray, part: str) -> None:
 def plain_settings(params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a `GBADPipeline` as plain data: detectors and gate by their own parameters.
 
-    An image-level detector that is not there and the standard augmentation are left out, and a BiGAN has no kind, so
-    that runs, cells and files from before there was a choice still agree.
+    An image-level detector that is not there, the standard augmentation and the list's own prevalence are left out, and
+    a BiGAN has no kind, so that runs, cells and files from before there was a choice still agree.
     """
     plain = {name: value for name, value in params.items() if name not in _LATER or value != _LATER[name]}
     for name in (*_DETECTORS, "gate"):

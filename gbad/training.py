@@ -35,15 +35,14 @@ from gbad.detector_phase import (
 from gbad.files import read_json
 from gbad.gate_phase import (
     any_threat_from_state,
-    best_thresholds,
     default_gate,
     fit_phase3,
     gate_from_state,
     gate_predictions,
     gate_state,
     heads_from_state,
+    held_out_predictions,
     load_gate,
-    ranking_logits,
 )
 from gbad.phase1_classifier import classifier_state
 from gbad.training_set import TrainingSet, validation_rows
@@ -51,7 +50,6 @@ from gbad.training_set import TrainingSet, validation_rows
 __all__ = [
     "TrainingSet",
     "any_threat_from_state",
-    "best_thresholds",
     "default_gate",
     "detector_from_state",
     "detector_input",
@@ -64,13 +62,13 @@ __all__ = [
     "gate_predictions",
     "gate_state",
     "heads_from_state",
+    "held_out_predictions",
     "image_loss",
     "load_classifier",
     "load_detector",
     "load_gate",
     "load_image_detector",
     "make_detector",
-    "ranking_logits",
     "read_losses",
     "sigmoid",
     "threat_free_training_rows",

@@ -15,7 +15,7 @@ from gbad import training
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.phase1_classifier import FeatureFile, predict_batch
-from gbad.phase3_gate import fit_class_heads, hard_gate, held_out_gate, log_odds, mixed
+from gbad.phase3_gate import best_thresholds, fit_class_heads, hard_gate, held_out_gate, log_odds, mixed
 from gbad.pipeline import GBADPipeline
 from gbad.runs import Run
 
@@ -94,12 +94,12 @@ def test_heads_learn_from_training_rows_and_are_chosen_on_the_others(
         seen["fitted"] = len(features)
         return fit_class_heads(features, logits, labels)
 
-    def choose(logits: np.ndarray, log_odds: np.ndarray, labels: np.ndarray) -> float:
+    def choose(logits: np.ndarray, log_odds: np.ndarray, labels: np.ndarray, **options: Any) -> float:
         seen["chosen"] = len(logits)
         return 0.5
 
     monkeypatch.setattr("gbad.gate_phase.fit_class_heads", fit)
-    monkeypatch.setattr("gbad.gate_phase.choose_share", choose)
+    monkeypatch.setattr("gbad.phase3_gate.choices.choose_share", choose)
     training.fit_phase3(trained.data, make_pipeline(class_heads=True).get_params(deep=False), folder)
     _, held_out, _, _ = training.read_losses(folder, trained.data.classes)
     assert seen == {"fitted": (~held_out).sum(), "chosen": held_out.sum()}
@@ -113,8 +113,7 @@ def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
 ) -> None:
     pipeline, run = seen_twice
     rows, held_out, losses, logits = training.read_losses(run, pipeline.classes_)
-    features = np.asarray(FeatureFile(run / "phase2" / "features").features)
-    ranking = training.ranking_logits(logits, features, pipeline.heads_, pipeline.heads_share_)[held_out]
+    ranking = logits[held_out]
     labels = train_list.labels[rows][held_out]
     held = held_out_gate(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
     assert held is not None
@@ -123,7 +122,7 @@ def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
     np.testing.assert_allclose(
         pipeline.any_threat_.mean, log_odds(log_gated)[~labels.any(axis=1)].mean(axis=0), rtol=1e-12
     )
-    np.testing.assert_allclose(pipeline.thresholds_, training.best_thresholds(labels, gated), rtol=1e-12)
+    np.testing.assert_allclose(pipeline.thresholds_, best_thresholds(labels, gated), rtol=1e-12)
 
 
 def test_a_file_of_before_the_score_for_any_threat_takes_the_log_odds_as_they_are(trained: Run) -> None:

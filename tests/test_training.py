@@ -75,13 +75,6 @@ def test_sigmoid_is_exact_at_both_ends() -> None:
     assert values.dtype == np.float64
 
 
-def test_thresholds_of_the_highest_f1() -> None:
-    labels = np.array([[1, 0], [0, 0], [1, 0], [1, 0], [0, 0]], np.uint8)
-    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.2, 0.4], [0.1, 0.5]])
-    # From 0.9, 0.7 and 0.2 on: precision 1, 2/3, 3/4 and recall 1/3, 2/3, 1.
-    np.testing.assert_array_equal(training.best_thresholds(labels, probabilities), [0.2, 0.5])
-
-
 def test_gates_suppress_as_they_say() -> None:
     random = np.random.default_rng(0)
     gate = ThreatGate().fit(random.uniform(1, 2, (60, 2)) * np.repeat([[1.0], [3.0]], 30, axis=0), np.arange(60) // 30)

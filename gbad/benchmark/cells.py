@@ -40,7 +40,7 @@ from gbad.run_folder import digest
 from gbad.runs import Run, finish, open_run, start_run
 from gbad.settings import check_settings, plain_settings
 
-VERSION = 5
+VERSION = 6
 """Raised whenever the same settings would give other scores."""
 
 BAD_SHARE = 0.01

@@ -10,7 +10,7 @@ import numpy as np
 from gbad.benchmark.bounds import DRAWS, oracle_gated, random_gate_average_precision
 from gbad.benchmark.cells import Cell, cached, cell_scores, cell_validation
 from gbad.benchmark.data import BenchmarkData
-from gbad.benchmark.inference import Scores
+from gbad.benchmark.inference import Scores, at_prevalence
 from gbad.benchmark.methods import METHODS, Method
 from gbad.benchmark.scales import Subset
 from gbad.metrics import average_precision_per_class
@@ -101,6 +101,12 @@ def make_group(
     y_true = labels.labels[rows].astype(bool)
     y_any = np.asarray(y_true.any(axis=1))
     weights = np.where(y_any, 1.0, float(subset.negative_weight))
+    validation = {network: [cell_validation(cell) for cell in of_seeds] for network, of_seeds in cells.items()}
+    prevalence = 1 / (1 + data.ratio(subset))
+    for network, of_network in cells.items():
+        for seed, cell in enumerate(of_network):
+            both = test[network][seed], validation[network][seed]
+            test[network][seed], validation[network][seed] = at_prevalence(*both, cell.pipeline, prevalence)
 
     scores = {
         name: np.stack([_scores_of(method, of_seed, y_any) for of_seed in test[method.network]])
@@ -120,7 +126,7 @@ def make_group(
     return Group(
         subset, backbone, labels.classes, tuple(cell.seed for cell in next(iter(cells.values()))), names, y_true,
         weights, {name: method for name, method in METHODS.items() if name in methods}, test,
-        {network: [cell_validation(cell) for cell in of_seeds] for network, of_seeds in cells.items()}, scores, ap,
+        validation, scores, ap,
     )  # fmt: skip
 
 

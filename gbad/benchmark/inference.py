@@ -21,11 +21,11 @@ from gbad.files import atomic_path
 from gbad.interrupts import interrupts_held
 from gbad.persistence import load
 from gbad.phase1_classifier import Classifier, FeatureFile, predict_stream
-from gbad.phase3_gate import held_out_gate, suppress
+from gbad.phase3_gate import Evidence, apply_choices, choose
 from gbad.pipeline import GBADPipeline
 from gbad.progress import progress_bar
 from gbad.runs import Run
-from gbad.training import gate_predictions, load_classifier, ranking_logits, read_losses
+from gbad.training import held_out_predictions, load_classifier, read_losses
 
 MAX_VALIDATION_NEGATIVES = 2000
 """Of a classifier without gate; one with a gate has scores of the whole validation part anyway."""
@@ -45,12 +45,14 @@ class Scores:
     names : str array (n,)
     logits : float64 array (n, C)
         Of the classifier.
+    heads : float64 array (n, C) or None
+        Log-odds by the class heads; the logits where there are none.
     ranking : float64 array (n, C) or None
-        The logits with those of class heads mixed in where there are any: what the gate suppresses.
+        The logits with those of the heads mixed in: what the gate suppresses.
     log_gated : float64 array (n, C) or None
         Logarithms of the gated probabilities.
     losses : float64 array (n, k) or None
-    gate_score : float64 array (n,) or None
+    gate_score, p_anomalous : float64 array (n,) or None
     anomalous : bool array (n,) or None
         The gate's decision.
     thresholds : float64 array (C,) or None
@@ -67,10 +69,12 @@ class Scores:
 
     names: np.ndarray
     logits: np.ndarray
+    heads: np.ndarray | None = None
     ranking: np.ndarray | None = None
     log_gated: np.ndarray | None = None
     losses: np.ndarray | None = None
     gate_score: np.ndarray | None = None
+    p_anomalous: np.ndarray | None = None
     anomalous: np.ndarray | None = None
     thresholds: np.ndarray | None = None
     strength: np.ndarray | None = None
@@ -176,13 +180,54 @@ def validation_scores(run: Run, phases: int) -> Scores:
     pipeline = load(run.folder / "pipeline.joblib")
     rows, held_out, losses, logits = read_losses(run.folder, classes)
     rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
-    features = np.asarray(FeatureFile(run.folder / "phase2" / "features").features)[held_out]
-    ranking = ranking_logits(logits, features, pipeline.heads_, pipeline.heads_share_)
-    log_gated, score, anomalous = _gated(pipeline, ranking, losses, run.data.positive[rows].astype(int))
+    heads = logits
+    if pipeline.heads_ is not None:
+        heads = pipeline.heads_.log_odds(np.asarray(FeatureFile(run.folder / "phase2" / "features").features)[held_out])
+    score, p_anomalous = held_out_predictions(pipeline.gate_, pipeline.gate_fit, losses, run.data.positive[rows])
+    of_phases = Evidence(logits, heads, score, p_anomalous)
+    ranking, gated = apply_choices(of_phases, pipeline.suppression, pipeline.heads_share_, pipeline.strength_)
     return Scores(
-        names[rows], logits, ranking, log_gated, losses, score, anomalous, labels=run.data.labels[rows],
+        names[rows], logits, heads, ranking, gated, losses, score, p_anomalous, score > 0, labels=run.data.labels[rows],
         **_of_gate(pipeline),
     )  # fmt: skip
+
+
+def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prevalence: float) -> tuple[Scores, Scores]:
+    """Scores as they are if phase 3 chooses for another prevalence of threats; those without a gate as they were.
+
+    Lists of several prevalences share a network, and what is chosen on its validation part depends on the prevalence.
+
+    Parameters
+    ----------
+    test, validation : Scores
+        Of one network.
+    pipeline : GBADPipeline
+        Its settings.
+    prevalence : float
+        Share of images with a threat, in (0, 1).
+
+    Returns
+    -------
+    test, validation : Scores
+    """
+    if validation.labels is None or validation.gate_score is None:
+        return test, validation
+    strength = pipeline.epsilon if pipeline.suppression == "hard" else pipeline.alpha
+    choices = choose(_evidence(validation), validation.labels, pipeline.suppression, strength, prevalence)
+
+    def anew(scores: Scores) -> Scores:
+        ranking, gated = apply_choices(_evidence(scores), pipeline.suppression, choices.share, choices.strength)
+        return dataclasses.replace(
+            scores, ranking=ranking, log_gated=gated, thresholds=choices.thresholds,
+            strength=np.asarray(choices.strength), heads_share=np.asarray(choices.share),
+        )  # fmt: skip
+
+    return anew(test), anew(validation)
+
+
+def _evidence(scores: Scores) -> Evidence:
+    assert scores.gate_score is not None
+    return Evidence(scores.logits, scores.heads, scores.gate_score, scores.p_anomalous)
 
 
 def split_names(run: Run) -> list[str]:
@@ -194,16 +239,6 @@ def _of_gate(pipeline: GBADPipeline) -> dict[str, np.ndarray]:
     """Fields of `Scores` that phase 3 has chosen once for all images."""
     strength, share = (np.asarray(value, dtype=np.float64) for value in (pipeline.strength_, pipeline.heads_share_))
     return {"thresholds": pipeline.thresholds_, "strength": strength, "heads_share": share}
-
-
-def _gated(
-    pipeline: GBADPipeline, logits: np.ndarray, losses: np.ndarray, threat: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    held = None if pipeline.gate_fit == "paper" else held_out_gate(pipeline.gate_, losses, threat)
-    if held is None:
-        return gate_predictions(logits, losses, pipeline.gate_, pipeline.suppression, pipeline.strength_)
-    score, p_anomalous = held
-    return suppress(logits, score, p_anomalous, pipeline.suppression, pipeline.strength_), score, score > 0
 
 
 def validation_sample(held_out: np.ndarray, threat: np.ndarray) -> np.ndarray:
@@ -225,9 +260,10 @@ def _classified(run: Path, source: ImageSource, rows: np.ndarray, views: int) ->
 
 
 def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
-    names = ("logits", "ranking", "log_gated", "losses", "gate_score", "anomalous")
+    names = ("logits", "heads", "ranking", "log_gated", "losses", "gate_score", "anomalous")
     for rows, explanation, errors in pipeline.stream(source):
-        yield rows, {name: getattr(explanation, name) for name in names}, errors
+        values = {name: getattr(explanation, name) for name in names}
+        yield rows, values | {"p_anomalous": pipeline.gate_.probability(explanation.gate_score)}, errors
 
 
 def _on_device(model: Classifier) -> Classifier:

@@ -1,6 +1,7 @@
 """Phase 3: the gate that decides whether an image is anomalous, and what it does to the class scores."""
 
 from gbad.phase3_gate.any_threat import AnyThreatScale, fit_any_threat_scale
+from gbad.phase3_gate.choices import Choices, Evidence, apply_choices, best_thresholds, choose, prevalence_weights
 from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
 from gbad.phase3_gate.gate import ThreatGate
 from gbad.phase3_gate.held_out import held_out_gate
@@ -8,8 +9,13 @@ from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_odds, log_
 
 __all__ = [
     "AnyThreatScale",
+    "Choices",
     "ClassHeads",
+    "Evidence",
     "ThreatGate",
+    "apply_choices",
+    "best_thresholds",
+    "choose",
     "choose_alpha",
     "choose_share",
     "fit_any_threat_scale",
@@ -19,6 +25,7 @@ __all__ = [
     "log_odds",
     "log_sigmoid",
     "mixed",
+    "prevalence_weights",
     "soft_gate",
     "suppress",
 ]

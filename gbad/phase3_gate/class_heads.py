@@ -6,8 +6,7 @@ and all of them together say how large it is in which direction. Fisher's discri
 measurements in taxonomic problems", Annals of Eugenics 7, 1936) weighs the features by it, w = (S + λs²I)⁻¹ (m_c - m),
 with mean m and covariance S of the threat-free rows, s² their mean variance, and m_c the mean of the rows that show
 class c. What the classifier says and what the head says are mixed; the share of the head is chosen on held-out rows,
-and 0, the classifier alone, is among the candidates. The rarer threats are, the larger is the share that ranks best;
-they are rarer in use than in any list that can be collected, so the choice looks at several prevalences.
+and 0, the classifier alone, is among the candidates. The rarer threats are, the larger is the share that ranks best.
 """
 
 from __future__ import annotations
@@ -31,9 +30,6 @@ SHARES = (0.0, 0.125, 0.25, 0.5)
 The better the classifier, the smaller the share that helps: at 160 px a half, at 224 px an eighth to a quarter, where a
 half did harm.
 """
-
-RARITIES = (1.0, 10.0, 100.0)
-"""How often a threat-free row counts where the share is chosen: as SIXray10, 100 and 1000 hold ever more of them."""
 
 _CHUNK = 8192  # rows in double precision at a time: features of a million images are many gigabytes
 
@@ -155,7 +151,7 @@ def mixed(logits: ArrayLike, log_odds: ArrayLike, share: float) -> np.ndarray:
 
 def choose_share(
     logits: ArrayLike, log_odds: ArrayLike, labels: ArrayLike, shares: Sequence[float] = SHARES,
-    rarities: Sequence[float] = RARITIES,
+    sample_weight: ArrayLike | None = None,
 ) -> float:  # fmt: skip
     """Find the share of the heads that ranks held-out rows best; of equal ones the smallest.
 
@@ -167,13 +163,13 @@ def choose_share(
         1 = threat present.
     shares : sequence of float
         Candidates, in [0, 1].
-    rarities : sequence of float
-        How often each threat-free row counts, above 0.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts.
 
     Returns
     -------
     float
-        The candidate of the highest average precision, the mean over rarities and over the classes that have positives.
+        The candidate of the highest mean average precision over the classes that have positives.
 
     Raises
     ------
@@ -185,11 +181,10 @@ def choose_share(
     if not len(present):
         raise DataError("No row holds a threat, so the heads' share cannot be chosen: pass rows with threats.")
 
-    weights = [np.where(labels.any(axis=1), 1.0, rarity) for rarity in rarities]
-
     def mean_ap(share: float) -> float:
         scores = mixed(logits, log_odds, share)
-        every = [average_precision(labels[:, c], scores[:, c], sample_weight=w) for c in present for w in weights]
-        return float(np.mean(every))
+        return float(
+            np.mean([average_precision(labels[:, c], scores[:, c], sample_weight=sample_weight) for c in present])
+        )
 
     return max(sorted(shares), key=mean_ap)

@@ -165,8 +165,9 @@ def suppress(
 
 
 def choose_alpha(
-    logits: ArrayLike, labels: ArrayLike, p_anomalous: ArrayLike, alphas: Sequence[float] = DEFAULT_ALPHAS
-) -> float:
+    logits: ArrayLike, labels: ArrayLike, p_anomalous: ArrayLike, alphas: Sequence[float] = DEFAULT_ALPHAS,
+    sample_weight: ArrayLike | None = None,
+) -> float:  # fmt: skip
     """Find the strength of the soft gate on held-out rows: the smallest that ranks as well as the best does.
 
     As well means that its mean average precision is lower by no more than one standard error of the difference (paired
@@ -182,6 +183,8 @@ def choose_alpha(
         The gate's probability for these rows, in [0, 1]; see `gbad.phase3_gate.held_out_gate`.
     alphas : sequence of float
         Candidates, 0 or larger.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts.
 
     Returns
     -------
@@ -201,8 +204,12 @@ def choose_alpha(
         raise DataError("No row holds a threat, so the gate's strength cannot be chosen: pass rows with threats.")
     alphas, labels = sorted(alphas), labels[:, present]
     scores = [soft_gate(logits, p_anomalous, alpha)[:, present] for alpha in alphas]
-    mean_ap = [np.mean([average_precision(labels[:, c], s[:, c]) for c in range(len(present))]) for s in scores]
-    draws = np.nanmean(bootstrap_average_precision(labels, scores, resamples=_RESAMPLES), axis=2)
+    mean_ap = [
+        np.mean([average_precision(column, s[:, c], sample_weight=sample_weight) for c, column in enumerate(labels.T)])
+        for s in scores
+    ]
+    drawn = bootstrap_average_precision(labels, scores, resamples=_RESAMPLES, sample_weight=sample_weight)
+    draws = np.nanmean(drawn, axis=2)
     best = int(np.argmax(mean_ap))
     errors = (draws[:, [best]] - draws).std(axis=0)
     return next(a for a, value, error in zip(alphas, mean_ap, errors, strict=True) if mean_ap[best] - value <= error)

@@ -78,10 +78,11 @@ def test_the_share_is_chosen_for_rare_threats() -> None:
     classifier, head = np.linspace(-1, -2, 20)[:, None], np.linspace(-1, -2, 20)[:, None]
     classifier[4] = 1.0  # one threat-free row above all four threats: AP (1/2 + 2/3 + 3/4 + 4/5) / 4 = 0.68
     head[0], head[4:8] = 2.0, 1.0  # four above three of them, none above the first: (1/1 + 2/6 + 3/7 + 4/8) / 4 = 0.57
-    assert choose_share(classifier, head, labels, (0.0, 1.0), rarities=(1.0,)) == 0.0
+    assert choose_share(classifier, head, labels, (0.0, 1.0)) == 0.0
     # At a tenth of the prevalence 0.19 and 0.30, at a hundredth 0.02 and 0.26.
-    assert choose_share(classifier, head, labels, (0.0, 1.0), rarities=(10.0,)) == 1.0
-    assert choose_share(classifier, head, labels, (0.0, 1.0)) == 1.0
+    for rarity in (10.0, 100.0):
+        weights = np.where(labels[:, 0] == 1, 1.0, rarity)
+        assert choose_share(classifier, head, labels, (0.0, 1.0), sample_weight=weights) == 1.0
 
 
 def test_a_class_that_never_occurs_keeps_its_order(rows: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
