@@ -36,8 +36,8 @@ class Explanation:
     log_gated : float64 array (n, C)
         Logarithm of the gated probabilities: the ranking that average precision is computed from, without ties at zero.
     any_threat : float64 array (n,)
-        Phase 3: how much the image looks as if it held any threat, from the gated log-odds of all classes, each
-        standardised by threat-free images; about 2 on a usual threat-free image, higher = more likely.
+        Phase 3: logarithm of the odds that the image holds any threat, from the gated log-odds of all classes, each
+        calibrated on the validation part (`AnyThreat`); higher = more likely.
     loss_names : tuple of k str
         Names of the columns of `losses`.
     """

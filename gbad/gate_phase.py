@@ -16,13 +16,13 @@ from gbad.files import write_json
 from gbad.persistence import load_plain, save_plain
 from gbad.phase1_classifier import FeatureFile
 from gbad.phase3_gate import (
-    AnyThreatScale,
+    AnyThreat,
     ClassHeads,
     Evidence,
     ThreatGate,
     apply_choices,
     choose,
-    fit_any_threat_scale,
+    fit_any_threat,
     fit_class_heads,
     held_out_gate,
     log_odds,
@@ -95,10 +95,10 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     of_user = strength, params["prevalence"]
     share, strength, thresholds = choose(judged, labels[held_out], params["suppression"], *of_user)
     _, gated = apply_choices(judged, params["suppression"], share, strength)
-    scale = AnyThreatScale.identity(len(data.classes))
+    any_threat = AnyThreat.identity(len(data.classes))
     if np.count_nonzero(held_out & ~anomalous) > 1:
-        scale = fit_any_threat_scale(log_odds(gated), labels[held_out])
-    save_plain(gate_state(gate, strength, thresholds, heads, share, scale), folder / "gate.joblib")
+        any_threat = fit_any_threat(log_odds(gated), labels[held_out], params["prevalence"])
+    save_plain(gate_state(gate, strength, thresholds, heads, share, any_threat), folder / "gate.joblib")
     write_json(
         folder / "done.json",
         {
@@ -154,7 +154,7 @@ def load_gate(run: Path) -> dict[str, Any]:
 
 def gate_state(
     gate: ThreatGate, strength: float, thresholds: np.ndarray, heads: ClassHeads | None, share: float,
-    any_threat: AnyThreatScale,
+    any_threat: AnyThreat,
 ) -> dict[str, Any]:  # fmt: skip
     """Plain description of a fitted phase 3; without class heads, their keys are left out."""
     state = {
@@ -175,10 +175,10 @@ def heads_from_state(state: Mapping[str, Any]) -> tuple[ClassHeads | None, float
     return (None, 0.0) if heads is None else (ClassHeads.from_arrays(heads), state["heads_share"])
 
 
-def any_threat_from_state(state: Mapping[str, Any]) -> AnyThreatScale:
-    """Rebuild the scale of a `gate_state`; the log-odds as they are where it was left before there were scales."""
-    arrays = state.get("any_threat")
-    return AnyThreatScale.identity(len(state["thresholds"])) if arrays is None else AnyThreatScale.from_arrays(arrays)
+def any_threat_from_state(state: Mapping[str, Any]) -> AnyThreat:
+    """Rebuild the calibration of a `gate_state`; of one from before there was any, the log-odds as they are."""
+    arrays = state.get("any_threat", {})
+    return AnyThreat.from_arrays(arrays) if "slope" in arrays else AnyThreat.identity(len(state["thresholds"]))
 
 
 def _features(run: Path, rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from gbad import training
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.phase1_classifier import FeatureFile, predict_batch
-from gbad.phase3_gate import best_thresholds, fit_class_heads, hard_gate, held_out_gate, log_odds, mixed
+from gbad.phase3_gate import best_thresholds, fit_any_threat, fit_class_heads, hard_gate, held_out_gate, log_odds, mixed
 from gbad.pipeline import GBADPipeline
 from gbad.runs import Run
 
@@ -119,19 +119,23 @@ def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
     assert held is not None
     log_gated = hard_gate(ranking, held[0] > 0, pipeline.strength_)
     gated = np.exp(log_gated)
-    np.testing.assert_allclose(
-        pipeline.any_threat_.mean, log_odds(log_gated)[~labels.any(axis=1)].mean(axis=0), rtol=1e-12
-    )
+    expected = fit_any_threat(log_odds(log_gated), labels)
+    np.testing.assert_allclose(pipeline.any_threat_.slope, expected.slope, rtol=1e-9)
+    np.testing.assert_allclose(pipeline.any_threat_.bias, expected.bias, rtol=1e-9)
     np.testing.assert_allclose(pipeline.thresholds_, best_thresholds(labels, gated), rtol=1e-12)
 
 
 def test_a_file_of_before_the_score_for_any_threat_takes_the_log_odds_as_they_are(trained: Run) -> None:
     state = dict(training.load_gate(trained.folder))
-    assert training.any_threat_from_state(state).mean.any()
-    del state["any_threat"]
-    scale = training.any_threat_from_state(state)
-    assert scale.mean.tolist() == [0.0] * 5
-    np.testing.assert_allclose(scale.score([[0.0, 1.0, 2.0, -1.0, 0.5]]), np.log(np.exp([0, 1, 2, -1, 0.5]).sum()))
+    assert training.any_threat_from_state(state).bias.any()
+    logits = np.array([[0.0, 1.0, 2.0, -1.0, 0.5]])
+    none = np.prod(1 / (1 + np.exp(logits)))
+    for arrays in ({}, {"any_threat": {"mean": np.zeros(5), "deviation": np.ones(5)}}):
+        del state["any_threat"]
+        state |= arrays
+        score = training.any_threat_from_state(state).score(logits)
+        np.testing.assert_allclose(score, np.log((1 - none) / none))
+        state.setdefault("any_threat", {})
 
 
 def test_views_that_do_not_exist_are_refused(make_pipeline: Make) -> None:

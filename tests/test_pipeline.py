@@ -63,9 +63,11 @@ def test_intermediate_values_belong_together(pipeline_file: Path, train_paths: l
     assert (explained.losses >= 0).all()
     np.testing.assert_array_equal(pipeline.predict_proba(train_paths), explained.gated)
     np.testing.assert_array_equal(pipeline.anomaly_score(train_paths), explained.gate_score)
-    scale = pipeline.any_threat_
-    z = (np.log(explained.gated / (1 - explained.gated)) - scale.mean) / scale.deviation
-    np.testing.assert_allclose(explained.any_threat, np.log(np.exp(z).sum(axis=1)), rtol=1e-9)
+    calibrated = (
+        pipeline.any_threat_.slope * np.log(explained.gated / (1 - explained.gated)) + pipeline.any_threat_.bias
+    )
+    none = np.prod(1 / (1 + np.exp(calibrated)), axis=1)
+    np.testing.assert_allclose(explained.any_threat, np.log((1 - none) / none), rtol=1e-9)
     np.testing.assert_array_equal(pipeline.any_threat_score(train_paths), explained.any_threat)
     predicted = pipeline.predict(train_paths)
     assert predicted.dtype == np.uint8

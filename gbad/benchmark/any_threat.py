@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from gbad.benchmark.groups import Group
 from gbad.benchmark.inference import Scores
 from gbad.benchmark.statistics import percentiles
-from gbad.phase3_gate import fit_any_threat_scale, log_odds
+from gbad.phase3_gate import fit_any_threat, log_odds
 
 FIGURES = ("precision", "recall", "f1")
 
@@ -145,8 +145,8 @@ def detector_rows(
     return pd.DataFrame(rows)
 
 
-def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
-    """Any-threat scores of a group's methods (`AnyThreatScale`), and the gates' own scores.
+def group_detectors(group: Group, ratio: float | None) -> dict[str, list[SeedScores]]:
+    """Any-threat scores of a group's methods (`AnyThreat`), calibrated for a ratio, and the gates' own scores.
 
     Gates stand there twice: with their own decision, as in the letter, and at a threshold that is chosen as for the
     others. Bounds are left out, since they know the truth or nothing.
@@ -158,7 +158,7 @@ def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
         pairs = list(zip(group.validation[method.network], group.test[method.network], strict=True))
         if not all(validation.labels is not None and _both(_any(validation)) for validation, _ in pairs):
             continue
-        found[name] = [_of_all_classes(group, name, validation, test) for validation, test in pairs]
+        found[name] = [_of_all_classes(group, name, validation, test, ratio) for validation, test in pairs]
         if method.output == "gated":
             for label, threshold in (("gate alone", 0.0), ("gate alone, at a chosen threshold", None)):
                 found[f"{name}: {label}"] = [
@@ -168,12 +168,13 @@ def group_detectors(group: Group) -> dict[str, list[SeedScores]]:
     return found
 
 
-def _of_all_classes(group: Group, name: str, validation: Scores, test: Scores) -> SeedScores:
+def _of_all_classes(group: Group, name: str, validation: Scores, test: Scores, ratio: float | None) -> SeedScores:
     seen, judged = group.columns(validation, name), group.columns(test, name)
     if group.methods[name].output == "gated":
         seen, judged = log_odds(seen), log_odds(judged)
-    scale = fit_any_threat_scale(seen, validation.labels)  # type: ignore[arg-type]
-    return SeedScores(_any(validation), scale.score(seen), scale.score(judged))
+    prevalence = None if ratio is None else 1 / (1 + ratio)
+    any_threat = fit_any_threat(seen, validation.labels, prevalence)  # type: ignore[arg-type]
+    return SeedScores(_any(validation), any_threat.score(seen), any_threat.score(judged))
 
 
 def _resampled_counts(decisions: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:

@@ -187,8 +187,8 @@ def validation_scores(run: Run, phases: int) -> Scores:
     of_phases = Evidence(logits, heads, score, p_anomalous)
     ranking, gated = apply_choices(of_phases, pipeline.suppression, pipeline.heads_share_, pipeline.strength_)
     return Scores(
-        names[rows], logits, heads, ranking, gated, losses, score, p_anomalous, score > 0, labels=run.data.labels[rows],
-        **_of_gate(pipeline),
+        names[rows], logits, heads=heads, ranking=ranking, log_gated=gated, losses=losses, gate_score=score,
+        p_anomalous=p_anomalous, anomalous=score > 0, labels=run.data.labels[rows], **_of_gate(pipeline),
     )  # fmt: skip
 
 

@@ -81,7 +81,8 @@ def write_results(
     published = tables.OTHER_DATA if data.is_generated else "letter, SIXray"
     by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
     shown = shown_groups(groups)
-    any_threat = _any_threat_rows(shown, data.ratio(shown[0].subset), resamples, detectors or {})
+    ratio = data.ratio(shown[0].subset)
+    any_threat = _any_threat_rows(shown, ratio, resamples, detectors or {})
     gates = tables.gate_table(groups)
     method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
     confidences = tables.confidence_table(shown[0], method)
@@ -102,7 +103,7 @@ def write_results(
     for name, table in written.items():
         _write_csv(table, folder / f"{name}.csv")
     write_json(folder / "summary.json", summary)
-    drawn = _figures(groups, values, shown, detectors or {})
+    drawn = _figures(groups, values, shown, detectors or {}, ratio)
     figures.save_figures(
         folder / "plots", {name: figure for of_name in drawn.values() for name, figure in of_name.items()}
     )
@@ -120,9 +121,9 @@ def write_results(
         report.section(
             f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
             drawn["any"],
-            ("An image's score for any threat sums the exponentials of its classes' logits, each class standardised by "
-             "threat-free images of the validation part. Thresholds are chosen there, too, for the subset's ratio of "
-             "threat-free images; a gate alone stands there with its own decision as well.",
+            ("An image's score for any threat is the probability that it holds at least one class, from its classes' "
+             "logits, each calibrated on the validation part. Thresholds are chosen there, too; both for the subset's "
+             "ratio of threat-free images. A gate alone stands there with its own decision as well.",
              INTERVALS_4, *_handicap(info, detectors or {}), passes, f"Published rows: {SOURCE}."),
         ),
         report.section(
@@ -155,7 +156,7 @@ def _any_threat_rows(
     for number, group in enumerate(groups):
         if group.y_any.all() or not group.y_any.any():
             continue
-        by_backbone = {"": detectors if number == 0 else {}, group.backbone: group_detectors(group)}
+        by_backbone = {"": detectors if number == 0 else {}, group.backbone: group_detectors(group, ratio)}
         for backbone, found in by_backbone.items():
             if found:
                 weight = group.subset.negative_weight
@@ -191,7 +192,7 @@ def _any_threat_label(backbone: str, method: str) -> str:
 
 def _figures(
     groups: Sequence[Group], values: pd.DataFrame, shown: Sequence[Group],
-    detectors: Mapping[str, Sequence[SeedScores]],
+    detectors: Mapping[str, Sequence[SeedScores]], ratio: float,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     drawn: dict[str, dict[str, Any]] = {}
     for group in groups:
@@ -201,7 +202,7 @@ def _figures(
     drawn["map"] = {f"map-{backbone}": figures.map_figure(groups, values, backbone) for backbone in backbones}
     drawn["any"] = {}
     for group in shown:
-        own = group_detectors(group)
+        own = group_detectors(group, ratio)
         labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
         plotted = {**(labelled or own), **(detectors if group is shown[0] else {})}  # in the order of its images
         if group.y_any.any() and not group.y_any.all():

@@ -1,6 +1,6 @@
 """Phase 3: the gate that decides whether an image is anomalous, and what it does to the class scores."""
 
-from gbad.phase3_gate.any_threat import AnyThreatScale, fit_any_threat_scale
+from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
 from gbad.phase3_gate.choices import Choices, Evidence, apply_choices, best_thresholds, choose, prevalence_weights
 from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
 from gbad.phase3_gate.gate import ThreatGate
@@ -8,7 +8,7 @@ from gbad.phase3_gate.held_out import held_out_gate
 from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_odds, log_sigmoid, soft_gate, suppress
 
 __all__ = [
-    "AnyThreatScale",
+    "AnyThreat",
     "Choices",
     "ClassHeads",
     "Evidence",
@@ -18,7 +18,7 @@ __all__ = [
     "choose",
     "choose_alpha",
     "choose_share",
-    "fit_any_threat_scale",
+    "fit_any_threat",
     "fit_class_heads",
     "hard_gate",
     "held_out_gate",

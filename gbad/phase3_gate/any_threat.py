@@ -1,8 +1,9 @@
-"""One score for "any threat" from the scores of the classes, each on the scale of its own false alarms.
+"""One score for "any threat" from the scores of the classes, each calibrated on images that it was not fitted on.
 
 The largest probability over the classes is that of the class that cries wolf most: a classifier that is unsure of
-Knives gives harmless images higher knife logits than gun logits. Before classes are compared, the logits of each are
-therefore brought to mean 0 and deviation 1 over threat-free images that the classifier was not trained on.
+Knives gives harmless images higher knife logits than gun logits. The logits of each class are therefore calibrated
+(Platt, 1999) for the prevalence of threats in use, and an image holds a threat if it holds one of any class:
+P(any) = 1 - Π (1 - p_c), as if the classes occurred independently.
 """
 
 from __future__ import annotations
@@ -14,33 +15,35 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gbad.errors import DataError
+from gbad.phase3_gate.calibration import platt_sigmoid
+from gbad.phase3_gate.choices import prevalence_weights
 
 
 @dataclass(frozen=True, eq=False)
-class AnyThreatScale:
-    """Mean and deviation of C classes' logits over threat-free images.
+class AnyThreat:
+    """Calibration of C classes' logits: p_c = sigmoid(slope_c · logit_c + bias_c).
 
     Attributes
     ----------
-    mean, deviation : float64 array (C,)
-        Deviations are above 0.
+    slope, bias : float64 array (C,)
+        Slopes are 0 or larger.
     """
 
-    mean: np.ndarray
-    deviation: np.ndarray
+    slope: np.ndarray
+    bias: np.ndarray
 
     @classmethod
     def identity(cls, n_classes: int) -> Self:
-        """Scale that leaves the logits as they are: where there were no images to fit one on."""
-        return cls(np.zeros(n_classes), np.ones(n_classes))
+        """Calibration that leaves the logits as they are: where there were no images to fit one on."""
+        return cls(np.ones(n_classes), np.zeros(n_classes))
 
     def get_arrays(self) -> dict[str, np.ndarray]:
         """Give all that was learnt as plain arrays, for :meth:`from_arrays`."""
-        return {"mean": self.mean, "deviation": self.deviation}
+        return {"slope": self.slope, "bias": self.bias}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Any]) -> Self:
-        """Rebuild a scale; the inverse of :meth:`get_arrays`."""
+        """Rebuild a calibration; the inverse of :meth:`get_arrays`."""
         return cls(**{name: np.asarray(values, dtype=np.float64) for name, values in arrays.items()})
 
     def score(self, logits: ArrayLike) -> np.ndarray:
@@ -49,40 +52,56 @@ class AnyThreatScale:
         Parameters
         ----------
         logits : array-like of shape (n, C)
-            As those that the scale was fitted on.
+            As those that the calibration was fitted on.
 
         Returns
         -------
         float64 array (n,)
-            Logarithm of the sum of the exponentials of the standardised logits: higher = more likely. Each image is
-            scored by itself.
+            Natural logarithm of the odds of P(any): higher = more likely. Each image is scored by itself.
 
         Examples
         --------
-        >>> AnyThreatScale(np.array([0.0, 1.0]), np.array([2.0, 0.5])).score([[4.0, 1.0], [0.0, 2.0]]).round(3).tolist()
-        [2.127, 2.127]
+        >>> half = AnyThreat.identity(2).score([[0.0, 0.0]])  # 1 - 0.5 · 0.5 = 0.75, odds 3
+        >>> half.round(3).tolist()
+        [1.099]
         """
-        z = (np.asarray(logits, dtype=np.float64) - self.mean) / self.deviation
-        return np.asarray(np.logaddexp.reduce(z, axis=1))
+        # 1 / (1 - p) is 1 + exp(x), whose logarithms add up; the odds of P(any) are their product less 1.
+        total = np.logaddexp(0, self.slope * np.asarray(logits, dtype=np.float64) + self.bias).sum(axis=1)
+        total = np.maximum(total, np.finfo(float).tiny)
+        return np.asarray(np.where(total > 30, total, np.log(np.expm1(np.minimum(total, 30)))))
 
 
-def fit_any_threat_scale(logits: ArrayLike, labels: ArrayLike) -> AnyThreatScale:
-    """Fit the scale on rows that the classifier was not trained on.
+def fit_any_threat(logits: ArrayLike, labels: ArrayLike, prevalence: float | None = None) -> AnyThreat:
+    """Calibrate on rows that the classifier was not trained on.
 
     Parameters
     ----------
     logits : array-like of shape (n, C)
         Finite.
     labels : array-like of shape (n, C)
-        1 = threat present; rows with any are left out.
+        1 = threat present. A class that no row shows is calibrated like the mean of the others, by how far a logit is
+        from those of threat-free rows.
+    prevalence : float, optional
+        Share of images with a threat, in (0, 1); None is that of the rows.
 
     Raises
     ------
     DataError
-        If there are fewer than two threat-free rows.
+        If no row shows a threat, or fewer than two show none.
     """
-    free = np.asarray(logits, dtype=np.float64)[~np.asarray(labels).astype(bool).any(axis=1)]
-    if len(free) < 2:
-        raise DataError(f"{len(free)} threat-free rows: at least two are needed to standardise the classes' logits.")
-    deviation = free.std(axis=0)
-    return AnyThreatScale(free.mean(axis=0), np.where(deviation > 0, deviation, 1.0))
+    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels).astype(bool)
+    positive, present = labels.any(axis=1), np.flatnonzero(labels.any(axis=0))
+    free = logits[~positive]
+    if not len(present) or len(free) < 2:
+        raise DataError(
+            f"{int(positive.sum())} rows with a threat and {len(free)} threat-free ones: at least one and two are "
+            "needed to calibrate the classes' logits."
+        )
+    weights = prevalence_weights(positive, prevalence)
+    mean, deviation = free.mean(axis=0), free.std(axis=0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    standardised = (logits - mean) / deviation
+    fitted = {c: platt_sigmoid(standardised[:, c], labels[:, c].astype(int), weights) for c in present.tolist()}
+    others = tuple(np.mean(list(fitted.values()), axis=0).tolist())
+    slope, bias = np.array([fitted.get(c, others) for c in range(labels.shape[1])]).T
+    return AnyThreat(slope / deviation, bias - slope * mean / deviation)

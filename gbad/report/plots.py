@@ -256,7 +256,7 @@ def figures(
     anomalous, y_any = np.asarray(anomalous, dtype=bool), np.asarray(y_true.any(axis=1))
     scores = {"gate score": np.asarray(gate_score, dtype=float), "classifier's maximum": ungated.max(axis=1)}
     if any_threat is not None:
-        scores["all classes, standardised"] = np.asarray(any_threat, dtype=float)
+        scores["all classes, calibrated"] = np.asarray(any_threat, dtype=float)
     decision = (_number(metrics["gate"]["false_alarm_rate"]), _number(metrics["gate"]["recall"]))
     drawn = {
         "average_precision": average_precision_figure(metrics, classes),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from sklearn.metrics import average_precision_score
 
 from gbad.benchmark import tables
@@ -21,7 +22,7 @@ from gbad.benchmark.scales import SCALES, Subset
 from gbad.benchmark.summary import summarise
 from gbad.errors import GbadError
 from gbad.metrics import average_precision_per_class
-from gbad.phase3_gate import hard_gate, log_odds
+from gbad.phase3_gate import fit_any_threat, hard_gate, log_odds
 
 
 def network_scores(y_true: np.ndarray, gain: float, seed: int, *, gated: bool, peak: int = -1) -> Scores:
@@ -32,9 +33,10 @@ def network_scores(y_true: np.ndarray, gain: float, seed: int, *, gated: bool, p
         return Scores(names, logits, labels=y_true.astype(np.uint8))
     score = generator.normal(size=len(y_true)) + 3 * y_true.any(axis=1) - 1
     return Scores(
-        names, logits - 1.0, logits, hard_gate(logits, score > 0), np.exp(generator.normal(size=(len(y_true), 2))),
-        score, score > 0, np.full(y_true.shape[1], 0.5), np.array(seed / 4), np.array(0.5), y_true.astype(np.uint8),
-        np.where(y_true, peak, -1).astype(np.int8),
+        names, logits - 1.0, heads=logits, ranking=logits, log_gated=hard_gate(logits, score > 0),
+        losses=np.exp(generator.normal(size=(len(y_true), 2))), gate_score=score, p_anomalous=expit(score),
+        anomalous=score > 0, thresholds=np.full(y_true.shape[1], 0.5), strength=np.array(seed / 4),
+        heads_share=np.array(0.5), labels=y_true.astype(np.uint8), peaks=np.where(y_true, peak, -1).astype(np.int8),
     )  # fmt: skip
 
 
@@ -161,7 +163,7 @@ def test_confidences_are_log_odds_of_the_gated_probabilities(groups: list[Group]
 
 
 def test_gates_alone_stand_with_their_own_threshold_and_with_a_chosen_one(groups: list[Group]) -> None:
-    found = group_detectors(groups[0])
+    found = group_detectors(groups[0], 100)
     own, chosen = found["gbad: gate alone"], found["gbad: gate alone, at a chosen threshold"]
     assert [one.threshold for one in own] == [0.0, 0.0]
     assert [one.threshold for one in chosen] == [None, None]
@@ -169,17 +171,19 @@ def test_gates_alone_stand_with_their_own_threshold_and_with_a_chosen_one(groups
     assert not [name for name in found if "oracle" in name or "random" in name]
 
 
-def test_any_threat_is_scored_by_standardised_logits(groups: list[Group]) -> None:
-    """Of the gated probabilities, too; mean and deviation are those of the validation part."""
+def test_any_threat_is_scored_by_calibrated_logits(groups: list[Group]) -> None:
+    """Of the gated probabilities, too; calibrated on the validation part, for the ratio of the table."""
     for name, network in (("cnn", "cnn"), ("gbad", "gbad")):
         validation, test = groups[0].validation[network][1], groups[0].test[network][1]
         assert validation.labels is not None
         seen, judged = groups[0].columns(validation, name), groups[0].columns(test, name)
         if name == "gbad":
             seen, judged = log_odds(seen), log_odds(judged)
-        free = seen[~validation.labels.astype(bool).any(axis=1)]
-        expected = np.log(np.exp((judged - free.mean(axis=0)) / free.std(axis=0)).sum(axis=1))
-        np.testing.assert_allclose(group_detectors(groups[0])[name][1].test_score, expected)
+        found = {ratio: group_detectors(groups[0], ratio)[name][1].test_score for ratio in (100, 1000)}
+        for ratio, score in found.items():
+            expected = fit_any_threat(seen, validation.labels, 1 / (1 + ratio)).score(judged)
+            np.testing.assert_array_equal(score, expected)
+        assert found[100].mean() > found[1000].mean()  # the same images are less suspicious where threats are rarer
 
 
 def bar(summary: dict[str, Any], name: str, subset: str) -> dict[str, Any]:
@@ -187,7 +191,7 @@ def bar(summary: dict[str, Any], name: str, subset: str) -> dict[str, Any]:
 
 
 def test_summary_holds_each_bar_against_its_figure(groups: list[Group], values: pd.DataFrame) -> None:
-    any_threat = detector_rows(group_detectors(groups[0]), groups[0].y_any, 100, resamples=50)
+    any_threat = detector_rows(group_detectors(groups[0], 100), groups[0].y_any, 100, resamples=50)
     any_threat.insert(0, "backbone", "resnet34")
     summary = summarise(groups, values, any_threat)
     difference = bar(summary, "mAP: gbad - cnn", "100")

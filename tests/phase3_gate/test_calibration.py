@@ -21,3 +21,19 @@ def test_platt_sigmoid_of_separated_classes_stays_finite_and_of_a_useless_machin
     slope, bias = platt_sigmoid(np.array([-1.0, -1.0, 1.0, 1.0]), np.array([0, 0, 1, 1]))
     assert expit(slope + bias) == pytest.approx(3 / 4, abs=1e-3)  # Platt's target (2 + 1) / (2 + 2)
     assert platt_sigmoid(np.array([1.0, 2.0, -1.0, -2.0]), np.array([0, 0, 1, 1])) == (0.0, 0.0)
+
+
+def test_a_row_that_counts_several_times_is_as_several_rows() -> None:
+    random = np.random.default_rng(5)
+    anomalous = (np.arange(90) < 30).astype(int)
+    scores = random.normal(size=90) + anomalous
+    times = np.where(anomalous == 1, 1, 7)
+    repeated = np.repeat(np.arange(90), times)
+    found = platt_sigmoid(scores, anomalous, times.astype(float))
+    many = platt_sigmoid(scores[repeated], anomalous[repeated], np.ones(len(repeated)))
+    assert found == pytest.approx(many, rel=1e-3)
+    slope, bias = found
+    expected = times @ (1 / (1 + np.exp(-slope * scores - bias))) / times.sum()
+    assert expected == pytest.approx(30 / (30 + 7 * 60), rel=0.05)
+    worse = platt_sigmoid(-scores, anomalous, times.astype(float))
+    assert worse == (0.0, pytest.approx(np.log(30 / (7 * 60))))
