@@ -108,6 +108,27 @@ def test_heads_learn_from_training_rows_and_are_chosen_on_the_others(
     assert heads is not None
 
 
+def test_phase_3_chooses_for_the_prevalence_in_use(trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
+    found = {}
+    for prevalence in (None, 1e-4):
+        folder = Path(shutil.copytree(trained.folder, tmp_path / f"run {prevalence}"))
+        shutil.rmtree(folder / "phase3")
+        chosen = make_pipeline(class_heads=True, suppression="soft", prevalence=prevalence)
+        training.fit_phase3(trained.data, chosen.get_params(deep=False), folder)
+        found[prevalence] = training.load_gate(folder)
+    usual, rare = found[None], found[1e-4]
+    assert (rare["thresholds"] >= usual["thresholds"]).all()
+    none = np.zeros((1, 5))
+    suspicion = [training.any_threat_from_state(state).score(none)[0] for state in (usual, rare)]
+    assert suspicion[1] < suspicion[0] - 3  # images are as they are, threats some thousand times as rare
+
+
+@pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, "rare"])
+def test_a_prevalence_that_is_none_is_refused(make_pipeline: Make, prevalence: object) -> None:
+    with pytest.raises(GbadError, match="prevalence must be a number above 0 and below 1, not"):
+        make_pipeline(prevalence=prevalence).fit(np.zeros((4, 64, 64, 3), np.uint8), np.eye(4, 2, dtype=np.uint8))
+
+
 def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
     seen_twice: tuple[GBADPipeline, Path], train_list: LabelList
 ) -> None:

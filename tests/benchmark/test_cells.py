@@ -15,7 +15,7 @@ from gbad.benchmark import cells, command, run
 from gbad.benchmark import data as benchmark_data
 from gbad.benchmark.cells import cell_scores, cell_validation, make_cell, score_cell, train_cell
 from gbad.benchmark.data import BenchmarkData, existing_data
-from gbad.benchmark.inference import Scores, score_images
+from gbad.benchmark.inference import Scores, at_prevalence, score_images
 from gbad.benchmark.methods import METHODS, NETWORKS, chosen_methods, needed_networks
 from gbad.benchmark.scales import SCALES, ListSizes
 from gbad.data.bad_images import BadImages
@@ -25,6 +25,8 @@ from gbad.errors import DataError, GbadError, TooManyBadImagesError
 from gbad.metrics import average_precision_per_class
 from gbad.phase1_classifier import predict_batch
 from gbad.phase2_anomaly import BiGANDetector
+from gbad.phase3_gate import soft_gate
+from gbad.pipeline import GBADPipeline
 from gbad.training import load_classifier
 
 QUICK = {"pretrained": False, "size": 32, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
@@ -112,13 +114,33 @@ def test_everything_is_written(finished: Path) -> None:
 def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, data: BenchmarkData) -> None:
     test = read_sixray(data.folder, 10, "test")
     tidy = pd.read_csv(finished / "results" / "results.csv")
+    settings = GBADPipeline(**NETWORKS["gbad"].settings)
     for method, output in (("gbad_ungated", "logits"), ("gbad_heads", "ranking"), ("gbad", "log_gated")):
         folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
         scores = Scores.load(next(folder.glob("test-*.npz")))
         assert tuple(scores.names) == test.names
+        validation = Scores.load(folder / "validation.npz")
+        scores, _ = at_prevalence(scores, validation, settings, 1 / (1 + data.ratio(data.subsets[0])))
         expected = average_precision_per_class(test.labels, getattr(scores, output), test.classes)
         own = tidy[(tidy["method"] == method) & (tidy["seed"] == 2)].set_index("class")["ap"]
         assert {name: own[name] for name in test.classes} == pytest.approx(expected, abs=1e-12)
+
+
+def test_phase_3_chooses_for_the_prevalence_of_each_subset(finished: Path) -> None:
+    folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
+    test, validation = Scores.load(next(folder.glob("test-*.npz"))), Scores.load(folder / "validation.npz")
+    settings = GBADPipeline(**NETWORKS["gbad"].settings)
+    assert validation.labels is not None
+    own = validation.labels.any(axis=1).mean()
+    for scores, again in zip((test, validation), at_prevalence(test, validation, settings, own), strict=True):
+        for name in ("ranking", "log_gated", "thresholds", "strength", "heads_share"):
+            np.testing.assert_allclose(getattr(again, name), getattr(scores, name), atol=1e-12, err_msg=name)
+    always = at_prevalence(test, validation, GBADPipeline(alpha=0.5), own)
+    assert [one.strength for one in always] == [0.5, 0.5]
+    expected = soft_gate(always[0].ranking, test.p_anomalous, 0.5)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(always[0].log_gated, expected)  # type: ignore[arg-type]
+    ungated = Scores.load(next((finished / "cells").glob("cnn-*-seed2-*/validation.npz")))
+    assert at_prevalence(ungated, ungated, settings, 0.01) == (ungated, ungated)
 
 
 def test_scores_are_those_of_the_saved_pipeline(finished: Path, data: BenchmarkData) -> None:
