@@ -39,9 +39,9 @@ class ThreatClassifier(nn.Module):
         of that of one more FC on the backbone's last stage, averaged over all places, as `PlainClassifier` has it.
     position_weight : float
         Above 0, the levels also learn from boxes where threats are (`PositionHead`), with this weight in the loss. Then
-        a logit is the mean of the above and of the maximum of the class's heat-map times a learnt factor. Each of these
-        readings of the image has a loss of its own, of which the mean is taken: with one loss of their mean, the
-        weaker ones learn next to nothing beside the heat-map.
+        a logit is the mean of the above and of the maximum of the class's heat-map times a learnt factor. Both have a
+        loss of their own, of which the mean is taken: with one loss of their mean, FC5 learns next to nothing beside
+        the heat-map. FC5 and ``"context"`` share one, with which they ranked better than with one each.
     folded_norms : bool
         Whether batch normalisation is folded into the backbone's convolutions (`fold_norms`).
 
@@ -107,7 +107,7 @@ class ThreatClassifier(nn.Module):
         return self.classify_levels(self.levels(images))
 
     def loss(self, images: Tensor, labels: Tensor, boxes: Tensor | None = None, theta: Tensor | None = None) -> Tensor:
-        """Equation 1; with a ``position_weight``, its mean over the readings of the image, plus the positions' loss.
+        """Equation 1; with a ``position_weight``, its mean over both readings of the image, plus the positions' loss.
 
         Parameters
         ----------
@@ -119,11 +119,11 @@ class ThreatClassifier(nn.Module):
             See `gbad.phase1_classifier.positions.box_targets`.
         """
         levels = self.levels(images)
-        if self.position is None:
-            return multilabel_bce(self.classify_levels(levels).logits, labels)
-        readings, _ = self._readings(levels)
-        loss = torch.stack([multilabel_bce(reading, labels) for reading in readings]).mean()
-        if boxes is None or theta is None:
+        whole, where, _ = self._readings(levels)
+        if where is None:
+            return multilabel_bce(whole, labels)
+        loss = 0.5 * (multilabel_bce(whole, labels) + multilabel_bce(where, labels))
+        if self.position is None or boxes is None or theta is None:
             return loss
         pyramid = levels[: len(self.heads)]
         return loss + self.position_weight * self.position.loss(pyramid, labels, boxes, theta)
@@ -139,15 +139,12 @@ class ThreatClassifier(nn.Module):
 
     def classify_levels(self, levels: list[Tensor]) -> Prediction:
         """Classify from what `levels` gives."""
-        readings, features = self._readings(levels)
-        if self.position is None:
-            return Prediction(torch.stack(readings).mean(0), features)
-        *others, where = readings
-        return Prediction(0.5 * (torch.stack(others).mean(0) + where), features)
+        whole, where, features = self._readings(levels)
+        return Prediction(whole if where is None else 0.5 * (whole + where), features)
 
-    def _readings(self, levels: list[Tensor]) -> tuple[list[Tensor], Tensor]:
-        """Logits (N, C) by FC5, by the last stage and by the heat-map, as far as there are these, and the features."""
-        levels, whole = levels[: len(self.heads)], [level.mean((2, 3)) for level in levels[len(self.heads) :]]
+    def _readings(self, levels: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Logits (N, C) by FC5 and the last stage, those by the heat-map if there is one, and the features."""
+        levels, last = levels[: len(self.heads)], [level.mean((2, 3)) for level in levels[len(self.heads) :]]
         if self.pooling == "max":
             pooled = [level.amax((2, 3)).relu() for level in levels]  # maximum and ReLU commute
         else:
@@ -157,12 +154,11 @@ class ThreatClassifier(nn.Module):
             logits = torch.stack([fc(level) for fc, level in zip(self.classify, hidden, strict=True)]).mean(0)
         else:
             logits = self.classify[0](torch.stack(hidden).mean(0))
-        readings = [logits.float()]
+        logits = logits.float()
         if self.context is not None:
-            readings.append(self.context(whole[0]).float())
-        if self.position is not None:
-            readings.append(self.position.logits(levels))
-        return readings, torch.cat([*hidden, *whole], 1).float()
+            logits = 0.5 * (logits + self.context(last[0]).float())
+        where = None if self.position is None else self.position.logits(levels)
+        return logits, where, torch.cat([*hidden, *last], 1).float()
 
     def position_maps(self, images: Tensor) -> Tensor:
         """Logits of the classes at each place of images as in `forward`: float32 (N, C, h, w), h and w those of L1.

@@ -116,26 +116,29 @@ def test_an_image_is_read_from_the_maxima_of_its_heat_map() -> None:
     torch.testing.assert_close(head.logits([fine, coarse]), torch.tensor([[3.0, 0.5 * 3.0]]))
 
 
-def small(weight: float = 1.0) -> ThreatClassifier:
-    options = {"fpn_width": 16, "head_width": 8, "pooling": "max", "position_weight": weight}
+def small(weight: float = 1.0, fusion: str = "hidden") -> ThreatClassifier:
+    options = {"fusion": fusion, "fpn_width": 16, "head_width": 8, "pooling": "max", "position_weight": weight}
     model, _ = build_classifier("resnet18", 2, pretrained=False, seed=1, **options)  # type: ignore[arg-type]
     assert isinstance(model, ThreatClassifier)
     return model
 
 
-def test_each_reading_has_a_loss_to_which_the_weighted_loss_of_positions_is_added() -> None:
+@pytest.mark.parametrize("fusion", ["hidden", "context"])
+def test_both_readings_have_a_loss_to_which_the_weighted_loss_of_positions_is_added(fusion: str) -> None:
     labels, boxes = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0, 0.0, 0.0, 0.5, 0.5]]])
     images = 255 * torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    model = small(0.7).eval()
+    model = small(0.7, fusion=fusion).eval()
     assert model.position is not None
-    levels = model.levels(images)
+    *levels, last = model.levels(images) if fusion == "context" else [*model.levels(images), None]
     where = model.position.logits(levels)
     pooled = [head(level.amax((2, 3)).relu()).relu() for head, level in zip(model.heads, levels, strict=True)]
     others = model.classify[0](torch.stack(pooled).mean(0))
+    if model.context is not None:
+        others = (others + model.context(last.mean((2, 3)))) / 2
     torch.testing.assert_close(model(images).logits, (others + where) / 2)
     expected = (multilabel_bce(others, labels) + multilabel_bce(where, labels)) / 2  # each learns by itself
     torch.testing.assert_close(model.loss(images, labels), expected)
-    expected = expected + 0.7 * model.position.loss(model.levels(images), labels, boxes, AS_IT_IS)
+    expected = expected + 0.7 * model.position.loss(levels, labels, boxes, AS_IT_IS)
     torch.testing.assert_close(model.loss(images, labels, boxes, AS_IT_IS), expected)
 
 
