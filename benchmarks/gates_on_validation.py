@@ -6,8 +6,9 @@ The validation part is cut into five folds. Gates, their strength and the share 
 the fold that they are applied to, and images are ranked within a fold, since two folds may choose differently; the
 letter's gate is fitted on the training rows, as class heads are. Each detector learns from the threat-free training
 rows. Names with + between them are inputs of one gate; "maximum" is the probability of the image's likeliest class.
-Threat-free rows count so often that there are as many for each row with a threat as --ratios say. mAP in percent, mean
-of the folds; over several runs, the mean with Student's 95 % interval.
+Threat-free rows count so often that there are as many for each row with a threat as --ratios say; strengths and shares
+are chosen for the list's own ratio, whatever these are. mAP in percent, mean of the folds; over several runs, the mean
+with Student's 95 % interval.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     share, strength, thresholds = choose(judged, labels[held_out], params["suppression"], *of_user)
     _, gated = apply_choices(judged, params["suppression"], share, strength)
     any_threat = AnyThreat.identity(len(data.classes))
-    if np.count_nonzero(held_out & ~anomalous) > 1:
+    if (held_out & anomalous).any() and np.count_nonzero(held_out & ~anomalous) > 1:
         any_threat = fit_any_threat(log_odds(gated), labels[held_out], params["prevalence"])
     save_plain(gate_state(gate, strength, thresholds, heads, share, any_threat), folder / "gate.joblib")
     write_json(
@@ -111,10 +111,11 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
 
 def held_out_predictions(
     gate: ThreatGate, gate_fit: str, losses: np.ndarray, anomalous: np.ndarray
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[np.ndarray, np.ndarray]:
     """What a fitted gate says of the validation part, as if it had not been fitted there.
 
-    The letter's gate has not seen that part; one that was fitted there is judged by its like, fitted on other folds.
+    The letter's gate has not seen that part; one that was fitted there is judged by its like, fitted on other folds,
+    unless there are too few rows for folds.
 
     Parameters
     ----------
@@ -128,14 +129,13 @@ def held_out_predictions(
 
     Returns
     -------
-    gate_score : float64 array (n,)
-    p_anomalous : float64 array (n,) or None
-        None if one of the two kinds has too few rows for folds: nobody can say what such a gate is worth.
+    gate_score, p_anomalous : float64 arrays (n,)
     """
-    if gate_fit == "paper":
-        score = gate.decision_function(losses)
-        return score, gate.probability(score)
-    return held_out_gate(gate, losses, anomalous.astype(int)) or (gate.decision_function(losses), None)
+    held = None if gate_fit == "paper" else held_out_gate(gate, losses, anomalous.astype(int))
+    if held is not None:
+        return held
+    score = gate.decision_function(losses)
+    return score, gate.probability(score)
 
 
 def default_gate(gate_fit: str) -> ThreatGate:

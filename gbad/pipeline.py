@@ -89,8 +89,8 @@ class GBADPipeline(BaseEstimator):
         Strength of the hard gate, in (0, 1], and of the soft one, 0 or larger; None takes what ranks the validation
         part best.
     prevalence : float or None
-        Share of images with a threat in use, in (0, 1), for which heads' share, soft gate and thresholds are chosen;
-        None is that of the training list.
+        Share of images with a threat in use, in (0, 1), for which phase 3 chooses (`gbad.phase3_gate.choose`) and
+        calibrates; None is that of the training list.
     validation_fraction : float
         Share of the training list that phases 1 and 2 leave to phase 3.
     random_state : int
@@ -105,7 +105,7 @@ class GBADPipeline(BaseEstimator):
     detector_, image_detector_, gate_, strength_
         Fitted phases 2 and 3; ``image_detector_`` is None if there is none; ``strength_`` is ε or α of the gate.
     heads_, heads_share_, any_threat_
-        Class heads, or None and 0; the classes' scales in the score for any threat.
+        Class heads and how much they count, or None and 0; the classes' calibration in the score for any threat.
     training_ : dict
         Per phase: seconds, and what it was trained on.
     """

@@ -123,6 +123,22 @@ def test_phase_3_chooses_for_the_prevalence_in_use(trained: Run, make_pipeline: 
     assert suspicion[1] < suspicion[0] - 3  # images are as they are, threats some thousand times as rare
 
 
+def test_the_letters_gate_needs_no_threat_in_the_validation_part(
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is fitted elsewhere; there is then nothing to choose or to calibrate."""
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    shutil.rmtree(folder / "phase3")
+    rows, held_out, losses, logits = training.read_losses(folder, trained.data.classes)
+    kept = ~(held_out & trained.data.positive[rows])
+    without = rows[kept], held_out[kept], losses[kept], logits[kept]
+    monkeypatch.setattr("gbad.gate_phase.read_losses", lambda *_: without)
+    training.fit_phase3(trained.data, make_pipeline(gate_fit="paper").get_params(deep=False), folder)
+    state = training.load_gate(folder)
+    assert state["thresholds"].tolist() == [0.5] * 5
+    assert training.any_threat_from_state(state).slope.tolist() == [1.0] * 5
+
+
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, "rare"])
 def test_a_prevalence_that_is_none_is_refused(make_pipeline: Make, prevalence: object) -> None:
     with pytest.raises(GbadError, match="prevalence must be a number above 0 and below 1, not"):

@@ -99,6 +99,8 @@ def make_cell(
         **scale.settings, "size": scale.sizes.get(backbone, scale.settings["size"]), **network.settings, **overrides,
         "backbone": backbone, "random_state": seed,
     }  # fmt: skip
+    if settings.get("prevalence") is not None:
+        raise GbadError("the prevalence is that of each subset: leave it out of the settings")
     pipeline = GBADPipeline(**settings)
     params = pipeline.get_params(deep=False)
     check_settings(params)

@@ -210,13 +210,15 @@ def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prev
     -------
     test, validation : Scores
     """
-    if validation.labels is None or validation.gate_score is None:
+    if validation.gate_score is None or validation.labels is None or not validation.labels.any():
         return test, validation
     strength = pipeline.epsilon if pipeline.suppression == "hard" else pipeline.alpha
-    choices = choose(_evidence(validation), validation.labels, pipeline.suppression, strength, prevalence)
+    choices = choose(_evidence(validation, pipeline), validation.labels, pipeline.suppression, strength, prevalence)
 
     def anew(scores: Scores) -> Scores:
-        ranking, gated = apply_choices(_evidence(scores), pipeline.suppression, choices.share, choices.strength)
+        ranking, gated = apply_choices(
+            _evidence(scores, pipeline), pipeline.suppression, choices.share, choices.strength
+        )
         return dataclasses.replace(
             scores, ranking=ranking, log_gated=gated, thresholds=choices.thresholds,
             strength=np.asarray(choices.strength), heads_share=np.asarray(choices.share),
@@ -225,9 +227,11 @@ def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prev
     return anew(test), anew(validation)
 
 
-def _evidence(scores: Scores) -> Evidence:
+def _evidence(scores: Scores, pipeline: GBADPipeline) -> Evidence:
     assert scores.gate_score is not None
-    return Evidence(scores.logits, scores.heads, scores.gate_score, scores.p_anomalous)
+    assert scores.p_anomalous is not None
+    heads = scores.heads if pipeline.class_heads else None
+    return Evidence(scores.logits, heads, scores.gate_score, scores.p_anomalous)
 
 
 def split_names(run: Run) -> list[str]:

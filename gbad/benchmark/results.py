@@ -44,7 +44,8 @@ BEST_OF = (
 GATES = (
     "Shares, as means over the seeds. A gate acts on the ranking of class heads and classifier, so AP without gate "
     "holds the heads too. Recall and false-alarm rate are those of its yes or no; a soft gate of small strength does "
-    "much less than these say. Of the gate's strength and of the heads' share there is one number a seed."
+    "much less than these say. Of the gate's strength and of the heads' share there is one number a seed, chosen for "
+    "the subset."
 )
 
 

@@ -35,7 +35,7 @@ class Subset:
         How often each threat-free test image counts.
     ratio : float or None
         Threat-free images per image with threats that the test list stands for by its definition; None if it is that
-        of the training list. Decision thresholds are chosen for it.
+        of the training list. Phase 3's choices and decision thresholds are those for it.
     """
 
     name: str

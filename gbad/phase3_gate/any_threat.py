@@ -66,9 +66,12 @@ class AnyThreat:
         [1.099]
         """
         # 1 / (1 - p) is 1 + exp(x), whose logarithms add up; the odds of P(any) are their product less 1.
-        total = np.logaddexp(0, self.slope * np.asarray(logits, dtype=np.float64) + self.bias).sum(axis=1)
-        total = np.maximum(total, np.finfo(float).tiny)
-        return np.asarray(np.where(total > 30, total, np.log(np.expm1(np.minimum(total, 30)))))
+        calibrated = self.slope * np.asarray(logits, dtype=np.float64) + self.bias
+        total = np.logaddexp(0, calibrated).sum(axis=1)
+        # Of so small probabilities the odds are the sum; it is taken in logarithms, so that images do not tie.
+        small = np.logaddexp.reduce(calibrated, axis=1)
+        usual = np.log(np.expm1(np.clip(total, 1e-9, 30)))
+        return np.asarray(np.where(total > 30, total, np.where(total < 1e-9, small, usual)))
 
 
 def fit_any_threat(logits: ArrayLike, labels: ArrayLike, prevalence: float | None = None) -> AnyThreat:

@@ -45,15 +45,14 @@ class Evidence(NamedTuple):
         Log-odds by the class heads, if there are any.
     gate_score : float64 array (n,)
         Of the gate, as `ThreatGate.decision_function` gives it.
-    p_anomalous : float64 array (n,) or None
-        As `ThreatGate.probability` gives it. None if nobody can say what the gate is worth: a soft one then lets
-        everything through.
+    p_anomalous : float64 array (n,)
+        As `ThreatGate.probability` gives it.
     """
 
     logits: np.ndarray
     heads: np.ndarray | None
     gate_score: np.ndarray
-    p_anomalous: np.ndarray | None
+    p_anomalous: np.ndarray
 
 
 def prevalence_weights(positive: ArrayLike, prevalence: float | None = None) -> np.ndarray:
@@ -95,23 +94,26 @@ def choose(
         1 = threat present.
     suppression : {"hard", "soft"}
     strength : float, optional
-        Fixed strength of the gate; None chooses that of a soft gate.
+        Fixed strength of the gate; None chooses that of a soft gate: 0 where there are fewer than two rows with or
+        without a threat, as nobody can say what a gate is worth there.
     prevalence : float, optional
-        Share of images with a threat, in (0, 1); None is that of the rows.
+        Share of images with a threat, in (0, 1); None is that of the rows. Where threats are rarer than one in as many
+        images as there are threat-free rows, thresholds lie above all of these, and say little.
 
     Raises
     ------
     DataError
-        If no row shows a threat.
+        If no row shows a threat, but there is something to choose for the ranking.
     """
-    weights = prevalence_weights(labels.any(axis=1), prevalence)
+    positive = labels.any(axis=1)
+    weights = prevalence_weights(positive, prevalence)
     share, ranking = 0.0, rows.logits
     if rows.heads is not None:
         share = choose_share(rows.logits, rows.heads, labels, sample_weight=weights)
         ranking = mixed(rows.logits, rows.heads, share)
     if strength is None:
-        known = rows.p_anomalous is not None
-        strength = choose_alpha(ranking, labels, rows.p_anomalous, sample_weight=weights) if known else 0.0  # type: ignore[arg-type]
+        few = min(positive.sum(), (~positive).sum()) < 2
+        strength = 0.0 if few else choose_alpha(ranking, labels, rows.p_anomalous, sample_weight=weights)
     _, gated = apply_choices(rows, suppression, share, strength)
     return Choices(share, strength, best_thresholds(labels, np.exp(gated), weights))
 
@@ -133,8 +135,7 @@ def apply_choices(rows: Evidence, suppression: str, share: float, strength: floa
         Logarithms of the gated probabilities.
     """
     ranking = rows.logits if rows.heads is None else mixed(rows.logits, rows.heads, share)
-    p_anomalous = np.ones(len(rows.logits)) if rows.p_anomalous is None else rows.p_anomalous
-    return ranking, suppress(ranking, rows.gate_score, p_anomalous, suppression, strength)
+    return ranking, suppress(ranking, rows.gate_score, rows.p_anomalous, suppression, strength)
 
 
 def best_thresholds(

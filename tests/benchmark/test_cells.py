@@ -139,8 +139,31 @@ def test_phase_3_chooses_for_the_prevalence_of_each_subset(finished: Path) -> No
     assert [one.strength for one in always] == [0.5, 0.5]
     expected = soft_gate(always[0].ranking, test.p_anomalous, 0.5)  # type: ignore[arg-type]
     np.testing.assert_array_equal(always[0].log_gated, expected)  # type: ignore[arg-type]
+    none = replace(validation, labels=0 * validation.labels)
+    assert at_prevalence(test, none, settings, 0.01) == (test, none)
     ungated = Scores.load(next((finished / "cells").glob("cnn-*-seed2-*/validation.npz")))
     assert at_prevalence(ungated, ungated, settings, 0.01) == (ungated, ungated)
+
+
+def test_heads_that_help_where_threats_are_rare_count_there_alone() -> None:
+    labels = np.zeros((20, 1), np.uint8)
+    labels[:4] = 1
+    classifier, head = np.linspace(-1, -2, 20)[:, None], np.linspace(-1, -2, 20)[:, None]
+    classifier[4] = 1.0  # above all four threats
+    head[0], head[4:8] = 2.0, 1.0  # three of the threats below four others, the first above all
+    scores = Scores(
+        np.arange(20).astype(str), classifier, heads=1000 * head, gate_score=np.zeros(20), p_anomalous=np.full(20, 0.5),
+        labels=labels,
+    )  # fmt: skip
+    usual, rare = (at_prevalence(scores, scores, GBADPipeline(alpha=0.0), prevalence)[0] for prevalence in (0.2, 1e-3))
+    assert usual.heads_share == 0.0
+    np.testing.assert_array_equal(usual.ranking, classifier)  # type: ignore[arg-type]
+    assert rare.heads_share == 0.125
+    np.testing.assert_allclose(rare.ranking, 0.875 * classifier + 125 * head)  # type: ignore[arg-type]
+    assert rare.thresholds is not None
+    assert usual.thresholds is not None
+    letter = GBADPipeline(alpha=0.0, class_heads=False)
+    assert at_prevalence(scores, scores, letter, 1e-3)[0].heads_share == 0.0
 
 
 def test_scores_are_those_of_the_saved_pipeline(finished: Path, data: BenchmarkData) -> None:

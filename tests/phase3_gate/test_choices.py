@@ -102,9 +102,27 @@ def test_choices_are_applied_as_phase_3_does(rows: Evidence) -> None:
     np.testing.assert_array_equal(gated, hard_gate(rows.logits, rows.gate_score > 0, 0.01))
 
 
-def test_a_gate_of_unknown_worth_is_left_out(rows: Evidence, labels: np.ndarray) -> None:
-    assert choose(rows._replace(p_anomalous=None), labels, "soft").strength == 0.0
-    assert choose(rows, labels, "soft", 0.7).strength == 0.7
+def test_a_gate_of_unknown_worth_is_left_out_unless_the_user_wants_it(rows: Evidence, labels: np.ndarray) -> None:
+    few = Evidence(*(values[19:] for values in rows))  # one row with a threat
+    assert choose(few, labels[19:], "soft").strength == 0.0
+    fixed = choose(few, labels[19:], "soft", 2.0)
+    assert fixed.strength == 2.0
+    gated = np.exp(apply_choices(few, "soft", fixed.share, 2.0)[1])
+    assert fixed.thresholds[1] == gated[0, 1]  # the one threat's own, behind the gate: it is found
+
+
+def test_share_and_strength_are_those_for_the_prevalence(rows: Evidence, labels: np.ndarray) -> None:
+    """A gate that helps where threats are frequent does not where they are rare, and heads the other way round."""
+    assert choose(rows, labels, "soft").strength == 0.1
+    assert choose(rows, labels, "soft", prevalence=0.01).strength == 0.0
+    one = np.zeros((20, 1), np.uint8)
+    one[:4] = 1
+    classifier, head = np.linspace(-1, -2, 20)[:, None], np.linspace(-1, -2, 20)[:, None]
+    classifier[4] = 1.0  # above all four threats
+    head[0], head[4:8] = 2.0, 1.0  # three of the threats below four others, the first above all
+    evidence = Evidence(classifier, 1000 * head, np.zeros(20), np.full(20, 0.5))  # any share ranks as the head does
+    shares = [choose(evidence, one, "soft", 0.0, prevalence).share for prevalence in (None, 1e-3)]
+    assert shares == [0.0, 0.125]
 
 
 def test_nothing_can_be_chosen_without_threats(rows: Evidence, labels: np.ndarray) -> None:
