@@ -83,14 +83,11 @@ class GBADPipeline(BaseEstimator):
     gate_fit : {"held-out", "paper"}
         Fit the gate on the validation part, or on the training rows as the letter does.
     suppression : {"hard", "soft"}
-        ``"hard"``: multiply by `epsilon` what is not anomalous (the letter). ``"soft"``: multiply by P(anomalous) to
-        the power `alpha`.
+        ``"hard"`` (the letter): multiply by `epsilon` what is not anomalous. ``"soft"``: by P(anomalous) ** `alpha`.
     epsilon, alpha : float, float or None
-        Strength of the hard gate, in (0, 1], and of the soft one, 0 or larger; None takes what ranks the validation
-        part best.
+        Strength of the hard gate, in (0, 1], and of the soft one, 0 or larger (None: what ranks held-out rows best).
     prevalence : float or None
-        Share of images with a threat in use, in (0, 1), for which phase 3 chooses (`gbad.phase3_gate.choose`) and
-        calibrates; None is that of the training list.
+        Share of images with a threat in use, in (0, 1), for which phase 3 chooses; None is the training list's.
     validation_fraction : float
         Share of the training list that phases 1 and 2 leave to phase 3.
     random_state : int

@@ -242,7 +242,8 @@ def test_prediction_gives_a_row_for_each_input_in_its_order(
     assert counts["anomalous"] == (usable["anomalous"] == "1").sum()
     assert set(usable["anomalous"]) <= {"0", "1"}
     assert (table[table["status"] != "ok"][COLUMNS[1:]] == "").all(axis=None)
-    assert usable.iloc[0, 1:].tolist() == usable.iloc[3, 1:].tolist()
+    twice = usable.iloc[[0, 3]]  # BLAS may sum a row in another order where it stands elsewhere: the last digit differs
+    np.testing.assert_allclose(*twice[COLUMNS[1:]].to_numpy(np.float64), rtol=1e-12)
     explained = pipeline.explain([good[2], sixteen_bit, good[0]])
     np.testing.assert_allclose(usable.iloc[:3]["Gun"].to_numpy(np.float64), explained.gated[:, 0], rtol=1e-5)
 
