@@ -82,6 +82,10 @@ def average_precision_figure(metrics: Mapping[str, Any], classes: Sequence[str])
     return figure
 
 
+_LINES = ((GATED, "-"), (UNGATED, "--"), (THREAT, "-."))
+"""Colours and lines of the curves for any threat."""
+
+
 def precision_recall_figure(
     y_true: np.ndarray, ungated: np.ndarray, gated: np.ndarray, classes: Sequence[str], *, titles: bool = True
 ) -> Figure:
@@ -122,7 +126,7 @@ def any_threat_precision_recall_figure(y_any: np.ndarray, scores: Mapping[str, n
     y_any : ndarray of shape (n,)
         1 = at least one threat.
     scores : mapping of str to ndarray of shape (n,)
-        Up to two finite scores by their labels, higher = more anomalous.
+        Up to three finite scores by their labels, higher = more anomalous.
 
     Returns
     -------
@@ -130,8 +134,8 @@ def any_threat_precision_recall_figure(y_any: np.ndarray, scores: Mapping[str, n
     """
     figure = Figure(figsize=(5.4, 4.1), layout="constrained")
     axes = new_axes(figure)
-    styled = zip(scores.items(), (GATED, UNGATED), ("-", "--"), strict=False)
-    drawn = {label: (score, colour, line) for (label, score), colour, line in styled}
+    styled = zip(scores.items(), _LINES[: len(scores)], strict=True)
+    drawn = {label: (score, *style) for (label, score), style in styled}
     _draw_precision_recall(axes, y_any.astype(bool), drawn, legend_columns=1)
     return figure
 
@@ -146,7 +150,7 @@ def roc_figure(
     y_any : ndarray of shape (n,)
         1 = at least one threat.
     scores : mapping of str to ndarray of shape (n,)
-        Up to two finite scores by their labels, higher = more anomalous.
+        Up to three finite scores by their labels, higher = more anomalous.
     decision : (float, float), optional
         False-alarm rate and recall of the gate's decision, drawn as a point.
 
@@ -162,7 +166,7 @@ def roc_figure(
         say_missing(axes, "missing: needs images with and without threats")
         return figure
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1)
-    for (label, score), colour, line in zip(scores.items(), (GATED, UNGATED), ("-", "--"), strict=False):
+    for (label, score), (colour, line) in zip(scores.items(), _LINES[: len(scores)], strict=True):
         false_alarms, recall, _ = roc_curve(y_any, score)
         label = f"{label}, AUC {roc_auc_score(y_any, score):.3f}"
         axes.plot(*_thinned(false_alarms, recall), color=colour, linestyle=line, linewidth=1.8, label=label)

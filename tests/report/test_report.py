@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gbad.errors import DataError
 from gbad.evaluation import evaluate
 from gbad.report import gallery, save_plots, write_report
 from gbad.report.gallery import choose, outranked
 from gbad.report.loss_plot import MAX_SCATTER_POINTS, loss_figure
-from gbad.report.plots import precision_recall_figure, roc_figure, training_figure
+from gbad.report.plots import figures, precision_recall_figure, roc_figure, training_figure
 from gbad.report.style import svg
 
 CLASSES = ("Gun", "Knife", "Pliers")
@@ -223,6 +224,21 @@ def test_save_plots_writes_png_files_by_name(tmp_path):
         with Image.open(path) as image:
             assert image.format == "PNG"
             assert min(image.size) > 300
+
+
+def test_every_score_for_any_threat_has_its_curve():
+    evaluation = simulated_evaluation(200)
+    y_any = evaluation["y_true"].any(axis=1)
+    any_threat = np.random.default_rng(0).normal(size=200) + y_any
+    drawn = figures(metrics=figures_of(evaluation), **evaluation, any_threat=any_threat)
+    expected = {
+        "roc": f"AUC {roc_auc_score(y_any, any_threat):.3f}",
+        "any_threat_precision_recall": f"AP {100 * average_precision_score(y_any, any_threat):.1f}",
+    }
+    for name, own in expected.items():
+        texts = " ".join(text.get_text() for text in drawn[name].axes[0].get_legend().get_texts())
+        for score in ("gate score", "classifier's maximum", f"all classes, calibrated, {own}"):
+            assert score in texts
 
 
 def test_threat_is_outranked_by_images_without_its_class_only():
