@@ -19,7 +19,6 @@ from rich.console import Console
 
 from gbad.benchmark.run import run_benchmark
 from gbad.benchmark.scales import scale_of
-from gbad.cli import ap_table
 from gbad.data.labels import list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
 from gbad.demo import SIMULATION, SUBSET, demo_pipeline
@@ -27,6 +26,7 @@ from gbad.files import atomic_path
 from gbad.persistence import load
 from gbad.runs import finish, start_run
 from gbad.scoring import evaluate_list
+from gbad.terminal import ap_table
 
 
 def shuffle(data: Path, subset: int, seed: int) -> None:

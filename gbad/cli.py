@@ -14,13 +14,13 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
-from rich.table import Table
 
 from gbad.allocator import keep_freed_memory
 from gbad.benchmark.command import benchmark
 from gbad.detector_benchmark.command import register as register_benchmark_detectors
 from gbad.errors import GbadError, RunError
 from gbad.interrupts import raise_lost_interrupts
+from gbad.terminal import ap_table
 
 app = typer.Typer(
     help="Find rare threats in X-ray images of baggage with GAN-based anomaly detection (GBAD).",
@@ -227,6 +227,33 @@ def train(
 
 
 @app.command()
+def refit(
+    run: Annotated[Path, typer.Argument(help="Run folder in which phase 2 is done.")],
+    out: Annotated[Path, typer.Option(help="New run folder. One that is there already continues.")],
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of images with a threat that phase 3 chooses for.")
+    ] = None,
+    class_heads: Annotated[
+        bool | None,
+        typer.Option("--class-heads/--no-class-heads", help="Mix in linear heads on all training images' features."),
+    ] = None,
+    gate_fit: Annotated[str | None, typer.Option(help="held-out, or paper (training rows, as in the letter).")] = None,
+    suppression: Annotated[str | None, typer.Option(help="soft, or hard as in the letter.")] = None,
+    epsilon: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Factor of the hard gate.")] = None,
+    alpha: Annotated[float | None, typer.Option(min=0.0, help="Exponent of the soft gate.")] = None,
+) -> None:
+    """Fit phase 3 again with other settings, in seconds; what is not named stays as it was in RUN."""
+    from gbad.runs import finish, refit_run
+
+    named = {
+        "prevalence": prevalence, "class_heads": class_heads, "gate_fit": gate_fit, "suppression": suppression,
+        "epsilon": epsilon, "alpha": alpha,
+    }  # fmt: skip
+    finish(refit_run(run, out, **{name: value for name, value in named.items() if value is not None}))
+    _say(f"Pipeline in {out / 'pipeline.joblib'}.")
+
+
+@app.command()
 def evaluate(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
     data: Data,
@@ -297,27 +324,6 @@ def _say(text: str, *command: object) -> None:
     """Print a text as it is, and the command to go on with so that it can be copied."""
     following = f" Next: {shlex.join(['gbad', *map(str, command)])}" if command else ""
     _console.print(text + following, markup=False, highlight=False, soft_wrap=True)
-
-
-def ap_table(metrics: dict[str, Any]) -> Table:
-    """Per-class average precision of an evaluation, in percent, for the terminal."""
-    table = Table(
-        title=f"Average precision (%), subset {escape(metrics['subset'])}, {metrics['n_images']:,} test images"
-    )
-    for column in ("class", "positives", "prevalence", "CNN ungated", "GBAD gated"):
-        table.add_column(column, justify="left" if column == "class" else "right")
-
-    def percent(value: float | None) -> str:
-        return "missing" if value is None or value != value else f"{100 * value:.1f}"
-
-    for name in metrics["classes"]:
-        scores = [percent(metrics[method]["per_class_ap"][name]) for method in ("ungated", "gbad")]
-        table.add_row(escape(name), f"{metrics['n_positive'][name]:,}", percent(metrics["prevalence"][name]), *scores)
-    table.add_section()
-    present = [metrics["prevalence"][name] for name in metrics["classes"] if metrics["n_positive"][name]]
-    mean = percent(sum(present) / len(present) if present else None)
-    table.add_row("mAP", "", mean, percent(metrics["ungated"]["map"]), percent(metrics["gbad"]["map"]), style="bold")
-    return table
 
 
 def _image_detector(name: str, size: int, epochs: int, seed: int) -> Any:

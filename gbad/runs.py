@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from gbad.data.boxes import Boxes, read_boxes
 from gbad.data.images import locate
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
-from gbad.errors import RunError
+from gbad.errors import GbadError, RunError
 from gbad.files import atomic_path, read_json
 from gbad.pipeline import GBADPipeline
 from gbad.run_folder import claim
@@ -24,6 +26,9 @@ from gbad.settings import check_labels, check_settings, params_from, plain_setti
 from gbad.training import TrainingSet, validation_rows
 
 _log = logging.getLogger(__name__)
+
+PHASE_3_SETTINGS = ("class_heads", "gate", "gate_fit", "suppression", "epsilon", "alpha", "prevalence")
+"""Parameters of `gbad.GBADPipeline` that phases 1 and 2 do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,50 @@ def open_run(folder: str | Path) -> Run:
     return _open(folder, content, labels, paths, boxes)
 
 
+def refit_run(run: str | Path, out: str | Path, **settings: Any) -> Run:
+    """Make a run folder that has phases 1 and 2 of another one, and phase 3 before it with other settings.
+
+    Both folders share the files of phases 1 and 2 (hard links, copies where the disk has none); each can be deleted
+    without the other. If `out` is there already, it goes on.
+
+    Parameters
+    ----------
+    run : path-like
+        A run folder of `gbad.runs.start_run` in which phase 2 is done.
+    out : path-like
+        The new run folder.
+    **settings
+        Of `PHASE_3_SETTINGS`; all others stay.
+
+    Returns
+    -------
+    Run
+        For `gbad.runs.finish`.
+
+    Raises
+    ------
+    RunError
+        If phase 2 of `run` is not done, or `out` holds another run.
+    GbadError
+        If a setting is not one of phase 3, or cannot work.
+    """
+    run, out = Path(run), Path(out)
+    if other := sorted(settings.keys() - set(PHASE_3_SETTINGS)):
+        raise GbadError(f"{', '.join(other)}: phases 1 and 2 depend on it. Train another run with `gbad train`.")
+    open_run(run)  # refuses what is no run folder, and a list that has changed since
+    if not (run / "phase2" / "done.json").exists():
+        raise RunError(f"{run}: phase 2 is not done yet. Finish the run first, with the command that began it.")
+    content = read_json(run / "run.json")
+    params = GBADPipeline(**params_from(content["settings"]) | settings).get_params(deep=False)
+    check_settings(params)
+    about = {"data": content["data"], "subset": content["subset"], "settings": plain_settings(params)}
+    claim(out, about, {name: content[name] for name in ("max_bad", "strict")})
+    if out.resolve() != run.resolve():
+        for name in ("split.csv", "phase1", "phase2"):
+            _share(run / name, out / name)
+    return open_run(out)
+
+
 def _boxes(
     folder: Path, data: str | Path, labels: LabelList, paths: list[Path], pipeline: GBADPipeline
 ) -> Boxes | None:
@@ -125,6 +174,24 @@ def _open(folder: Path, content: dict[str, Any], labels: LabelList, paths: list[
     data = TrainingSet(source, labels.labels, labels.classes, (table["part"] == "validation").to_numpy(), boxes)
     bad = BadImages(len(source), content["max_bad"], strict=content["strict"], report=folder / "bad_images.csv")
     return Run(folder, data, pipeline, bad)
+
+
+def _share(source: Path, target: Path) -> None:
+    """Link or copy a file or folder, whole or not at all, unless it is there."""
+    if target.exists():
+        return
+    with atomic_path(target) as temporary:
+        if source.is_file():
+            _link(source, temporary)
+        else:  # a checkpoint is of no use to a phase that is done
+            shutil.copytree(source, temporary, copy_function=_link, ignore=shutil.ignore_patterns(".*", "checkpoint-*"))
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without links
+        shutil.copy2(source, target)
 
 
 def finish(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str, Any]:

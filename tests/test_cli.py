@@ -16,10 +16,10 @@ from PIL import Image
 from rich.console import Console
 
 from gbad import training
-from gbad.cli import ap_table
 from gbad.data.images import locate
 from gbad.data.labels import read_sixray
 from gbad.phase2_anomaly import BiGANDetector
+from gbad.terminal import ap_table
 
 Command = Callable[..., Any]
 QUICK = ("--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 1, "--fpn-width", 8)

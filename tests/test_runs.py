@@ -20,7 +20,7 @@ from gbad.data.images import locate
 from gbad.data.labels import read_sixray
 from gbad.errors import TooManyBadImagesError
 from gbad.pipeline import GBADPipeline
-from gbad.runs import Run, finish, open_run, start_run
+from gbad.runs import Run, finish, open_run, refit_run, start_run
 
 Make = Callable[..., GBADPipeline]
 OPTIONS = ["--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 3, "--fpn-width", 8,
@@ -272,6 +272,66 @@ def test_bad_images_stop_the_run_are_listed_and_may_be_tolerated_afterwards(
     assert len(losses) == 70
     assert names[0] not in set(losses["name"])
     assert os.path.exists(folder / "pipeline.joblib")
+
+
+OTHERS = {"prevalence": 0.01, "class_heads": True, "suppression": "soft"}
+
+
+def test_phase_3_alone_gives_the_pipeline_of_a_whole_training(
+    trained: Run, dataset: Path, make_pipeline: Make, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+    finish(refit_run(trained.folder, tmp_path / "refitted", **OTHERS))
+    finish(start_run(tmp_path / "whole", dataset, 10, make_pipeline(**OTHERS)))
+    assert_same_pipeline(tmp_path / "whole", tmp_path / "refitted", dataset)
+    told = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "refitted")]
+    assert told[0] == told[1]
+    assert before == {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+    assert not list((tmp_path / "refitted").rglob("checkpoint-*"))
+
+
+def test_phase_3_alone_goes_on_where_it_was_killed(
+    trained: Run, gbad_command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(error: BaseException) -> Callable[..., None]:
+        def call(*args: Any, **options: Any) -> None:
+            raise error
+
+        return call
+
+    out, again = tmp_path / "out", ["--prevalence", 0.02, "--suppression", "soft"]
+    with monkeypatch.context() as patched:
+        patched.setattr("gbad.runs.os.link", fails(OSError("another disk")))
+        patched.setattr("gbad.runs.shutil.copytree", fails(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            refit_run(trained.folder, out, prevalence=0.02, suppression="soft")
+    assert (out / "split.csv").read_bytes() == (trained.folder / "split.csv").read_bytes()
+    outcome = gbad_command("refit", trained.folder, "--out", out, *again)
+    assert (outcome.status, outcome.out.strip()) == (0, f"Pipeline in {out / 'pipeline.joblib'}."), outcome.err
+    assert gbad.load(out / "pipeline.joblib").get_params(deep=False)["prevalence"] == 0.02
+    assert gbad_command("refit", trained.folder, "--out", out, *again).status == 0
+    other = gbad_command("refit", trained.folder, "--out", out, "--prevalence", 0.3)
+    assert other.status == 1
+    assert "holds a run with another prevalence" in other.err.replace("\n", " ")
+
+
+def test_phase_3_alone_refuses_what_it_cannot_do(
+    trained: Run, gbad_command: Callable[..., Any], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(GbadError, match=r"epochs, size: phases 1 and 2 depend on it.*gbad train"):
+        refit_run(trained.folder, out, size=96, epochs=3)
+    with pytest.raises(GbadError, match="prevalence must be a number above 0 and below 1, not 1.5"):
+        refit_run(trained.folder, out, prevalence=1.5)
+    unfinished = shutil.copytree(trained.folder, tmp_path / "unfinished")
+    (unfinished / "phase2" / "done.json").unlink()
+    with pytest.raises(RunError, match="phase 2 is not done yet"):
+        refit_run(unfinished, out, prevalence=0.1)
+    assert not out.exists()
+    same = gbad_command("refit", trained.folder, "--out", trained.folder, "--prevalence", 0.1)
+    assert same.status == 1
+    assert "Choose another run folder" in same.err.replace("\n", " ")
+    assert gbad_command("refit", tmp_path, "--out", out).status == 1
 
 
 def test_several_processes_share_phase_1(run_python: Any, dataset: Path, tmp_path: Path) -> None:

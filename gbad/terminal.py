@@ -1,0 +1,29 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+
+def ap_table(metrics: dict[str, Any]) -> Table:
+    """Per-class average precision of an evaluation, in percent, for the terminal."""
+    table = Table(
+        title=f"Average precision (%), subset {escape(metrics['subset'])}, {metrics['n_images']:,} test images"
+    )
+    for column in ("class", "positives", "prevalence", "CNN ungated", "GBAD gated"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+
+    def percent(value: float | None) -> str:
+        return "missing" if value is None or value != value else f"{100 * value:.1f}"
+
+    for name in metrics["classes"]:
+        scores = [percent(metrics[method]["per_class_ap"][name]) for method in ("ungated", "gbad")]
+        table.add_row(escape(name), f"{metrics['n_positive'][name]:,}", percent(metrics["prevalence"][name]), *scores)
+    table.add_section()
+    present = [metrics["prevalence"][name] for name in metrics["classes"] if metrics["n_positive"][name]]
+    mean = percent(sum(present) / len(present) if present else None)
+    table.add_row("mAP", "", mean, percent(metrics["ungated"]["map"]), percent(metrics["gbad"]["map"]), style="bold")
+    return table
