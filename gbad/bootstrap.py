@@ -125,8 +125,8 @@ def bootstrap_intervals(
     samples |= {f"{a} - {b}": samples[a] - samples[b] for a, b in differences}
     return {
         name: {
-            "map": _percentiles(_mean_over_classes(sample), level),
-            "per_class_ap": {label: _percentiles(sample[:, c], level) for c, label in enumerate(classes)},
+            "map": [*percentiles(mean_over_classes(sample), level)],
+            "per_class_ap": {label: [*percentiles(sample[:, c], level)] for c, label in enumerate(classes)},
         }
         for name, sample in samples.items()
     }
@@ -155,15 +155,18 @@ def binned_average_precision(bins: np.ndarray, rows: np.ndarray, weights: np.nda
     return float((gained * found / np.where(images > 0, images, 1.0)).sum() / found[-1])
 
 
-def _mean_over_classes(values: np.ndarray) -> np.ndarray:
+def mean_over_classes(values: np.ndarray) -> np.ndarray:
     """Mean over the last axis without NaN; NaN where all are."""
     present = ~np.isnan(values)
     count = present.sum(axis=-1)
     return np.where(count > 0, np.where(present, values, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan)
 
 
-def _percentiles(values: np.ndarray, level: float) -> list[float]:
+def percentiles(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
+    """Bounds of the central part `level` of resampled values, without NaN; NaN if there are none."""
+    values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if not len(values):
-        return [float("nan"), float("nan")]
-    return np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+        return float("nan"), float("nan")
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return low, high

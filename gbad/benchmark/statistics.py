@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from gbad.bootstrap import bootstrap_average_precision
+from gbad.bootstrap import bootstrap_average_precision, mean_over_classes, percentiles
 from gbad.randomness import derived_seed
-
-LEVEL = 0.95
 
 
 def seed_mean_samples(
@@ -101,27 +98,12 @@ def intervals(
     dict
         ``{method or "a - b": {class or "mean": (low, high)}}``; NaN for a class without positives.
     """
-    # Deviations of seeds can leave [0, 1].
-    wanted: dict[str, Any] = {name: np.clip(sample, 0.0, 1.0) for name, sample in samples.items()}
-    wanted |= {f"{a} - {b}": samples[a] - samples[b] for a, b in differences if a in samples and b in samples}
+    pairs = {f"{a} - {b}": samples[a] - samples[b] for a, b in differences if a in samples and b in samples}
     found = {}
-    for name, sample in wanted.items():
-        bounds = {label: percentiles(sample[:, c]) for c, label in enumerate(classes)}
-        found[name] = bounds | {"mean": percentiles(mean_over_classes(sample))}
+    for name, sample in {**samples, **pairs}.items():
+        columns = dict(zip((*classes, "mean"), (*sample.T, mean_over_classes(sample)), strict=True))
+        bounds = {label: percentiles(column) for label, column in columns.items()}
+        if name not in pairs:  # deviations of seeds can leave [0, 1]; clipped sooner, they would move the mean
+            bounds = {label: np.clip(one, 0.0, 1.0).tolist() for label, one in bounds.items()}
+        found[name] = {label: (low, high) for label, (low, high) in bounds.items()}
     return found
-
-
-def mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN where all are."""
-    present = ~np.isnan(values)
-    count = present.sum(axis=-1)
-    return np.where(count > 0, np.where(present, values, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan)
-
-
-def percentiles(values: np.ndarray) -> tuple[float, float]:
-    """Bounds of the central 95 % of resampled values, without NaN; NaN if there are none."""
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
-    return low, high

@@ -10,7 +10,8 @@ import pandas as pd
 from gbad.benchmark.groups import Group
 from gbad.benchmark.methods import DIFFERENCES
 from gbad.benchmark.published import CLASSES, PUBLISHED_AP
-from gbad.benchmark.statistics import intervals, mean_over_classes, seed_mean_samples
+from gbad.benchmark.statistics import intervals, seed_mean_samples
+from gbad.bootstrap import mean_over_classes
 from gbad.metrics import average_precision_per_class, gate_diagnostics
 from gbad.phase3_gate import log_odds
 
@@ -139,10 +140,10 @@ def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
             ]
             ap = {"no_gate": _with_mean(np.array(ranked))}
             ap |= {column: _with_mean(group.ap[name]) for column, name in outputs.items() if name is not None}
+            alarms = [gate_diagnostics(group.y_any, decision)["false_alarm_rate"] for decision in decisions]
             for c, label in enumerate((*group.classes, "any")):
                 kind = group.y_any if label == "any" else group.y_true[:, c]
                 found = [gate_diagnostics(kind, decision) for decision in decisions]
-                alarms = [gate_diagnostics(group.y_any, decision)["false_alarm_rate"] for decision in decisions]
                 rows.append({
                     "subset": group.subset.name, "backbone": group.backbone, "network": network, "class": label,
                     "recall": float(np.mean([one["recall"] for one in found])),

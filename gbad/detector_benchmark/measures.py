@@ -103,16 +103,6 @@ def resampled_roc_auc(
     return areas
 
 
-def percentile_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Interval between the outer percentiles of bootstrap values; NaN if there are none."""
-    finite = np.asarray(values, float)
-    finite = finite[np.isfinite(finite)]
-    if not len(finite):
-        return float("nan"), float("nan")
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def t_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Interval for the mean of independent values, such as one a seed, by Student's t; NaN for fewer than two.
 

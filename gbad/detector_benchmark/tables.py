@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gbad.bootstrap import percentiles
 from gbad.detector_benchmark.detectors import DETECTORS
-from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, percentile_interval, t_interval
+from gbad.detector_benchmark.measures import FALSE_ALARM_RATE, t_interval
 from gbad.detector_benchmark.paper_mode import PAPER_LABEL, paper_label
 
 MEASURES = ("roc_auc", "pr_auc", "recall", "false_alarm_rate", "pixel_roc_auc", "pro")
@@ -68,7 +69,7 @@ def _of_mode(mode: str, results: Sequence[Mapping[str, Any]], n_classes: int) ->
     summary["seeds"] = [_mean(areas) for areas in by_seed if len(areas) == n_classes]
     summary["seeds_interval"] = t_interval(summary["seeds"])
     drawn = [_floats(result["resamples"][mode]) for result in having]
-    summary["rows_interval"] = percentile_interval(np.mean(drawn, axis=0) if drawn else [])
+    summary["rows_interval"] = percentiles(np.mean(drawn, axis=0) if drawn else [])
     classes = dict.fromkeys(result["class"] for result in having)
     summary["classes"] = {
         name: _mean([result[mode]["roc_auc"] for result in having if result["class"] == name]) for name in classes

@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import t as t_distribution
 
-from gbad.benchmark.statistics import (
-    intervals,
-    mean_over_classes,
-    percentiles,
-    seed_mean_samples,
-    with_seed_deviations,
-)
-from gbad.bootstrap import bootstrap_average_precision
+from gbad.benchmark.statistics import intervals, seed_mean_samples, with_seed_deviations
+from gbad.bootstrap import bootstrap_average_precision, mean_over_classes, percentiles
 from gbad.metrics import average_precision
 
 
@@ -79,6 +73,16 @@ def test_differences_are_paired_and_methods_stay_within_bounds() -> None:
     low, high = found["a"]["mean"]
     value = np.mean([average_precision(y_true[:, c], one[:, c]) for one in rankings for c in range(2)])
     assert low < value < high
+
+
+def test_the_mean_is_not_moved_by_what_lies_outside_of_0_and_1() -> None:
+    """Bounds are clipped, not samples: a class near 0 would lose its lower tail alone, and lift that of the mean."""
+    samples = np.stack([np.linspace(-0.4, 0.5, 901), np.full(901, 0.3)], axis=1)
+    found = intervals({"a": samples}, ["Gun", "Knife"])["a"]
+    assert found["Gun"] == pytest.approx((0.0, 0.4775))
+    assert found["mean"] == pytest.approx(((-0.3775 + 0.3) / 2 if -0.3775 + 0.3 > 0 else 0.0, (0.4775 + 0.3) / 2))
+    higher = intervals({"a": samples + [0, 0.3]}, ["Gun", "Knife"])["a"]["mean"]
+    assert higher == pytest.approx(((-0.3775 + 0.6) / 2, (0.4775 + 0.6) / 2))
 
 
 def test_a_class_without_positives_is_missing() -> None:

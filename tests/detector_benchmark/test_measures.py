@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import ttest_1samp
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from gbad.bootstrap import percentiles
 from gbad.detector_benchmark.measures import (
     detection_measures,
-    percentile_interval,
     resampled_roc_auc,
     t_interval,
 )
@@ -75,8 +75,8 @@ def test_resamples_of_one_kind_are_missing() -> None:
     areas = resampled_roc_auc([1, 0], [2.0, 1.0], resamples=50)
     assert set(areas[np.isfinite(areas)]) == {1.0}
     assert np.isnan(areas).any()
-    assert percentile_interval(areas) == (1.0, 1.0)
-    assert np.isnan(percentile_interval([np.nan])).all()
+    assert percentiles(areas) == (1.0, 1.0)
+    assert np.isnan(percentiles([np.nan])).all()
 
 
 def test_t_interval_equals_scipys() -> None:
