@@ -186,26 +186,27 @@ def recall_at_false_alarm_rate(
         return dict.fromkeys(rates, float("nan"))
     true_positives, false_positives = confusion_counts(positive, score)
     n_positive, n_negative = true_positives[-1], false_positives[-1]
-    allowed = {rate: np.searchsorted(false_positives, rate * n_negative, side="right") for rate in rates}
+    # 0.29 of 100 is 28.999… in binary.
+    allowed = {rate: np.searchsorted(false_positives, rate * n_negative * (1 + 1e-12), side="right") for rate in rates}
     return {rate: float(true_positives[k - 1] / n_positive) if k else 0.0 for rate, k in allowed.items()}
 
 
 def gate_diagnostics(y_any: npt.ArrayLike, anomalous: npt.ArrayLike) -> dict[str, float | int]:
-    """Count what the gate lets through and what it suppresses.
+    """Count what the gate decides about images with threats and without.
 
     Parameters
     ----------
     y_any : array-like of shape (n,)
         1 = at least one threat (or: a threat of one class), 0 = without.
     anomalous : array-like of shape (n,)
-        1 = the gate calls the image anomalous and leaves its probabilities as they are.
+        1 = the gate calls the image anomalous.
 
     Returns
     -------
     dict
-        ``recall`` (share of the threats let through, NaN without threats), ``false_alarm_rate`` (share of the
-        threat-free images let through, NaN without such), both in [0, 1]; ``n_threats``, ``n_threat_free``,
-        ``suppressed_threats``, ``false_alarms``: numbers of images.
+        ``recall`` (share of the images with threats called anomalous, NaN without such), ``false_alarm_rate`` (share
+        of the threat-free images called anomalous, NaN without such), both in [0, 1]; ``n_threats``,
+        ``n_threat_free``, ``missed_threats``, ``false_alarms``: numbers of images.
     """
     positive = checked_labels(y_any, "y_any", ndim=1)
     decision = checked_labels(anomalous, "anomalous", ndim=1, rows=len(positive))
@@ -216,7 +217,7 @@ def gate_diagnostics(y_any: npt.ArrayLike, anomalous: npt.ArrayLike) -> dict[str
         "false_alarm_rate": false_alarms / n_negative if n_negative else float("nan"),
         "n_threats": n_positive,
         "n_threat_free": n_negative,
-        "suppressed_threats": n_positive - passed,
+        "missed_threats": n_positive - passed,
         "false_alarms": false_alarms,
     }
 

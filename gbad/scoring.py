@@ -205,8 +205,13 @@ def evaluate_list(
         any_threat=score.any_threat,
     )  # fmt: skip
     seconds = {phase: round(done["seconds"], 1) for phase, done in pipeline.training_.items()}
+    chosen = {
+        "suppression": pipeline.suppression, "strength": pipeline.strength_, "heads_share": pipeline.heads_share_,
+        "prevalence": pipeline.prevalence,
+        "thresholds": dict(zip(pipeline.classes_, pipeline.thresholds_, strict=True)),
+    }  # fmt: skip
     metrics = {
-        "subset": str(subset), **figures, "n_bad": len(bad.errors), "seed": pipeline.random_state,
+        "subset": str(subset), **figures, "phase3": chosen, "n_bad": len(bad.errors), "seed": pipeline.random_state,
         "versions": library_versions(), "hardware": hardware(),
         "seconds": seconds | {"evaluation": round(time.monotonic() - begun, 1)},
     }  # fmt: skip

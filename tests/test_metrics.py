@@ -148,6 +148,7 @@ def test_decision_of_another_length_is_refused():
 def test_recall_at_false_alarm_rate_keeps_to_the_rate():
     y_any = [1, 0, 1, 0, 0, 1, 0, 1]
     score = [8, 7, 6, 5, 5, 5, 2, 1]
+    assert recall_at_false_alarm_rate([1] + 100 * [0], [71.5, *range(1, 101)], [0.28, 0.29]) == {0.28: 0.0, 0.29: 1.0}
     recall = recall_at_false_alarm_rate(y_any, score, [0.0, 0.25, 0.7, 0.75, 1.0])
     assert recall == {0.0: 0.25, 0.25: 0.5, 0.7: 0.5, 0.75: 0.75, 1.0: 1.0}
     assert recall_at_false_alarm_rate([0, 1], [2, 1], [0.5]) == {0.5: 0.0}
@@ -161,7 +162,7 @@ def test_gate_diagnostics_count_both_errors():
         "false_alarm_rate": 0.5,
         "n_threats": 3,
         "n_threat_free": 2,
-        "suppressed_threats": 1,
+        "missed_threats": 1,
         "false_alarms": 1,
     }
     assert np.isnan(gate_diagnostics([0, 0], [1, 0])["recall"])

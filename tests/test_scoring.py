@@ -64,6 +64,10 @@ def test_evaluation_leaves_what_is_promised(pipeline: GBADPipeline, dataset: Pat
     assert stored["n_images"] == 36
     assert stored["n_positive"] == test.counts()
     assert stored["n_bad"] == 0
+    assert stored["phase3"] == {
+        "suppression": "hard", "strength": pipeline.strength_, "heads_share": 0.0, "prevalence": None,
+        "thresholds": dict(zip(pipeline.classes_, pipeline.thresholds_, strict=True)),
+    }  # fmt: skip
     assert set(stored["ungated"]) == set(stored["gbad"]) == {"map", "per_class_ap"}
     assert {"roc_auc", "pr_auc", "macro_precision", "macro_recall", "macro_f1"} <= set(stored["anomaly"])
     assert {"gbad", "python", "torch", "scikit-learn", "numpy"} <= set(stored["versions"])

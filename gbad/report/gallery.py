@@ -42,9 +42,9 @@ def choose(
     Returns
     -------
     dict of str to ndarray of int
-        ``detected``: of the threats let through, the better half at most, best first, the classes in turn.
-        ``missed``: threats let through that are outranked most, none of them in ``detected``.
-        ``suppressed``: threats that the gate suppresses, those first that phase 1 had ranked best.
+        ``detected``: of the threats called anomalous, the better half at most, best first, the classes in turn.
+        ``missed``: threats called anomalous that are outranked most, none of them in ``detected``.
+        ``called_normal``: threats that the gate calls normal, those first that phase 1 had ranked best.
         ``false_alarms``: threat-free images with the highest gated probabilities.
     """
     y_any = y_true.any(axis=1)
@@ -55,12 +55,12 @@ def choose(
     detected = _in_turn(passed, best_class)[: min(count, -(-len(passed) // 2))]
     missed = np.setdiff1d(passed, detected)
     missed = missed[np.argsort(-after[missed].min(axis=1), kind="stable")]
-    suppressed = np.flatnonzero(y_any & ~anomalous)
+    normal = np.flatnonzero(y_any & ~anomalous)
     threat_free = np.flatnonzero(~y_any)
     return {
         "detected": detected,
         "missed": missed[after[missed].min(axis=1) > 0][:count],
-        "suppressed": suppressed[np.argsort(before[suppressed].min(axis=1), kind="stable")][:count],
+        "called_normal": normal[np.argsort(before[normal].min(axis=1), kind="stable")][:count],
         "false_alarms": threat_free[np.argsort(-gated[threat_free].max(axis=1), kind="stable")][:count],
     }
 

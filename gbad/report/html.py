@@ -24,9 +24,12 @@ from gbad.report.style import GATED, GRID, INK, svg
 
 DIFFERENCE = "gbad - ungated"
 GALLERIES = {
-    "detected": ("Best detections", "Threats that the gate lets through and that rank highest, the classes in turn."),
-    "missed": ("Missed threats", "Threats that the gate lets through, but that many images without them outrank."),
-    "suppressed": ("Threats that the gate suppresses", "Those that the classifier alone ranked best come first."),
+    "detected": (
+        "Best detections",
+        "Threats that the gate calls anomalous and that rank best, the classes in turn.",
+    ),
+    "missed": ("Missed threats", "Threats that the gate calls anomalous, but that many images without them outrank."),
+    "called_normal": ("Threats that the gate calls normal", "Those that the classifier alone ranked best come first."),
     "false_alarms": ("Worst false alarms", "Threat-free images with the highest gated probabilities."),
 }
 IMAGES_A_GALLERY = 8
@@ -154,9 +157,9 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
         low, high = bounds
         verdict, tone = "no clear difference", "even"
         if low > 0:
-            verdict, tone = "the gate helps", "good"
+            verdict, tone = "GBAD ranks better", "good"
         elif high < 0:
-            verdict, tone = "the gate hurts", "bad"
+            verdict, tone = "GBAD ranks worse", "bad"
     difference = math.nan
     if not _is_missing(metrics["gbad"]["map"]):
         difference = metrics["gbad"]["map"] - metrics["ungated"]["map"]
@@ -229,7 +232,7 @@ def _galleries(
     galleries = []
     for key, rows in chosen.items():
         heading, explanation = GALLERIES[key]
-        tiles = [tile(row, "before" if key == "suppressed" else "after") for row in rows.tolist()]
+        tiles = [tile(row, "before" if key == "called_normal" else "after") for row in rows.tolist()]
         galleries.append({"heading": heading, "explanation": explanation, "tiles": tiles})
     return galleries
 

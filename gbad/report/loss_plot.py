@@ -54,10 +54,14 @@ def loss_figure(
     kept = np.isfinite(losses).all(axis=1)
     losses, y_any, anomalous = losses[kept], y_any[kept].astype(bool), anomalous[kept].astype(bool)
     groups: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
-        ("threat-free, suppressed", ~y_any & ~anomalous, {"marker": ".", "color": MUTED, "alpha": 0.45, "s": 16}),
-        ("threat-free, let through (false alarm)", ~y_any & anomalous, {"marker": "o", "color": FALSE_ALARM, "s": 16}),
-        ("threat, let through", y_any & anomalous, {"marker": "^", "color": THREAT, "alpha": 0.85, "s": 26}),
-        ("threat, suppressed", y_any & ~anomalous, {"marker": "x", "color": SUPPRESSED, "s": 30, "linewidths": 1.4}),
+        ("threat-free, called normal", ~y_any & ~anomalous, {"marker": ".", "color": MUTED, "alpha": 0.45, "s": 16}),
+        (
+            "threat-free, called anomalous",
+            ~y_any & anomalous,
+            {"marker": "o", "color": FALSE_ALARM, "s": 16},
+        ),
+        ("threat, called anomalous", y_any & anomalous, {"marker": "^", "color": THREAT, "alpha": 0.85, "s": 26}),
+        ("threat, called normal", y_any & ~anomalous, {"marker": "x", "color": SUPPRESSED, "s": 30, "linewidths": 1.4}),
     )
     for panel in range(panels):
         other = labels[panel + 1] if len(labels) > 1 else "share of images up to it"

@@ -226,6 +226,22 @@ def test_save_plots_writes_png_files_by_name(tmp_path):
             assert min(image.size) > 300
 
 
+@pytest.mark.parametrize(
+    ("suppression", "strength", "idle"),
+    [("soft", 0.0, True), ("soft", 0.5, False), ("hard", 1.0, True), ("hard", 0.01, False)],
+)
+def test_a_gate_that_changes_nothing_is_called_so(tmp_path, suppression, strength, idle):
+    evaluation = simulated_evaluation(60)
+    phase3 = {"suppression": suppression, "strength": strength, "heads_share": 0.125}
+    metrics = figures_of(evaluation) | {"phase3": phase3}
+    paths = [tmp_path / "x.png"] * 60
+    write_report(tmp_path / "r.html", title="t", paths=paths, metrics=metrics, **evaluation)
+    text = " ".join(Page(tmp_path / "r.html").text.split())
+    assert ("This gate changes no probability" in text) == idle
+    assert "Class heads have 12.5 % of the ranking" in text
+    assert "suppressed" not in text
+
+
 def test_every_score_for_any_threat_has_its_curve():
     evaluation = simulated_evaluation(200)
     y_any = evaluation["y_true"].any(axis=1)
@@ -260,7 +276,7 @@ def test_galleries_are_chosen_by_rank_and_gate():
     chosen = choose(y_true, ungated, gated, anomalous, count=4)
     assert chosen["detected"].tolist() == [0, 2]  # one of each class, before the second gun
     assert chosen["missed"].tolist() == [3]  # row 1 is outranked by nothing: not missed
-    assert chosen["suppressed"].tolist() == [7, 4]  # the gun that phase 1 had ranked better comes first
+    assert chosen["called_normal"].tolist() == [7, 4]  # the gun that phase 1 had ranked better comes first
     assert chosen["false_alarms"].tolist() == [5, 6]
 
 
@@ -271,7 +287,7 @@ def test_curves_of_many_images_stay_small():
     drawn = [len(collection.get_offsets()) for collection in scatter.collections]
     assert max(drawn) == MAX_SCATTER_POINTS
     labels = [collection.get_label() for collection in scatter.collections]
-    assert f"threat, suppressed: {(y_any & ~evaluation['anomalous']).sum():,}" in labels
+    assert f"threat, called normal: {(y_any & ~evaluation['anomalous']).sum():,}" in labels
     assert len(svg(roc_figure(y_any, {"gate": evaluation["gate_score"]}))) < 200_000
 
 
