@@ -70,7 +70,7 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     on the validation part, whose losses are not flattered by training; strength and thresholds then see what gates
     fitted on other folds say of each row. The heads' share, the soft gate's strength, where the user leaves
     it open, and the thresholds come from the validation part in both cases, for the ``prevalence`` of the settings
-    (`gbad.phase3_gate.choose`).
+    (`gbad.phase3_gate.choose`), or that of the training list, of which phase 2 may have left out threat-free rows.
     """
     folder = run / "phase3"
     if (folder / "done.json").exists():
@@ -92,12 +92,14 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     strength = params["epsilon"] if params["suppression"] == "hard" else params["alpha"]
     score, p_anomalous = held_out_predictions(gate, params["gate_fit"], losses[held_out], anomalous[held_out])
     judged = Evidence(logits[held_out], of_heads, score, p_anomalous)
-    of_user = strength, params["prevalence"]
-    share, strength, thresholds = choose(judged, labels[held_out], params["suppression"], *of_user)
+    prevalence = params["prevalence"]
+    if prevalence is None and data.positive[data.validation].any():
+        prevalence = float(data.positive[data.validation].mean())
+    share, strength, thresholds = choose(judged, labels[held_out], params["suppression"], strength, prevalence)
     _, gated = apply_choices(judged, params["suppression"], share, strength)
     any_threat = AnyThreat.identity(len(data.classes))
     if (held_out & anomalous).any() and np.count_nonzero(held_out & ~anomalous) > 1:
-        any_threat = fit_any_threat(log_odds(gated), labels[held_out], params["prevalence"])
+        any_threat = fit_any_threat(log_odds(gated), labels[held_out], prevalence)
     save_plain(gate_state(gate, strength, thresholds, heads, share, any_threat), folder / "gate.joblib")
     write_json(
         folder / "done.json",

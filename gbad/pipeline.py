@@ -75,11 +75,11 @@ class GBADPipeline(BaseEstimator):
     views : {1, 2, 4}
         Mirrored views of an image whose mean phases 2 and 3 see, see `gbad.phase1_classifier.VIEWS`.
     max_negatives : int
-        Largest number of threat-free images for phase 2 (the letter: 50,000).
+        Largest number of threat-free images for phases 2 and 3, of each part (the letter: 50,000).
     class_heads : bool
         Mix the logits with those of `gbad.phase3_gate.ClassHeads` where that ranks the validation part better.
     gate : ThreatGate or None
-        Gate of phase 3; None is a `ThreatGate` with its defaults.
+        Gate of phase 3; None is what suits `gate_fit`, see `gbad.gate_phase.default_gate`.
     gate_fit : {"held-out", "paper"}
         Fit the gate on the validation part, or on the training rows as the letter does.
     suppression : {"hard", "soft"}

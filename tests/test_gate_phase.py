@@ -15,7 +15,16 @@ from gbad import training
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
 from gbad.phase1_classifier import FeatureFile, predict_batch
-from gbad.phase3_gate import best_thresholds, fit_any_threat, fit_class_heads, hard_gate, held_out_gate, log_odds, mixed
+from gbad.phase3_gate import (
+    best_thresholds,
+    choose,
+    fit_any_threat,
+    fit_class_heads,
+    hard_gate,
+    held_out_gate,
+    log_odds,
+    mixed,
+)
 from gbad.pipeline import GBADPipeline
 from gbad.runs import Run
 
@@ -123,8 +132,9 @@ def test_phase_3_chooses_for_the_prevalence_in_use(trained: Run, make_pipeline: 
     assert suspicion[1] < suspicion[0] - 3  # images are as they are, threats some thousand times as rare
 
 
+@pytest.mark.parametrize("class_heads", [False, True])
 def test_the_letters_gate_needs_no_threat_in_the_validation_part(
-    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_heads: bool
 ) -> None:
     """It is fitted elsewhere; there is then nothing to choose or to calibrate."""
     folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
@@ -133,10 +143,35 @@ def test_the_letters_gate_needs_no_threat_in_the_validation_part(
     kept = ~(held_out & trained.data.positive[rows])
     without = rows[kept], held_out[kept], losses[kept], logits[kept]
     monkeypatch.setattr("gbad.gate_phase.read_losses", lambda *_: without)
-    training.fit_phase3(trained.data, make_pipeline(gate_fit="paper").get_params(deep=False), folder)
+    settings = make_pipeline(gate_fit="paper", class_heads=class_heads).get_params(deep=False)
+    training.fit_phase3(trained.data, settings, folder)
     state = training.load_gate(folder)
+    assert state.get("heads_share", 0.0) == 0.0
     assert state["thresholds"].tolist() == [0.5] * 5
     assert training.any_threat_from_state(state).slope.tolist() == [1.0] * 5
+
+
+def test_the_prevalence_is_that_of_the_list_and_not_of_the_rows_that_phase_2_kept(
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = training.read_losses(trained.folder, trained.data.classes)
+    rows, held_out = everything[:2]
+    free = np.flatnonzero(held_out & ~trained.data.positive[rows])
+    kept = np.setdiff1d(np.arange(len(rows)), free[::2])
+    monkeypatch.setattr("gbad.gate_phase.read_losses", lambda *_: tuple(values[kept] for values in everything))
+    asked: list[float] = []
+
+    def spy(*args: Any) -> Any:
+        asked.append(args[-1])
+        return choose(*args)
+
+    monkeypatch.setattr("gbad.gate_phase.choose", spy)
+    for prevalence in (None, 0.01):
+        training.fit_phase3(
+            trained.data, make_pipeline(prevalence=prevalence).get_params(deep=False), tmp_path / str(prevalence)
+        )
+    assert asked == [trained.data.positive[trained.data.validation].mean(), 0.01]
+    assert asked[0] < trained.data.positive[rows[kept]][held_out[kept]].mean()
 
 
 @pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, "rare"])

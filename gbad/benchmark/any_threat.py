@@ -11,7 +11,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gbad.benchmark.groups import Group
 from gbad.benchmark.inference import Scores
-from gbad.benchmark.statistics import percentiles
+from gbad.bootstrap import percentiles
+from gbad.errors import DataError
 from gbad.phase3_gate import fit_any_threat, log_odds
 
 FIGURES = ("precision", "recall", "f1")
@@ -67,7 +68,7 @@ def decision_threshold(y_any: np.ndarray, score: np.ndarray, ratio: float | None
     Parameters
     ----------
     y_any : bool array (m,)
-        Validation images; both kinds occur.
+        Validation images.
     score : float array (m,)
     ratio : float, optional
         Threat-free images per image with threats to choose for: those of the validation part are weighted to it.
@@ -75,8 +76,18 @@ def decision_threshold(y_any: np.ndarray, score: np.ndarray, ratio: float | None
     Returns
     -------
     float
-        Half-way between two neighbouring scores.
+        Half-way between two neighbouring scores, or the lowest score.
+
+    Raises
+    ------
+    DataError
+        If all images are of one kind.
     """
+    if not _both(y_any):
+        raise DataError(
+            f"{int(y_any.sum())} of {len(y_any)} validation images show a threat, so no threshold can be chosen on "
+            "them. Use a training list with more images of both kinds."
+        )
     order = np.argsort(-score, kind="stable")
     positive, ranked = y_any[order].astype(float), score[order]
     n_positive = positive.sum()

@@ -69,8 +69,8 @@ class Method:
     output : str
         ``"logits"`` of the classifier, ``"ranking"`` (the logits with class heads, without gate), ``"gated"`` (these
         behind the network's own gate), ``"oracle"`` (behind a gate that knows which images show a threat), ``"random"``
-        (behind a gate that lets as many images through, drawn blindly), or ``"anomaly"``: of an image-level detector,
-        which knows no classes; `network` is then its name.
+        (behind one that deals the factors of the network's own gate out blindly), or ``"anomaly"``: of an image-level
+        detector, which knows no classes; `network` is then its name.
     """
 
     label: str

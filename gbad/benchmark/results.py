@@ -83,7 +83,8 @@ def write_results(
     by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
     shown = shown_groups(groups)
     ratio = data.ratio(shown[0].subset)
-    any_threat = _any_threat_rows(shown, ratio, resamples, detectors or {})
+    judged = [group_detectors(group, ratio) for group in shown]
+    any_threat = _any_threat_rows(shown, judged, ratio, resamples, detectors or {})
     gates = tables.gate_table(groups)
     method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
     confidences = tables.confidence_table(shown[0], method)
@@ -104,7 +105,7 @@ def write_results(
     for name, table in written.items():
         _write_csv(table, folder / f"{name}.csv")
     write_json(folder / "summary.json", summary)
-    drawn = _figures(groups, values, shown, detectors or {}, ratio)
+    drawn = _figures(groups, values, shown, judged, detectors or {})
     figures.save_figures(
         folder / "plots", {name: figure for of_name in drawn.values() for name, figure in of_name.items()}
     )
@@ -151,13 +152,14 @@ def shown_groups(groups: Sequence[Group]) -> list[Group]:
 
 
 def _any_threat_rows(
-    groups: Sequence[Group], ratio: float, resamples: int, detectors: Mapping[str, Sequence[SeedScores]]
-) -> pd.DataFrame:
+    groups: Sequence[Group], judged: Sequence[Mapping[str, Sequence[SeedScores]]], ratio: float, resamples: int,
+    detectors: Mapping[str, Sequence[SeedScores]],
+) -> pd.DataFrame:  # fmt: skip
     parts = []
-    for number, group in enumerate(groups):
+    for number, (group, own) in enumerate(zip(groups, judged, strict=True)):
         if group.y_any.all() or not group.y_any.any():
             continue
-        by_backbone = {"": detectors if number == 0 else {}, group.backbone: group_detectors(group, ratio)}
+        by_backbone = {"": detectors if number == 0 else {}, group.backbone: own}
         for backbone, found in by_backbone.items():
             if found:
                 weight = group.subset.negative_weight
@@ -193,7 +195,7 @@ def _any_threat_label(backbone: str, method: str) -> str:
 
 def _figures(
     groups: Sequence[Group], values: pd.DataFrame, shown: Sequence[Group],
-    detectors: Mapping[str, Sequence[SeedScores]], ratio: float,
+    judged: Sequence[Mapping[str, Sequence[SeedScores]]], detectors: Mapping[str, Sequence[SeedScores]],
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     drawn: dict[str, dict[str, Any]] = {}
     for group in groups:
@@ -202,8 +204,7 @@ def _figures(
     backbones = dict.fromkeys(group.backbone for group in groups)
     drawn["map"] = {f"map-{backbone}": figures.map_figure(groups, values, backbone) for backbone in backbones}
     drawn["any"] = {}
-    for group in shown:
-        own = group_detectors(group, ratio)
+    for group, own in zip(shown, judged, strict=True):
         labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
         plotted = {**(labelled or own), **(detectors if group is shown[0] else {})}  # in the order of its images
         if group.y_any.any() and not group.y_any.all():

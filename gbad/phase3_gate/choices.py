@@ -1,7 +1,8 @@
 """What phase 3 chooses on held-out rows: the heads' share, the gate's strength and the classes' thresholds.
 
 All three depend on how rare threats are. A training list holds many more of them than any belt does, so the choices can
-be made for another prevalence: threat-free rows then count as often as it takes.
+be made for another prevalence: threat-free rows then count as often as it takes, with a limit where few of them would
+decide alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from sklearn.metrics import precision_recall_curve
 
 from gbad.phase3_gate.class_heads import choose_share, mixed
 from gbad.phase3_gate.suppression import choose_alpha, suppress
+
+MAX_WEIGHT = 10.0
+"""Of a threat-free row in the choice of share and strength.
+
+Where each counts a hundred times, the few that rank highest decide, and the choice is chance: on halves of six
+networks' validation parts, shares chosen with at most 10 ranked the other half better at one threat in a thousand.
+"""
 
 
 class Choices(NamedTuple):
@@ -93,27 +101,25 @@ def choose(
     labels : uint8 array (n, C)
         1 = threat present.
     suppression : {"hard", "soft"}
+        Without any, there is nothing to choose by: heads have no share, and thresholds are 0.5.
     strength : float, optional
         Fixed strength of the gate; None chooses that of a soft gate: 0 where there are fewer than two rows with or
         without a threat, as nobody can say what a gate is worth there.
     prevalence : float, optional
-        Share of images with a threat, in (0, 1); None is that of the rows. Where threats are rarer than one in as many
-        images as there are threat-free rows, thresholds lie above all of these, and say little.
-
-    Raises
-    ------
-    DataError
-        If no row shows a threat, but there is something to choose for the ranking.
+        Share of images with a threat, in (0, 1); None is that of the rows. For share and strength a threat-free row
+        counts `MAX_WEIGHT` times at most. Where threats are rarer than one in as many images as there are threat-free
+        rows, thresholds lie above all of these, and say little.
     """
     positive = labels.any(axis=1)
     weights = prevalence_weights(positive, prevalence)
+    capped = np.minimum(weights, MAX_WEIGHT)
     share, ranking = 0.0, rows.logits
-    if rows.heads is not None:
-        share = choose_share(rows.logits, rows.heads, labels, sample_weight=weights)
+    if rows.heads is not None and positive.any():
+        share = choose_share(rows.logits, rows.heads, labels, sample_weight=capped)
         ranking = mixed(rows.logits, rows.heads, share)
     if strength is None:
         few = min(positive.sum(), (~positive).sum()) < 2
-        strength = 0.0 if few else choose_alpha(ranking, labels, rows.p_anomalous, sample_weight=weights)
+        strength = 0.0 if few else choose_alpha(ranking, labels, rows.p_anomalous, sample_weight=capped)
     _, gated = apply_choices(rows, suppression, share, strength)
     return Choices(share, strength, best_thresholds(labels, np.exp(gated), weights))
 

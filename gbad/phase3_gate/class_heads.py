@@ -6,7 +6,7 @@ and all of them together say how large it is in which direction. Fisher's discri
 measurements in taxonomic problems", Annals of Eugenics 7, 1936) weighs the features by it, w = (S + λs²I)⁻¹ (m_c - m),
 with mean m and covariance S of the threat-free rows, s² their mean variance, and m_c the mean of the rows that show
 class c. What the classifier says and what the head says are mixed; the share of the head is chosen on held-out rows,
-and 0, the classifier alone, is among the candidates. The rarer threats are, the larger is the share that ranks best.
+and 0, the classifier alone, is among the candidates. The rarer threats are, the more the heads tend to help.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def fit_class_heads(
     weights = np.linalg.solve(covariance / noise + shrinkage * np.eye(len(mean)), away)
     # Over the threat-free rows, the mean is 0 and the variance w'Sw.
     scatter = np.sqrt(np.maximum(np.einsum("dc,de,ec->c", weights, covariance, weights), 0))
-    factor = logits[free].std(axis=0) / np.maximum(scatter, np.finfo(float).tiny)
-    return ClassHeads(mean, weights * np.where(scatter > 0, factor, 0.0), logits[free].mean(axis=0))
+    factor = np.divide(logits[free].std(axis=0), scatter, out=np.zeros_like(scatter), where=scatter > 0)
+    return ClassHeads(mean, weights * factor, logits[free].mean(axis=0))
 
 
 def _chunks(rows: np.ndarray, chosen: np.ndarray | None = None) -> Iterator[np.ndarray]:

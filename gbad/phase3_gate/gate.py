@@ -133,7 +133,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         if type_of_target(y, input_name="y") != "binary":
             raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-        self.classes_, counts = np.unique(y, return_counts=True)
+        self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"The gate needs rows with and without threats, but all {len(y)} are of class {self.classes_[0]}."

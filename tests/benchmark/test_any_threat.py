@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import precision_recall_fscore_support
 
 from gbad.benchmark.any_threat import SeedScores, decision_threshold, detector_rows, macro_figures
+from gbad.errors import DataError
 
 
 def scores(n: int, prevalence: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -43,6 +44,12 @@ def test_a_ratio_counts_threat_free_images_as_often_as_copies_would() -> None:
     ratio = copies * (~y_any).sum() / y_any.sum()
     assert decision_threshold(y_any, score, ratio) == decision_threshold(many_any, many)
     assert decision_threshold(y_any, score, ratio) > decision_threshold(y_any, score)
+
+
+def test_no_threshold_without_both_kinds() -> None:
+    for y_any in (np.ones(3, bool), np.zeros(3, bool)):
+        with pytest.raises(DataError, match=r"[03] of 3 validation images show a threat, so no threshold"):
+            decision_threshold(y_any, np.arange(3.0), 100)
 
 
 def test_rows_by_hand() -> None:

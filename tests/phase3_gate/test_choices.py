@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gbad.errors import DataError
 from gbad.metrics import average_precision
 from gbad.phase3_gate import (
     Evidence,
@@ -125,6 +124,20 @@ def test_share_and_strength_are_those_for_the_prevalence(rows: Evidence, labels:
     assert shares == [0.0, 0.125]
 
 
-def test_nothing_can_be_chosen_without_threats(rows: Evidence, labels: np.ndarray) -> None:
-    with pytest.raises(DataError, match="No row holds a threat"):
-        choose(rows, 0 * labels, "soft")
+def test_a_single_threat_free_row_decides_neither_share_nor_strength() -> None:
+    """However rare threats are, it counts no more than ten times."""
+    one = np.zeros((220, 1), np.uint8)
+    one[:20] = 1
+    classifier, heads = np.full((220, 1), -1.0), np.full((220, 1), -1.0)
+    classifier[:2], classifier[2:20] = 1.0, -2.0  # two threats first, the others last
+    heads[:20], heads[20] = 1.0, 2.0  # one threat-free row first, then all threats
+    evidence = Evidence(classifier, 1000 * heads, np.zeros(220), np.full(220, 0.5))  # any share ranks as the heads do
+    gate_of_heads = Evidence(classifier, None, np.zeros(220), 1 / (1 + np.exp(-10 * heads[:, 0])))
+    for prevalence in (20 / 220, 20 / 2020, 1e-4):
+        assert choose(evidence, one, "soft", 0.0, prevalence).share == 0.125
+        assert choose(gate_of_heads, one, "soft", None, prevalence).strength > 0
+
+
+def test_without_threats_nothing_is_chosen(rows: Evidence, labels: np.ndarray) -> None:
+    share, strength, thresholds = choose(rows, 0 * labels, "soft")
+    assert (share, strength, thresholds.tolist()) == (0.0, 0.0, [0.5, 0.5])
