@@ -56,12 +56,14 @@ def benchmark(
         overrides={name: value for name, value in overrides.items() if value is not None},
         say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), show_progress=True,
     )  # fmt: skip
-    table = Table("bar", "SIXray", "backbone", "value", "interval", "needed", "met")
-    for bar in summary["bars"]:
-        if bar["met"] is not None:
-            interval = " to ".join(f"{bound:.1f}" for bound in bar["interval"] or ())
-            figures = f"{bar['value']:.1f}", interval, f"{bar['needed']:g}"
-            table.add_row(bar["bar"], bar["subset"], bar["backbone"], *figures, "yes" if bar["met"] else "no")
+    table = Table("target", "SIXray", "backbone", "value", "interval", "needed", "met")
+    for target in summary["targets"]:
+        if target["met"] is not None:
+            interval = " to ".join(f"{bound:.1f}" for bound in target["interval"] or ())
+            figures = f"{target['value']:.1f}", interval, f"{target['needed']:g}"
+            table.add_row(
+                target["target"], target["subset"], target["backbone"], *figures, "yes" if target["met"] else "no"
+            )
     console.print(table)
     console.print(f"Report in {out / 'results' / 'report.html'}.", markup=False, highlight=False, soft_wrap=True)
 

@@ -111,7 +111,7 @@ def write_results(
     )
 
     sections = [
-        report.section("Bars", [_bars(summary)], notes=(BEST_OF,)),
+        report.section("Targets", [_targets(summary)], notes=(BEST_OF,)),
         *(
             report.section(
                 _heading(subset), [table], {f"SIXray{subset}": figure for figure in drawn[subset].values()},
@@ -224,12 +224,12 @@ def _differences(values: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _bars(summary: Mapping[str, Any]) -> pd.DataFrame:
+def _targets(summary: Mapping[str, Any]) -> pd.DataFrame:
     met = {True: "yes", False: "no", None: "not run"}
     return pd.DataFrame([
-        {**bar, "value": "" if bar["value"] is None else f"{bar['value']:.1f}", "needed": f"{bar['needed']:g}",
-         "interval": " to ".join(f"{bound:.1f}" for bound in bar["interval"] or ()), "met": met[bar["met"]]}
-        for bar in summary["bars"]
+        {**one, "value": "" if one["value"] is None else f"{one['value']:.1f}", "needed": f"{one['needed']:g}",
+         "interval": " to ".join(f"{bound:.1f}" for bound in one["interval"] or ()), "met": met[one["met"]]}
+        for one in summary["targets"]
     ])  # fmt: skip
 
 
@@ -309,7 +309,7 @@ def _write_markdown(
         f"## Differences\n\n{tables.markdown(_differences(values))}",
         f"## Table 4: any threat\n\n{tables.markdown(_readable_any_threat(any_threat, published))}",
         f"## Table 5: confidences in logits\n\n{tables.markdown(confidences)}",
-        f"## Bars\n\n{BEST_OF}\n\n{tables.markdown(_bars(summary))}",
+        f"## Targets\n\n{BEST_OF}\n\n{tables.markdown(_targets(summary))}",
     ]
     with atomic_path(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Whether the benchmark's bars are reached, and by how much they are missed."""
+"""Whether the benchmark's targets are reached, and by how much they are missed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pandas as pd
 
 from gbad.benchmark.groups import Group
 from gbad.benchmark.methods import BASELINES
-from gbad.benchmark.published import BARS, CLASS_LOSS_BAR, MACRO_F1_BAR, PEAK_IN_BOX_BAR
+from gbad.benchmark.published import CLASS_LOSS_TARGET, MACRO_F1_TARGET, PEAK_IN_BOX_TARGET, TARGETS
 from gbad.benchmark.tables import estimate
 
 
 def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.DataFrame) -> dict[str, Any]:
-    """Hold the figures against the bars.
+    """Hold the figures against the targets.
 
     Parameters
     ----------
@@ -28,28 +28,30 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
     Returns
     -------
     dict
-        ``bars``: a list of ``{bar, subset, backbone, value, interval, needed, met}`` in points or percent; ``met`` is
-        None where the methods were not run. ``all_met``: whether there are figures for all and all are met.
-        Where several variants of a baseline were run, GBAD has to clear the bar against the best of them, too.
+        ``targets``: a list of ``{target, subset, backbone, value, interval, needed, met}`` in points or percent;
+        ``met`` is None where the methods were not run. ``all_met``: whether there are figures for all and all are met.
+        Where several variants of a baseline were run, GBAD has to reach the target against the best of them, too.
     """
-    bars = []
+    targets = []
     for backbone in dict.fromkeys(group.backbone for group in groups):
-        for difference, needed in BARS.items():
+        for difference, needed in TARGETS.items():
             for subset, points in needed.items():
                 found = estimate(values, subset, backbone, difference)
-                bars.append(_bar(f"mAP: {_named(difference)}", subset, backbone, found, points, above_zero=True))
+                targets.append(_target(f"mAP: {_named(difference)}", subset, backbone, found, points, above_zero=True))
         for group in groups:
             if group.backbone == backbone:
-                bars += [*_against_best(group, values), *_class_losses(group, values)]
+                targets += [*_against_best(group, values), *_class_losses(group, values)]
         for group in groups:
             if group.backbone == backbone and group.subset.name == "100":
-                bars.append(
-                    _bar("gbad_boxes: peak in box (%)", "100", backbone, _peaks(group), PEAK_IN_BOX_BAR, scale=1.0)
+                targets.append(
+                    _target(
+                        "gbad_boxes: peak in box (%)", "100", backbone, _peaks(group), PEAK_IN_BOX_TARGET, scale=1.0
+                    )
                 )
         own = any_threat[(any_threat["method"] == "gbad") & (any_threat["backbone"] == backbone)]
         found = own[["f1", "f1_low", "f1_high"]].to_numpy(float)[0].tolist() if len(own) else []
-        bars.append(_bar("gbad: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_BAR))
-    return {"bars": bars, "all_met": all(bar["met"] is True for bar in bars)}
+        targets.append(_target("gbad: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_TARGET))
+    return {"targets": targets, "all_met": all(target["met"] is True for target in targets)}
 
 
 def best_baseline(group: Group, values: pd.DataFrame, family: str) -> str | None:
@@ -60,17 +62,17 @@ def best_baseline(group: Group, values: pd.DataFrame, family: str) -> str | None
 
 
 def _against_best(group: Group, values: pd.DataFrame) -> list[dict[str, Any]]:
-    """Bars of GBAD against the best variant of each baseline, where several were run."""
-    bars = []
+    """Targets of GBAD against the best variant of each baseline, where several were run."""
+    targets = []
     for family, first in zip(BASELINES, ("gbad - cnn", "gbad - chr"), strict=True):
-        needed, best = BARS[first].get(group.subset.name), best_baseline(group, values, family)
+        needed, best = TARGETS[first].get(group.subset.name), best_baseline(group, values, family)
         several = sum(name in group.methods for name in BASELINES[family]) > 1
         if needed is None or best is None or not several or "gbad" not in group.methods:
             continue
         found = estimate(values, group.subset.name, group.backbone, f"gbad - {best}")
         name = f"mAP: gbad - best {family} ({best})"
-        bars.append(_bar(name, group.subset.name, group.backbone, found, needed, above_zero=True))
-    return bars
+        targets.append(_target(name, group.subset.name, group.backbone, found, needed, above_zero=True))
+    return targets
 
 
 def _named(difference: str) -> str:
@@ -78,11 +80,11 @@ def _named(difference: str) -> str:
     return f"{difference} (class heads and gate)" if difference == "gbad - gbad_ungated" else difference
 
 
-def _bar(
+def _target(
     name: str, subset: str, backbone: str, found: Sequence[float], needed: float, *, scale: float = 100.0,
     above_zero: bool = False, at_most: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    about = {"bar": name, "subset": subset, "backbone": backbone, "value": None, "interval": None, "needed": needed}
+    about = {"target": name, "subset": subset, "backbone": backbone, "value": None, "interval": None, "needed": needed}
     if not found or np.isnan(found[0]):
         return about | {"met": None}
     value, bounds = scale * found[0], [round(scale * bound, 2) for bound in found[1:]]
@@ -94,7 +96,7 @@ def _bar(
 
 def _class_losses(group: Group, values: pd.DataFrame) -> list[dict[str, Any]]:
     """By how much the class that suffers most is worse than the balanced classifier, with and without FPN."""
-    bars = []
+    targets = []
     for other in ("cnn_balanced", "cnn_balanced_fpn"):
         rows = {
             label: estimate(values, group.subset.name, group.backbone, f"gbad - {other}", label)
@@ -106,8 +108,8 @@ def _class_losses(group: Group, values: pd.DataFrame) -> list[dict[str, Any]]:
             worst = min(present, key=lambda label: present[label][0])
             value, low, high = present[worst]
             name, loss = f"{name} ({worst})", [-value, -high, -low]
-        bars.append(_bar(name, group.subset.name, group.backbone, loss, CLASS_LOSS_BAR, at_most=True))
-    return bars
+        targets.append(_target(name, group.subset.name, group.backbone, loss, CLASS_LOSS_TARGET, at_most=True))
+    return targets
 
 
 def _peaks(group: Group) -> list[float]:

@@ -201,7 +201,7 @@ def test_finished_cells_are_not_computed_again(own: Path, data: BenchmarkData, m
     summary = benchmark(own, data)
     assert modified(own) == before
     assert (own / "results" / "results.csv").read_text() == tables
-    assert summary["bars"][0]["met"] is not None
+    assert summary["targets"][0]["met"] is not None
 
 
 def test_changed_settings_make_other_cells(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,7 +420,7 @@ def test_options_of_the_simulation_reach_it(monkeypatch: pytest.MonkeyPatch, tmp
 
     def instead(out: Path, scale: Any, **rest: Any) -> dict[str, Any]:
         asked.update(scale=scale, **rest)
-        return {"bars": []}
+        return {"targets": []}
 
     monkeypatch.setattr("gbad.benchmark.run.run_benchmark", instead)
     command.benchmark(out=tmp_path, image_size=320, load=0.5, size=224)

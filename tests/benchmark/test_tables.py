@@ -186,22 +186,24 @@ def test_any_threat_is_scored_by_calibrated_logits(groups: list[Group]) -> None:
         assert found[100].mean() > found[1000].mean()  # the same images are less suspicious where threats are rarer
 
 
-def bar(summary: dict[str, Any], name: str, subset: str) -> dict[str, Any]:
-    return next(bar for bar in summary["bars"] if bar["bar"].startswith(name) and bar["subset"] == subset)
+def target(summary: dict[str, Any], name: str, subset: str) -> dict[str, Any]:
+    return next(
+        target for target in summary["targets"] if target["target"].startswith(name) and target["subset"] == subset
+    )
 
 
 def test_summary_holds_each_bar_against_its_figure(groups: list[Group], values: pd.DataFrame) -> None:
     any_threat = detector_rows(group_detectors(groups[0], 100), groups[0].y_any, 100, resamples=50)
     any_threat.insert(0, "backbone", "resnet34")
     summary = summarise(groups, values, any_threat)
-    difference = bar(summary, "mAP: gbad - cnn", "100")
+    difference = target(summary, "mAP: gbad - cnn", "100")
     value, low, high = (round(100 * v, 2) for v in tables.estimate(values, "100", "resnet34", "gbad - cnn"))
     assert difference["value"] == value
     assert difference["interval"] == [low, high]
     assert difference["met"] is (value >= 5.5 and low > 0) is True
-    assert bar(summary, "mAP: gbad - cnn", "10")["met"] is None  # that subset was not run
-    assert bar(summary, "gbad_boxes: peak in box", "100")["value"] == 100.0
-    f1 = bar(summary, "gbad: macro F1", "100")
+    assert target(summary, "mAP: gbad - cnn", "10")["met"] is None  # that subset was not run
+    assert target(summary, "gbad_boxes: peak in box", "100")["value"] == 100.0
+    f1 = target(summary, "gbad: macro F1", "100")
     assert f1["met"] is (f1["value"] >= 83.4)
     assert summary["all_met"] is False
 
@@ -212,12 +214,12 @@ def test_the_best_baseline_is_named() -> None:
     group.ap["cnn_balanced"][:] = 0.3
     values = tables.estimates([group], resamples=5)
     summary = summarise([group], values, pd.DataFrame(columns=["method", "backbone"]))
-    found = bar(summary, "mAP: gbad - best CNN", "10")
-    assert found["bar"] == "mAP: gbad - best CNN (cnn_balanced)"
+    found = target(summary, "mAP: gbad - best CNN", "10")
+    assert found["target"] == "mAP: gbad - best CNN (cnn_balanced)"
     assert found["value"] == pytest.approx(100 * group.ap["gbad"].mean() - 30, abs=0.01)
     assert found["needed"] == 7.0
     assert len(found["interval"]) == 2
-    assert not [one for one in summary["bars"] if "best CHR" in one["bar"]]  # one variant has a bar of its own
+    assert not [one for one in summary["targets"] if "best CHR" in one["target"]]  # one variant has a target of its own
 
 
 def test_a_class_that_loses_too_much_is_named() -> None:
@@ -225,8 +227,8 @@ def test_a_class_that_loses_too_much_is_named() -> None:
     group.ap["cnn_balanced"][:] = group.ap["gbad"] - 0.1
     group.ap["cnn_balanced"][:, 2] += 0.15
     summary = summarise([group], tables.estimates([group], resamples=5), pd.DataFrame(columns=["method", "backbone"]))
-    worst = bar(summary, "largest loss of a class: cnn_balanced", "10")
-    assert "Wrench" in worst["bar"]
+    worst = target(summary, "largest loss of a class: cnn_balanced", "10")
+    assert "Wrench" in worst["target"]
     assert worst["value"] == pytest.approx(5.0)
     assert worst["met"] is False
 
@@ -262,7 +264,7 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
     assert "GANomaly &lt;1&gt;" in page
     assert "no picture" in page  # these images do not exist
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert len(summary["bars"]) == 9 + 1 + 4 + 4 + 1 + 1
+    assert len(summary["targets"]) == 9 + 1 + 4 + 4 + 1 + 1
 
 
 def test_a_markdown_table() -> None:
