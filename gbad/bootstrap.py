@@ -164,9 +164,9 @@ def mean_over_classes(values: np.ndarray) -> np.ndarray:
 
 def percentiles(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Bounds of the central part `level` of resampled values, without NaN; NaN if there are none."""
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if not len(values):
+    found = np.asarray(values, dtype=float)
+    found = found[~np.isnan(found)]
+    if not len(found):
         return float("nan"), float("nan")
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return low, high
