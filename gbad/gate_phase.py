@@ -84,7 +84,7 @@ def fit_phase3(data: TrainingSet, params: Mapping[str, Any], run: Path) -> None:
     check_kinds(anomalous[used], "part of the training list that the gate is fitted on")
     heads = of_heads = None
     if params["class_heads"]:
-        features = _features(run, rows)
+        features = features_of(run, rows)
         heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
         of_heads = heads.log_odds(features[held_out])
     gate = clone(params["gate"]) if params["gate"] is not None else default_gate(params["gate_fit"])
@@ -183,8 +183,8 @@ def any_threat_from_state(state: Mapping[str, Any]) -> AnyThreat:
     return AnyThreat.from_arrays(arrays) if "slope" in arrays else AnyThreat.identity(len(state["thresholds"]))
 
 
-def _features(run: Path, rows: np.ndarray) -> np.ndarray:
-    """Features that phase 2 left for some rows of the list, float32 (n, D)."""
+def features_of(run: Path, rows: np.ndarray) -> np.ndarray:
+    """Features that phase 2 left for some rows of the list, float32 (n, D) in the order of `rows`, int (n,)."""
     file = FeatureFile(run / "phase2" / "features")
     order = np.argsort(file.rows)
     return np.asarray(file.features[order[np.searchsorted(file.rows, rows, sorter=order)]])

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from gbad.benchmark.any_threat import SeedScores
@@ -19,8 +21,10 @@ from gbad.report.style import (
     FALSE_ALARM,
     GATED,
     GRID,
+    INK,
     MUTED,
     SUPPRESSED,
+    TEXT_SIZE,
     THREAT,
     UNGATED,
     legend_above,
@@ -30,14 +34,15 @@ from gbad.report.style import (
 )
 
 STYLES = (
-    (UNGATED, "--", "s"), (THREAT, "-.", "^"), (FALSE_ALARM, (0, (4, 1)), "v"), (SUPPRESSED, ":", "D"),
-    ("#6a3d9a", (0, (2, 1)), "<"), (GATED, "-", "o"), ("#009e73", (0, (3, 1, 1, 1)), "P"),
-    ("#555555", (0, (1, 1)), "X"), ("#a6761d", (0, (5, 1, 1, 1)), "*"),
+    (UNGATED, "--", "s"), (THREAT, "-.", "^"), (INK, (0, (6, 1, 1, 1, 1, 1)), ">"),
+    (FALSE_ALARM, (0, (4, 1)), "v"), (SUPPRESSED, ":", "D"), ("#6a3d9a", (0, (2, 1)), "<"),
+    (GATED, "-", "o"), ("#009e73", (0, (3, 1, 1, 1)), "P"), ("#555555", (0, (1, 1)), "X"),
+    ("#a6761d", (0, (5, 1, 1, 1)), "*"),
 )  # fmt: skip
-"""Colour, line and marker, in turn."""
+"""Colour, line and marker, in turn: for all that is plotted, and two image-level detectors."""
 
-PLOTTED = ("cnn", "cnn_balanced", "chr", "chr_balanced", "gbad_paper", "gbad", "gbad_boxes")
-"""Methods that plots show, the strongest baselines among them; the tables have all."""
+PLOTTED = ("cnn", "cnn_balanced", "cnn_fresh", "chr", "chr_balanced", "gbad_paper", "gbad", "gbad_boxes")
+"""Methods that plots show; tables also have parts of them, as `cnn_balanced_fpn` is of `gbad_paper`, and variants."""
 
 _MAX_POINTS = 1500
 
@@ -52,7 +57,7 @@ def roc_figure(y_any: np.ndarray, detectors: Mapping[str, Sequence[SeedScores]])
         false_alarms, recall, _ = roc_curve(y_any, seeds[0].test_score)
         axes.plot(false_alarms, recall, color=colour, linestyle=line, linewidth=1.8, label=f"{name}, AUC {area:.3f}")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
-    legend_above(axes, columns=2)
+    _legend_of_curves(axes, detectors)
     return figure
 
 
@@ -76,7 +81,7 @@ def precision_recall_figure(
             recall, precision, color=colour, linestyle=line, linewidth=1.8, label=f"{name}, AP {100 * area:.1f} %"
         )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.03))
-    legend_above(axes, columns=2)
+    _legend_of_curves(axes, detectors)
     return figure
 
 
@@ -101,6 +106,16 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
             save(figure, temporary, format="png", dpi=150, facecolor="white")
         with atomic_path(folder / f"{name}.svg") as temporary:
             temporary.write_text(svg(figure), encoding="utf-8")
+
+
+def _legend_of_curves(axes: Axes, detectors: Mapping[str, Sequence[SeedScores]]) -> None:
+    """Legend that says, where there are several seeds, which of them a curve shows, and what an area is."""
+    legend_above(axes, columns=2)
+    legend = axes.get_legend()
+    if legend is not None and max((len(seeds) for seeds in detectors.values()), default=0) > 1:
+        legend.set_title("Curves: first seed. Areas: means over the seeds.", prop=FontProperties(size=TEXT_SIZE))
+        legend.get_title().set_color(INK)
+        legend.set_alignment("left")
 
 
 def _plotted(group: Group) -> dict[str, str]:

@@ -18,9 +18,10 @@ from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
 from gbad.errors import GbadError, ImageError
 from gbad.files import atomic_path
+from gbad.gate_phase import features_of
 from gbad.interrupts import interrupts_held
 from gbad.persistence import load
-from gbad.phase1_classifier import Classifier, FeatureFile, predict_stream
+from gbad.phase1_classifier import Classifier, predict_stream
 from gbad.phase3_gate import Evidence, apply_choices, choose
 from gbad.pipeline import GBADPipeline
 from gbad.progress import progress_bar
@@ -182,7 +183,7 @@ def validation_scores(run: Run, phases: int) -> Scores:
     rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
     heads = logits
     if pipeline.heads_ is not None:
-        heads = pipeline.heads_.log_odds(np.asarray(FeatureFile(run.folder / "phase2" / "features").features)[held_out])
+        heads = pipeline.heads_.log_odds(features_of(run.folder, rows))
     score, p_anomalous = held_out_predictions(pipeline.gate_, pipeline.gate_fit, losses, run.data.positive[rows])
     of_phases = Evidence(logits, heads, score, p_anomalous)
     ranking, gated = apply_choices(of_phases, pipeline.suppression, pipeline.heads_share_, pipeline.strength_)

@@ -80,6 +80,9 @@ BACKBONES = {
         (192, 288, 768, 2048),
         (("Conv2d_",), ("Mixed_5",), ("Mixed_6",), ("Mixed_7",)),
         min_size=75,
+        # Ported from TensorFlow. With its weights, torchvision undoes ImageNet's normalisation (transform_input).
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
     ),
     "efficientnet_lite0": Backbone(
         {},

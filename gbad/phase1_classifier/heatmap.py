@@ -1,4 +1,4 @@
-"""Where in the image a class was seen: the positions that a classifier has learnt from boxes, else Grad-CAM."""
+"""Where in the image a class was seen: the positions that a classifier has learnt from boxes, else HiResCAM."""
 
 from __future__ import annotations
 
@@ -15,8 +15,16 @@ from gbad.phase1_classifier.model import ThreatClassifier
 def class_heatmap(model: Classifier, image: np.ndarray, class_index: int) -> np.ndarray:
     """Evidence for a class at each place of an image.
 
-    A classifier that has learnt positions gives their probabilities; for others it is Grad-CAM (Selvaraju et al., ICCV
-    2017) on the maps that are pooled.
+    A classifier that has learnt positions gives their probabilities. For others it is HiResCAM (Draelos, Carin, "Use
+    HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks", 2020) on each level l of
+    the maps that are pooled, summed over the levels::
+
+        M = Σ_l (h_l w_l / HW) · enlarged(max(0, Σ_k A_lk ⊙ ∂s/∂A_lk)),
+
+    where s is the class's logit, A_lk channel k of level l, h_l × w_l its cells, and H × W those of the finest level. A
+    cell of a coarse level is enlarged to HW / h_l w_l cells, among which its evidence is divided: each level counts in
+    the sum over M as it does in the logit, however coarse it is (exactly, where H is a multiple of h_l and W of w_l;
+    nearly, elsewhere). The paper has one level.
 
     Parameters
     ----------
@@ -47,7 +55,8 @@ def class_heatmap(model: Classifier, image: np.ndarray, class_index: int) -> np.
     for level, gradient in zip(levels, gradients, strict=True):
         # Gradient times activation, summed over channels: the share of each place in the logit, to first order.
         evidence = (gradient * level).sum(1, keepdim=True).relu()
-        total += F.interpolate(evidence, size=size, mode="bilinear", align_corners=False)[0, 0]
+        share = evidence[0, 0].numel() / total.numel()  # interpolation repeats a cell's value, which is to be divided
+        total += share * F.interpolate(evidence, size=size, mode="bilinear", align_corners=False)[0, 0]
     peak = total.max()
     return (total / peak if peak > 0 else total).cpu().numpy()
 

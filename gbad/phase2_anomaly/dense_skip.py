@@ -238,9 +238,10 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
     def _score_parts(self, networks: DenseSkipGAN, x: Tensor) -> Tensor:
         """Parts of the most abnormal patch."""
         parts = self._patch_parts(networks, x).flatten(1, 2)  # (n, g * g, 2)
-        weights = torch.tensor([self.score_weight, 1 - self.score_weight], device=parts.device, dtype=torch.float64)
-        most = (parts.double() @ weights).argmax(dim=1)
-        return parts[torch.arange(len(parts)), most]
+        weights = torch.tensor([self.score_weight, 1 - self.score_weight], dtype=torch.float64)
+        # Weighed as in _combine, in double precision, which Apple's GPUs do not have.
+        most = (parts.cpu().double() @ weights).argmax(dim=1).to(parts.device)
+        return parts[torch.arange(len(parts), device=parts.device), most]
 
     def _combine(self, parts: np.ndarray) -> np.ndarray:
         """Eq. (6)."""

@@ -2,8 +2,9 @@
 
 Source: Zaware, Bhayani, Bhowmik, Tiwari, Dhiraj, "Detecting Anomalies using Generative Adversarial Networks on Images"
 (Section 3, Figs. 3 to 5). The nested skip pathways are those of UNet++ (Zhou et al., 2018); the attention is Bello,
-Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV 2019. Every layer is bounded by its
-spectral norm (Miyato et al., 2018) in place of batch normalisation, so no image is seen in the light of its batch.
+Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV 2019. In place of batch normalisation,
+every layer but the one that makes the image is bounded by its spectral norm (Miyato et al., 2018), so no image is seen
+in the light of its batch.
 """
 
 from __future__ import annotations

@@ -112,6 +112,13 @@ class EGBADDetector(ImageAnomalyDetector[EGBAD]):
     and its statistics taken anew for the averaged weights (running averages of the current ones). The code tested
     once, in eval mode and without scaling: ``paper_scores`` differs from ``score_samples`` in scaling only.
 
+    The statistics of batch normalisation are a departure of their own: they are of what scoring shows the networks, G
+    the codes E(x) of training images, D the pairs (x, E(x)) and (G(E(x)), E(x)). In training, and so in the published
+    code, G sees z ~ N(0, 1) only, and D the pairs (x, E(x)) and (G(z), z). As far as E(x) is not distributed like z,
+    the G that scores is thus not quite the one that was trained: its layers are centred on the codes of normal images,
+    and scores are others than with the published statistics, for better or worse. (`AnoGANDetector`, which has no E,
+    takes its statistics from drawn codes, as in training.)
+
     Parameters
     ----------
     latent_size : int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,11 +91,16 @@ def run_epochs(
 
 
 def _plain(value: Any) -> Any:
-    """Turn `value` into what a checkpoint gives back: lists for tuples, Python's numbers for NumPy's."""
+    """Turn `value` into what a checkpoint gives back: lists for tuples, Python's numbers for NumPy's, text for paths.
+
+    Checkpoints are read with ``weights_only``, which refuses every other class.
+    """
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return str(value)
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -191,10 +191,9 @@ class FineGrainedDiscriminator(nn.Module):
         width: int = 64,
         parts: int = 32,
         filters: int = 32,
-        weights: str | Path | None = None,
     ) -> None:
         super().__init__()
-        self.backbone, n_features = make_backbone(backbone, channels, side, width, weights)
+        self.backbone, n_features = make_backbone(backbone, channels, side, width)
         self.attention = nn.Sequential(nn.Conv2d(n_features, parts, 1, bias=False), nn.BatchNorm2d(parts), nn.ReLU())
         self.filters = nn.Conv1d(n_features, filters, 1)
         self.logit = nn.Linear(filters, 1)

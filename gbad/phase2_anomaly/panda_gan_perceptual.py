@@ -158,6 +158,9 @@ def self_supervised_features(
         images.read,
         Schedule(len(images), epochs, batch_size, derived_seed(seed, "perceptual")),
         checkpoint=checkpoint,
-        identity={"width": width, "learning_rate": learning_rate, "sha256 of X": images.fingerprint()},
-    )
+        identity={
+            "width": width, "learning_rate": learning_rate, "sha256 of X": images.fingerprint(),
+            "image size": images.size, "channels": images.channels,  # the hash is of X as it was given
+        },
+    )  # fmt: skip
     return network.perceptual.cpu()

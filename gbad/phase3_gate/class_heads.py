@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gbad.errors import DataError
-from gbad.metrics import average_precision
+from gbad.phase3_gate.ranking import classes_shown, mean_ap
 
 SHRINKAGE = 0.3
 """Of the covariance. Between 0.03 and 1, held-out rows of simulated bags were ranked about equally well."""
@@ -177,14 +177,9 @@ def choose_share(
         If no class has a positive row.
     """
     labels = np.asarray(labels)
-    present = np.flatnonzero(labels.any(axis=0))
-    if not len(present):
-        raise DataError("No row holds a threat, so the heads' share cannot be chosen: pass rows with threats.")
+    shown = classes_shown(labels, "the heads' share")
 
-    def mean_ap(share: float) -> float:
-        scores = mixed(logits, log_odds, share)
-        return float(
-            np.mean([average_precision(labels[:, c], scores[:, c], sample_weight=sample_weight) for c in present])
-        )
+    def quality(share: float) -> float:
+        return mean_ap(labels[:, shown], mixed(logits, log_odds, share)[:, shown], sample_weight)
 
-    return max(sorted(shares), key=mean_ap)
+    return max(sorted(shares), key=quality)

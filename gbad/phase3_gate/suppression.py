@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gbad.bootstrap import bootstrap_average_precision
-from gbad.errors import DataError
-from gbad.metrics import average_precision
+from gbad.phase3_gate.ranking import classes_shown, mean_ap
 
 DEFAULT_ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 _RESAMPLES = 200
@@ -199,20 +198,15 @@ def choose_alpha(
         As in :func:`soft_gate`.
     """
     labels = np.asarray(labels)
-    present = np.flatnonzero(labels.any(axis=0))
-    if len(present) == 0:
-        raise DataError("No row holds a threat, so the gate's strength cannot be chosen: pass rows with threats.")
-    alphas, labels = sorted(alphas), labels[:, present]
-    scores = [soft_gate(logits, p_anomalous, alpha)[:, present] for alpha in alphas]
-    mean_ap = [
-        np.mean([average_precision(column, s[:, c], sample_weight=sample_weight) for c, column in enumerate(labels.T)])
-        for s in scores
-    ]
+    shown = classes_shown(labels, "the gate's strength")
+    alphas, labels = sorted(alphas), labels[:, shown]
+    scores = [soft_gate(logits, p_anomalous, alpha)[:, shown] for alpha in alphas]
+    quality = [mean_ap(labels, of_one, sample_weight) for of_one in scores]
     drawn = bootstrap_average_precision(labels, scores, resamples=_RESAMPLES, sample_weight=sample_weight)
     draws = np.nanmean(drawn, axis=2)
-    best = int(np.argmax(mean_ap))
+    best = int(np.argmax(quality))
     errors = (draws[:, [best]] - draws).std(axis=0)
-    return next(a for a, value, error in zip(alphas, mean_ap, errors, strict=True) if mean_ap[best] - value <= error)
+    return next(a for a, value, error in zip(alphas, quality, errors, strict=True) if quality[best] - value <= error)
 
 
 def _checked(logits: ArrayLike, of_rows: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

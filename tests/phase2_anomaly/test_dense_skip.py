@@ -180,6 +180,29 @@ def test_the_part_of_the_worst_patch_is_chosen_by_the_weighted_sum(monkeypatch: 
     assert np.allclose(detector._combine(chosen.double().numpy()), [1.02, 0.9])
 
 
+class OnApple(Tensor):
+    """Stands for a tensor on a GPU without double precision."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if not isinstance(result, Tensor):
+            return result
+        if func is Tensor.cpu:
+            return result.as_subclass(Tensor)
+        if result.dtype == torch.float64:
+            raise TypeError("no float64 on this device")
+        return result
+
+
+def test_patches_are_judged_on_devices_without_double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = DenseSkipDetector(score_weight=0.9)
+    parts = torch.tensor([[[[1.0, 0.0], [0.8, 3.0]]], [[[1.0, 0.0], [0.8, 1.0]]]])
+    monkeypatch.setattr(detector, "_patch_parts", lambda networks, x: parts.as_subclass(OnApple))
+    chosen = detector._score_parts(DenseSkipGAN(1, 32, (4,), 8, 5, 4), torch.empty(0))
+    assert chosen.cpu().tolist() == parts[[0, 1], 0, [1, 0]].tolist()
+
+
 def test_hyperparameters_are_those_of_the_paper() -> None:
     detector = DenseSkipDetector()
     weights = (detector.adversarial_weight, detector.contextual_weight, detector.latent_weight)

@@ -218,6 +218,31 @@ def test_general_loss_needs_a_file_for_training_and_none_for_scoring(tmp_path: P
     assert np.array_equal(loaded.score_samples(images), detector.score_samples(images))
 
 
+def test_a_training_with_a_file_of_weights_is_resumed(tmp_path: Path) -> None:
+    images, path = make_images(4), tmp_path / "state"
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        torch.save(PerceptualFeatures().state_dict(), tmp_path / "vgg19.pth")
+    detector = PANDAGANDetector(**TINY | {"reconstruction": "general", "perceptual_weights": tmp_path / "vgg19.pth"})
+    whole = clone(detector).fit(images, checkpoint=path)
+    for weights in (tmp_path / "vgg19.pth", str(tmp_path / "vgg19.pth")):
+        resumed = clone(detector).set_params(perceptual_weights=weights).fit(images, checkpoint=path)
+        assert all(np.array_equal(resumed.weights_[key], whole.weights_[key]) for key in whole.weights_)
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "message"), [(64, 1, "image size was 32 and is 64"), (32, 3, "channels was 1 and is 3")]
+)
+def test_perceptual_features_of_another_size_or_colour_are_not_resumed(
+    size: int, channels: int, message: str, tmp_path: Path
+) -> None:
+    images, schedule = make_images(4), {"epochs": 1, "batch_size": 4, "seed": 0, "checkpoint": tmp_path / "state"}
+    self_supervised_features(ImageRows(images, 32, 1), 2, **schedule)
+    self_supervised_features(ImageRows(images, 32, 1), 2, **schedule)
+    with pytest.raises(RunError, match=message):
+        self_supervised_features(ImageRows(images, size, channels), 2, **schedule)
+
+
 def test_problem_specific_loss_is_learnt_first_and_then_stays(tmp_path: Path) -> None:
     images = make_images(8)
     detector = PANDAGANDetector(**TINY | {"reconstruction": "problem"})

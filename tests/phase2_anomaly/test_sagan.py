@@ -133,5 +133,5 @@ def test_the_score_weighs_an_l1_norm_of_pixels_and_an_l2_norm_of_codes() -> None
 
 
 def test_wrong_widths_are_refused() -> None:
-    with pytest.raises(ValueError, match="widths must be 1 to 6 numbers of channels, got ()"):
+    with pytest.raises(ValueError, match=r"widths must be 1 to 6 numbers of channels, got \(\)"):
         SAGANDetector(widths=()).fit(np.zeros((2, 32, 32), np.uint8))
