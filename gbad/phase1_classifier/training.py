@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,10 +24,10 @@ from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
 from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
 from gbad.errors import GbadError
-from gbad.files import atomic_path, remove_folder
 from gbad.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier.architectures import Classifier, classifier_from_state, classifier_state
 from gbad.phase1_classifier.backbones import backbone
+from gbad.phase1_classifier.checkpoints import load_checkpoint, save_checkpoint
 from gbad.phase1_classifier.features import predict_batch
 from gbad.phase1_classifier.sampling import epoch_rows
 from gbad.progress import progress_bar
@@ -135,9 +134,8 @@ def train_classifier(
     model = model.to(memory_format=torch.channels_last)
     ema = AveragedModel(model, multi_avg_fn=_ema_update(ema_decay), use_buffers=True).to(accelerator.device)
     trained, optimizer = accelerator.prepare(_Loss(model), optimizer)
-    accelerator.register_for_checkpointing(ema)
 
-    start, history = _resume(accelerator, folder)
+    start, history = load_checkpoint(accelerator, trained, optimizer, ema, folder)
     for epoch in range(start, epochs):
         begun = time.monotonic()
         with accelerator.main_process_first():  # one process decodes, the others find the cache filled
@@ -176,7 +174,7 @@ def train_classifier(
         }  # fmt: skip
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
         _log.info("epoch %d/%d: loss %.4f, validation mAP %.3f", epoch + 1, epochs, mean_loss, row["validation_map"])
-        _checkpoint(accelerator, folder, epoch + 1, history)
+        save_checkpoint(accelerator, ema, folder, epoch + 1, history)
     result = classifier_from_state(classifier_state(cast(Classifier, ema.module)))
     accelerator.free_memory()
     return result, history
@@ -289,29 +287,3 @@ def _loader(
     generator = torch_generator(dataset.seed)
     loader = DataLoader(dataset, batch_size, collate_fn=lambda batch: batch, generator=generator)
     return accelerator.prepare(loader)
-
-
-def _checkpoint(accelerator: Accelerator, folder: Path, epoch: int, history: pd.DataFrame) -> None:
-    if accelerator.is_main_process:
-        with atomic_path(folder / "history.csv") as temporary:
-            history.to_csv(temporary, index=False)
-        with atomic_path(folder / f"checkpoint-{epoch:04d}") as temporary:
-            accelerator.save_state(str(temporary))
-        for _, older in _checkpoints(folder)[:-1]:
-            remove_folder(older)
-    accelerator.wait_for_everyone()
-
-
-def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in folder.glob("checkpoint-*")]
-    return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def _resume(accelerator: Accelerator, folder: Path) -> tuple[int, pd.DataFrame]:
-    checkpoints = _checkpoints(folder)
-    if not checkpoints:
-        return 0, pd.DataFrame()
-    epoch, path = checkpoints[-1]
-    accelerator.load_state(str(path))
-    _log.info("continuing phase 1 after epoch %d", epoch)
-    return epoch, pd.read_csv(folder / "history.csv").query("epoch <= @epoch")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import math
+import pickle
+import random
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +16,7 @@ import torch
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
 from gbad.data.source import source_from_array
-from gbad.errors import GbadError
+from gbad.errors import GbadError, RunError
 from gbad.phase1_classifier import ThreatClassifier, build_classifier, predict_batch, train_classifier
 from gbad.phase1_classifier.classifier import multilabel_bce
 from gbad.phase1_classifier.training import _schedule
@@ -104,6 +107,96 @@ def test_equal_seeds_give_equal_weights_and_leave_global_state_alone(cache: Deco
     assert not torch.equal(one.state_dict()[key], other.state_dict()[key])
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
+
+
+def test_a_continued_training_leaves_global_state_alone(cache: DecodedCache, tmp_path: Path) -> None:
+    train(cache, tmp_path / "run", epochs=1)
+    random.random()
+    np.random.random()  # noqa: NPY002
+    torch.rand(1)
+    before = random.getstate(), np.random.get_state()[2], torch.get_rng_state()  # noqa: NPY002
+    _, history = train(cache, tmp_path / "run", epochs=2)
+    assert history["epoch"].tolist() == [1, 2]
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[2] == before[1]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+class Hostile:
+    """Pickled, it asks whoever reads it to make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training of one epoch. Not to be changed."""
+    folder = tmp_path_factory.mktemp("one epoch")
+    with closing(DecodedCache(source_from_array(drawings(), 32), folder / "cache", BadImages(64))) as cache:
+        train(cache, folder / "run", epochs=1)
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    "name", ["average.pt", "custom_checkpoint_0.pkl", "optimizer.bin", "pytorch_model.bin", "random_states_0.pkl"]
+)
+def test_a_checkpoint_runs_nothing(name: str, one_epoch: Path, cache: DecodedCache, tmp_path: Path) -> None:
+    run, made = Path(shutil.copytree(one_epoch, tmp_path / "run")), tmp_path / "made"
+    checkpoint = run / "checkpoint-0001"
+    if name == "custom_checkpoint_0.pkl":  # what the average was called, and is still read from
+        (checkpoint / "average.pt").unlink()
+    if name == "pytorch_model.bin":
+        (checkpoint / "model.safetensors").unlink()
+    torch.save(Hostile(made), checkpoint / name)
+    if name == "random_states_0.pkl":  # of no use
+        train(cache, run, epochs=2)
+    else:
+        with pytest.raises(RunError, match=r"checkpoint-0001.*Delete the folder .*checkpoint-0001 and run the same"):
+            train(cache, run, epochs=2)
+    assert not made.exists()
+    pickle.loads(pickle.dumps(Hostile(made)))
+    assert made.exists()
+
+
+def test_a_checkpoint_of_before_is_continued(one_epoch: Path, cache: DecodedCache, tmp_path: Path) -> None:
+    weights = []
+    for name in ("today", "before"):
+        run = Path(shutil.copytree(one_epoch, tmp_path / name))
+        if name == "before":
+            (run / "checkpoint-0001" / "average.pt").rename(run / "checkpoint-0001" / "custom_checkpoint_0.pkl")
+        weights.append(train(cache, run, epochs=2)[0].state_dict()["heads.0.weight"])
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "average.pt"])
+def test_a_damaged_checkpoint_is_named_with_a_remedy(
+    name: str, one_epoch: Path, cache: DecodedCache, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    path = run / "checkpoint-0001" / name
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(RunError, match=rf"{name}: damaged.*Delete the folder {path.parent} and run the same command"):
+        train(cache, run)
+    shutil.rmtree(path.parent)
+    _, history = train(cache, run, epochs=1)
+    assert history["epoch"].tolist() == [1]
+
+
+def test_a_damaged_history_is_named_and_may_be_deleted(one_epoch: Path, cache: DecodedCache, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    for content in (b"", b"epo", b"epoch,loss\none,2\n", b"\xff\xfe"):
+        (run / "history.csv").write_bytes(content)
+        with pytest.raises(RunError, match=r"history\.csv: damaged.*Delete it"):
+            train(cache, run)
+    (run / "history.csv").unlink()
+    _, history = train(cache, run)
+    assert history["epoch"].tolist() == [2]
 
 
 def test_strong_augmentation_trains_another_network(cache: DecodedCache, tmp_path: Path) -> None:
