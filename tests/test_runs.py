@@ -476,7 +476,7 @@ def test_several_processes_share_phase_1(run_python: Any, dataset: Path, tmp_pat
     outcome = run_python(
         "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m", "gbad.cli", "train", dataset,
         "--subset", 10, "--out", tmp_path / "run", "--backbone", "resnet18", "--no-pretrained", "--size", 64,
-        "--epochs", 1, "--fpn-width", 8,
+        "--epochs", 1, "--fpn-width", 8, "--negatives", "hard",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert gbad.load(tmp_path / "run" / "pipeline.joblib").training_["phase1"]

@@ -7,19 +7,23 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
+from torch.optim.swa_utils import AveragedModel
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
 from gbad.data.source import source_from_array
-from gbad.errors import GbadError, RunError
+from gbad.errors import DivergedError, GbadError, RunError
 from gbad.phase1_classifier import ThreatClassifier, build_classifier, predict_batch, train_classifier
 from gbad.phase1_classifier.classifier import multilabel_bce
-from gbad.phase1_classifier.training import _schedule
+from gbad.phase1_classifier.training import _accelerator, _schedule
 
 CLASSES = ("Square", "Stripe")
 LABELS = np.zeros((64, 2), np.uint8)
@@ -219,8 +223,86 @@ def test_bf16_training_gives_float32_scores(cache: DecodedCache, tmp_path: Path)
 
 
 def test_diverging_training_is_an_error_with_a_remedy(cache: DecodedCache, tmp_path: Path) -> None:
-    with pytest.raises(GbadError, match="loss is .* in epoch 1.*--learning-rate"):
+    with pytest.raises(DivergedError, match="loss is .* in epoch 1. In another run folder, try a smaller --learning-r"):
         train(cache, tmp_path / "run", learning_rate=1e30)
+
+
+@pytest.mark.parametrize(("value", "message"), [(math.nan, "the weights are not finite"), (1e38, "logits of valid")])
+def test_weights_that_diverge_in_the_last_step_are_found(
+    value: float, message: str, cache: DecodedCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch's loss is of the weights before it."""
+    update = AveragedModel.update_parameters
+
+    def diverges(self: AveragedModel, model: ThreatClassifier) -> None:
+        update(self, model)
+        for parameter in self.module.parameters():
+            parameter.data.fill_(value)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", diverges)
+    with pytest.raises(DivergedError, match=f"{message}.* in epoch 1.*--learning-rate"):
+        train(cache, tmp_path / "run", epochs=1)
+    assert not list((tmp_path / "run").glob("*"))
+
+
+def test_hard_negatives_are_the_same_after_a_break(
+    cache: DecodedCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gbad.phase1_classifier.training as module
+
+    options = {"epochs": 3, "negatives": "hard"}  # mined from the second epoch on
+    seen: list[np.ndarray] = []
+    shared, evaluate = module._shared_rows, module.evaluate_rows
+
+    def spy(*args: Any) -> np.ndarray:
+        seen.append(shared(*args))
+        return seen[-1]
+
+    def kill(*args: Any) -> Any:
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return evaluate(*args)
+
+    monkeypatch.setattr(module, "_shared_rows", spy)
+    unbroken, _ = train(cache, tmp_path / "unbroken", **options)
+    monkeypatch.setattr(module, "evaluate_rows", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train(cache, tmp_path / "killed", **options)
+    continued, _ = train(cache, tmp_path / "killed", **options)
+    assert len(seen) == 3 + 2 + 2
+    for rows, expected in zip(seen[3:], [*seen[:2], *seen[1:3]], strict=True):
+        np.testing.assert_array_equal(rows, expected)
+    images = cache[ROWS]
+    np.testing.assert_allclose(predict_batch(continued, images)[0], predict_batch(unbroken, images)[0], atol=1e-5)
+
+
+def test_other_processes_take_the_rows_of_the_main_one(cache: DecodedCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gbad.phase1_classifier.training as module
+
+    def from_main(values: list[Any]) -> list[np.ndarray]:
+        assert values == [None]
+        return [np.array([3, 1])]
+
+    monkeypatch.setattr(module, "broadcast_object_list", from_main)
+    other: Any = SimpleNamespace(is_main_process=False)
+    rows = module._shared_rows(other, cache, lambda: pytest.fail("drew rows of its own"), False)
+    np.testing.assert_array_equal(rows, [3, 1])
+
+
+def test_a_second_training_gets_the_device_that_it_asks_for() -> None:
+    def on_a_gpu() -> None:
+        for state in (PartialState(), AcceleratorState()):
+            state.device = torch.device("cuda")
+
+    _accelerator("resnet18", "no", "cpu")
+    on_a_gpu()
+    assert _accelerator("resnet18", "no", "cpu").device.type == "cpu"
+    on_a_gpu()
+    assert _accelerator("resnet18", "bf16", "cpu").device.type == "cpu"
+    assert PartialState().device.type == "cpu"
+    before = AcceleratorState._shared_state.copy()
+    _accelerator("resnet18", "bf16", "cpu")
+    assert AcceleratorState._shared_state == before
 
 
 def test_unknown_optimiser(cache: DecodedCache, tmp_path: Path) -> None:
