@@ -118,9 +118,9 @@ def extract_features(
     """
     folder = Path(folder)
     if (folder / "done.json").exists():
-        file = FeatureFile(folder)
-        _count_again(source, rows[~np.isin(rows, file.rows)], bad)
-        return file
+        complete = FeatureFile(folder)
+        _count_again(source, rows[~np.isin(rows, complete.rows)], bad)
+        return complete
     folder.mkdir(parents=True, exist_ok=True)
     widths = {
         "features.f32": 4 * model.n_features,
