@@ -338,10 +338,9 @@ def _image_detector(name: str, size: int, epochs: int, seed: int) -> Any:
 
 
 def _history(folder: Path) -> Any:
-    import pandas as pd
+    from gbad.phase1_classifier.checkpoints import read_history
 
-    path = folder / "phase1" / "history.csv"
-    return pd.read_csv(path) if path.exists() else None
+    return read_history(folder / "phase1")
 
 
 def phase_script(phase: int) -> None:

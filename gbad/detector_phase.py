@@ -16,7 +16,7 @@ from gbad.classifier_phase import load_classifier
 from gbad.data.bad_images import BadImages
 from gbad.data.decoded import decode_images
 from gbad.errors import DataError, RunError
-from gbad.files import atomic_path, write_json
+from gbad.files import atomic_path, read_table, write_json
 from gbad.persistence import load_plain, save_plain
 from gbad.phase1_classifier import FeatureFile, extract_features
 from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS, BiGANDetector, ImageAnomalyDetector
@@ -61,7 +61,7 @@ def fit_phase2(
         return load_detector(run)
     begun = time.monotonic()
     rows = _phase2_rows(data, params)
-    model = load_classifier(run)
+    model = load_classifier(run).to(_device() if params["device"] == "auto" else "cpu")
     features = extract_features(
         model, data.source, rows, folder / "features", bad, views=params["views"], show_progress=show_progress
     )
@@ -75,8 +75,8 @@ def fit_phase2(
     if image_detector is not None:
         own = _fit_image_detector(image_detector, data, features.rows, normal, folder, bad, show_progress)
         losses, names = np.concatenate([losses, own], axis=1), [*names, IMAGE_LOSS]
-    with atomic_path(folder / "losses.csv") as temporary:
-        _losses_table(data, features, losses, names).to_csv(temporary, index=False)
+    with atomic_path(folder / "losses.csv") as temporary:  # paths need not be UTF-8
+        _losses_table(data, features, losses, names).to_csv(temporary, index=False, errors="surrogateescape")
     for name in ("checkpoint.pt", "image_checkpoint.pt", "images.u8"):
         (folder / name).unlink(missing_ok=True)
     write_json(folder / "done.json", {"seconds": time.monotonic() - begun, "threat_free_rows": int(normal.sum())})
@@ -140,7 +140,8 @@ def read_losses(run: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarr
     if not path.exists():
         raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
     # As text first: not every version of pandas reads back the very number that was written.
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    columns = ("row", "part", *(f"logit_{name}" for name in classes))
+    table = read_table(path, columns, f"Delete it and {run / 'phase2' / 'done.json'}, then run phase 2 again.")
     names = list(table.columns)
     losses = table[names[names.index("part") + 1 : -len(classes)]].to_numpy(np.float64)
     logits = table[[f"logit_{name}" for name in classes]].to_numpy(np.float64)

@@ -6,14 +6,15 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from safetensors import SafetensorError
 
-from gbad.errors import GbadError
+from gbad.errors import GbadError, RunError
 from gbad.interrupts import interrupts_held
 
 
@@ -78,6 +79,23 @@ def read_json(path: str | Path) -> Any:
         raise GbadError(
             f"{path}: not valid JSON ({error}). Delete the file and run the step that writes it again."
         ) from error
+
+
+def read_table(path: str | Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
+    """Read a CSV of a run folder as texts, paths in bytes that are no UTF-8 included.
+
+    Raises
+    ------
+    RunError
+        If it is damaged, or has not all of `columns`; the message ends with the remedy.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+    except ValueError as error:  # pandas' own errors are ValueErrors
+        raise RunError(f"{path}: damaged ({error}). {remedy}") from error
+    if missing := [name for name in columns if name not in table.columns]:
+        raise RunError(f"{path}: damaged, it has no column {', '.join(missing)}. {remedy}")
+    return table
 
 
 def _plain(value: Any) -> Any:

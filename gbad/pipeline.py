@@ -27,8 +27,8 @@ from gbad.inputs import Images, fingerprints, image_source, training_list
 from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
 from gbad.phase3_gate import log_odds, mixed
-from gbad.run_folder import claim
-from gbad.settings import IMAGE_LOSS, check_kinds, check_settings, params_from, plain_settings
+from gbad.run_folder import claim, locked
+from gbad.settings import IMAGE_LOSS, check_parts, check_settings, params_from, plain_settings
 from gbad.versions import library_versions
 
 
@@ -232,9 +232,10 @@ class GBADPipeline(BaseEstimator):
         check_settings(params)
         data, names = training_list(images, labels, params, classes=classes, names=names, boxes=boxes)
         bad = BadImages(len(data.source), max_bad, strict=strict)
+        check_parts(data.positive, data.validation, self.gate_fit)  # else the corrected call would be another run
         if run is not None:
             claim(Path(run), fingerprints(images, data, names) | {"settings": plain_settings(params)})
-        with tempfile.TemporaryDirectory(prefix="gbad-") as temporary:
+        with tempfile.TemporaryDirectory(prefix="gbad-") as temporary, locked(Path(run or temporary), self.device):
             return self.fit_phases(data, Path(run or temporary), bad, show_progress=show_progress)
 
     def fit_phases(
@@ -242,9 +243,7 @@ class GBADPipeline(BaseEstimator):
     ) -> Self:
         """Run the phases up to `last` on a run folder, skip those that are done, and take what they left."""
         params = self.get_params(deep=False)
-        check_kinds(data.positive[~data.validation], "training part")
-        if self.gate_fit == "held-out":
-            check_kinds(data.positive[data.validation], "validation part")
+        check_parts(data.positive, data.validation, self.gate_fit)
         state = PartialState(cpu=self.device == "cpu" or not torch.accelerator.is_available())
         if state.is_main_process:
             for left in run.glob("phase?/.*"):  # what a killed run was writing

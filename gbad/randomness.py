@@ -75,6 +75,15 @@ def forked_rng(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     True
     """
     device = torch.device(device)
+    if device.type == "mps":  # has one device, and functions that take none
+        before = torch.mps.get_rng_state()
+        try:
+            with forked_rng(seed):
+                torch.mps.manual_seed(seed)
+                yield
+        finally:
+            torch.mps.set_rng_state(before)
+        return
     accelerators = [] if device.type == "cpu" else [device]
     with torch.random.fork_rng(accelerators, device_type="cuda" if device.type == "cpu" else device.type):
         torch.default_generator.manual_seed(seed)

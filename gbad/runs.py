@@ -19,10 +19,10 @@ from gbad.data.images import locate
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import GbadError, RunError
-from gbad.files import atomic_path, read_json
+from gbad.files import atomic_path, read_json, read_table
 from gbad.pipeline import GBADPipeline
-from gbad.run_folder import claim
-from gbad.settings import check_labels, check_settings, params_from, plain_settings
+from gbad.run_folder import claim, locked, read_head
+from gbad.settings import check_labels, check_parts, check_settings, params_from, plain_settings
 from gbad.training import TrainingSet, validation_rows
 
 _log = logging.getLogger(__name__)
@@ -75,10 +75,12 @@ def start_run(
     labels = read_sixray(data, subset, "train")
     check_labels(labels.labels, labels.classes)
     paths = locate(data, labels.names)
-    boxes = _boxes(folder, data, labels, paths, pipeline)  # before anything is written: they may be missing
+    # Before anything is written: what is found wrong later would keep the corrected command out of the folder.
+    validation = None if (folder / "split.csv").exists() else _new_split(labels, paths, pipeline)
+    boxes = _boxes(folder, data, labels, paths, pipeline)
     content = {"data": str(Path(data).resolve()), "subset": str(subset), "settings": plain_settings(params)}
     claim(folder, content, {"max_bad": max_bad, "strict": strict})
-    return _open(folder, read_json(folder / "run.json"), labels, paths, boxes)
+    return _open(folder, read_head(folder), labels, paths, boxes, validation)
 
 
 def open_run(folder: str | Path) -> Run:
@@ -87,17 +89,19 @@ def open_run(folder: str | Path) -> Run:
     Raises
     ------
     RunError
-        If it is no run folder, or its list has changed since.
+        If it is no run folder or a damaged one, or its list has changed since.
     """
     folder = Path(folder)
     if not (folder / "run.json").exists():
         raise RunError(f"{folder} is no run folder. Make one with `gbad train DATA --out {folder}`.")
-    content = read_json(folder / "run.json")
+    content = read_head(folder)
     if "data" not in content:
         raise RunError(f"{folder} belongs to GBADPipeline.fit. Continue it there, or choose another run folder.")
+    if missing := [name for name in ("subset", "max_bad", "strict") if name not in content]:
+        raise RunError(f"{folder / 'run.json'}: damaged, it has no {', '.join(missing)}. Restore it, or train again.")
     labels = read_sixray(content["data"], content["subset"], "train")
     paths = locate(content["data"], labels.names)
-    boxes = _boxes(folder, content["data"], labels, paths, GBADPipeline(**params_from(content["settings"])))
+    boxes = _boxes(folder, content["data"], labels, paths, _pipeline(folder, content))
     return _open(folder, content, labels, paths, boxes)
 
 
@@ -131,12 +135,13 @@ def refit_run(run: str | Path, out: str | Path, **settings: Any) -> Run:
     run, out = Path(run), Path(out)
     if other := sorted(settings.keys() - set(PHASE_3_SETTINGS)):
         raise GbadError(f"{', '.join(other)}: phases 1 and 2 depend on it. Train another run with `gbad train`.")
-    open_run(run)  # refuses what is no run folder, and a list that has changed since
+    data = open_run(run).data  # refuses what is no run folder, and a list that has changed since
     if not (run / "phase2" / "done.json").exists():
         raise RunError(f"{run}: phase 2 is not done yet. Finish the run first, with the command that began it.")
-    content = read_json(run / "run.json")
+    content = read_head(run)
     params = GBADPipeline(**params_from(content["settings"]) | settings).get_params(deep=False)
     check_settings(params)
+    check_parts(data.positive, data.validation, params["gate_fit"])
     about = {"data": content["data"], "subset": content["subset"], "settings": plain_settings(params)}
     claim(out, about, {name: content[name] for name in ("max_bad", "strict")})
     if out.resolve() != run.resolve():
@@ -154,18 +159,37 @@ def _boxes(
     return read_boxes(data, labels.names, paths, labels.labels, labels.classes)
 
 
-def _open(folder: Path, content: dict[str, Any], labels: LabelList, paths: list[Path], boxes: Boxes | None) -> Run:
-    pipeline = GBADPipeline(**params_from(content["settings"]))
+def _pipeline(folder: Path, content: dict[str, Any]) -> GBADPipeline:
+    try:
+        return GBADPipeline(**params_from(content["settings"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"{folder / 'run.json'}: damaged, or written by a newer gbad ({error}). Restore it, update gbad, or choose "
+            "another run folder."
+        ) from error
+
+
+def _new_split(labels: LabelList, paths: list[Path], pipeline: GBADPipeline) -> np.ndarray:
+    """Rows for validation, bool (n,); DataError if a part then lacks images with or without threats."""
+    rows = validation_rows(labels.names, labels.labels, paths, pipeline.validation_fraction, pipeline.random_state)
+    check_parts(np.asarray(labels.labels.any(1)), rows, pipeline.gate_fit)
+    return rows
+
+
+def _open(
+    folder: Path, content: dict[str, Any], labels: LabelList, paths: list[Path], boxes: Boxes | None,
+    validation: np.ndarray | None = None,
+) -> Run:  # fmt: skip
+    pipeline = _pipeline(folder, content)
     split = folder / "split.csv"
     if not split.exists():
-        validation = validation_rows(
-            labels.names, labels.labels, paths, pipeline.validation_fraction, pipeline.random_state
-        )
+        validation = _new_split(labels, paths, pipeline) if validation is None else validation
         table = pd.DataFrame({"name": labels.names, "part": np.where(validation, "validation", "train")})
         table[list(labels.classes)] = labels.labels
         with atomic_path(split) as temporary:
             table.to_csv(temporary, index=False)
-    table = pd.read_csv(split, dtype=str, keep_default_na=False)
+    remedy = "Delete it and run the same command again, which makes the same split."
+    table = read_table(split, ("name", "part"), remedy)
     known = labels.names, labels.classes, labels.labels.astype(str).tolist()
     if (tuple(table["name"]), tuple(table.columns[2:]), table.iloc[:, 2:].to_numpy().tolist()) != known:
         path = list_path(content["data"], content["subset"], "train")
@@ -197,18 +221,50 @@ def _link(source: str | Path, target: str | Path) -> None:
 def finish(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str, Any]:
     """Run the phases up to `last` that are not done yet; after phase 3 save ``pipeline.joblib``.
 
+    ``bad_images.csv`` lists the images that were skipped, by earlier calls too, and also if this one fails.
+
     Returns
     -------
     dict
         Per finished phase, what its ``done.json`` says.
+
+    Raises
+    ------
+    RunError
+        If another process works in the run folder, or something in it is damaged.
     """
-    run.pipeline.fit_phases(run.data, run.folder, run.bad, last=last, show_progress=show_progress)
-    if not PartialState().is_main_process:
+    with locked(run.folder, run.pipeline.device):
+        listed = _listed_before(run.folder / "bad_images.csv")
+        main = PartialState().is_main_process
+        try:
+            run.pipeline.fit_phases(run.data, run.folder, run.bad, last=last, show_progress=show_progress)
+        finally:
+            if main and run.bad.errors:
+                _list_bad_images(run, listed)
+        if not main:
+            return {}
+        if run.bad.errors:
+            _log.warning("%d images were skipped, see %s", len(run.bad.errors), run.folder / "bad_images.csv")
+        if last >= 3:
+            run.pipeline.save(run.folder / "pipeline.joblib")
+        done = {f"phase{phase}": run.folder / f"phase{phase}" / "done.json" for phase in (1, 2, 3)}
+        return {phase: read_json(path) for phase, path in done.items() if path.exists()}
+
+
+_BAD_COLUMNS = ("path", "status", "reason")
+
+
+def _listed_before(path: Path) -> dict[str, tuple[str, ...]]:
+    """Rows of ``bad_images.csv`` by their path."""
+    if not path.exists():
         return {}
-    if run.bad.errors:
-        run.bad.write(run.folder / "bad_images.csv")
-        _log.warning("%d images were skipped, see %s", len(run.bad.errors), run.folder / "bad_images.csv")
-    if last >= 3:
-        run.pipeline.save(run.folder / "pipeline.joblib")
-    done = {f"phase{phase}": run.folder / f"phase{phase}" / "done.json" for phase in (1, 2, 3)}
-    return {phase: read_json(path) for phase, path in done.items() if path.exists()}
+    table = read_table(path, _BAD_COLUMNS, "Delete it and run the same command again.")
+    return {row[0]: tuple(row) for row in table[list(_BAD_COLUMNS)].itertuples(index=False)}
+
+
+def _list_bad_images(run: Run, listed: dict[str, tuple[str, ...]]) -> None:
+    """Write those that were listed before, and those that were met since."""
+    met = {path: (path, error.status, error.reason) for path, error in run.bad.errors.items()}
+    table = pd.DataFrame((listed | met).values(), columns=list(_BAD_COLUMNS))
+    with atomic_path(run.folder / "bad_images.csv") as temporary:
+        table.to_csv(temporary, index=False, errors="surrogateescape")

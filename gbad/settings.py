@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import check_scalar
 
 from gbad.data.transforms import AUGMENTATIONS
 from gbad.errors import DataError, GbadError
@@ -66,7 +68,8 @@ _RANGES: dict[str, tuple[float, float, bool, bool]] = {
     "validation_fraction": (0, 1, False, False),
     "prevalence": (0, 1, False, False),
 }
-_LATER = {"image_detector": None, "augmentation": "standard", "prevalence": None}
+LATER: dict[str, Any] = {"image_detector": None, "augmentation": "standard", "prevalence": None}
+"""Settings that `plain_settings` leaves out at these values: there was no choice once."""
 # None: chosen by the backbone, on the validation part, or by the mask.
 _OPTIONAL = {"optimiser", "learning_rate", "alpha", "chr_threshold", "prevalence"}
 _WHOLE = {"epochs", "batch_size", "fpn_width", "head_width", "max_negatives", "random_state"}
@@ -117,31 +120,42 @@ def check_settings(params: Mapping[str, Any]) -> None:
 
 
 def _check_detector(name: str, value: Any, known: Mapping[str, type]) -> None:
-    if value is None or (isinstance(value, str) and value in known):
+    if value is None:
         return
     if isinstance(value, str):
-        raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
+        if value not in known:
+            raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
+        return
     if name_of(value) not in known:
         kinds = ", ".join(kind.__name__ for kind in known.values())
         raise GbadError(f"{name} must be None, one of {', '.join(known)}, or one of {kinds}, not {value!r}")
     if hasattr(value, "offset_"):
         raise GbadError(f"{name} is fitted already, but the pipeline fits a fresh one: give sklearn.base.clone of it")
+    # What fit would refuse, hours later, in a run folder that then takes no other settings.
+    try:
+        value._check_parameters()
+        check_scalar(
+            value.contamination, "contamination", numbers.Real, min_val=0, max_val=0.5, include_boundaries="right"
+        )
+    except (TypeError, ValueError) as error:
+        raise GbadError(f"{name} {name_of(value)}: {error}") from error
 
 
 def check_labels(labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Check that labels (n, C) can be learnt from, and that the classes can head the columns of ``scores.csv``.
+    """Check that labels (n, C) can be learnt from, and that classes can head columns of ``scores.csv``, ``split.csv``.
 
     Raises
     ------
     DataError
         If all images have threats or none has, if two classes have the same name, or one that of another column.
     """
-    others = {"name", "path", "status", *SCORE_COLUMNS, *(f"ungated_{name}" for name in classes)}
+    others = {"name", "part", "path", "status", *SCORE_COLUMNS, *(f"ungated_{name}" for name in classes)}
     for name in classes:
         if not isinstance(name, str) or not name:
             raise DataError(f"{name!r} is no class name. Give each class a text of its own.")
         if name in others:
-            raise DataError(f"no class may be called {name!r}: scores.csv has a column of that name. Rename the class.")
+            file = "split.csv" if name == "part" else "scores.csv"
+            raise DataError(f"no class may be called {name!r}: {file} has a column of that name. Rename the class.")
     if len(set(classes)) < len(classes):
         raise DataError(f"two classes have the same name in {', '.join(classes)}. Give each class its own.")
     check_kinds(np.asarray(labels.any(1)), "training list")
@@ -157,13 +171,28 @@ def check_kinds(positive: np.ndarray, part: str) -> None:
         )
 
 
+def check_parts(positive: np.ndarray, validation: np.ndarray, gate_fit: str) -> None:
+    """Check that both parts of a training list have the kinds of images that are learnt from there; DataError if not.
+
+    Parameters
+    ----------
+    positive, validation : bool arrays (n,)
+        Which images show a threat, and which are kept for validation.
+    gate_fit : {"held-out", "paper"}
+        The latter needs nothing of the validation part.
+    """
+    check_kinds(positive[~validation], "training part")
+    if gate_fit == "held-out":
+        check_kinds(positive[validation], "validation part")
+
+
 def plain_settings(params: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a `GBADPipeline` as plain data: detectors and gate by their own parameters.
 
     An image-level detector that is not there, the standard augmentation and the list's own prevalence are left out, and
     a BiGAN has no kind, so that runs, cells and files from before there was a choice still agree.
     """
-    plain = {name: value for name, value in params.items() if name not in _LATER or value != _LATER[name]}
+    plain = {name: value for name, value in params.items() if name not in LATER or value != LATER[name]}
     for name in (*_DETECTORS, "gate"):
         value = plain.get(name)
         if value is None or isinstance(value, str):

@@ -5,6 +5,7 @@ A run folder holds::
     run.json                 data, classes, settings, versions
     split.csv                which training rows are kept for validation
     bad_images.csv           images that were skipped
+    lock                     held while a training works here
     cache/                   decoded images (may be deleted)
     phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>/, done.json
     phase2/                  detector.joblib, image_detector.joblib (if any), losses.csv, features/, done.json

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from gbad.data.bad_images import BadImages
 from gbad.data.decoded import decode_images
 from gbad.data.images import read_image
 from gbad.data.source import source_from_array, source_from_paths
-from gbad.errors import GbadError, ImageError
+from gbad.errors import GbadError, ImageError, RunError
 from gbad.explanation import LETTER_LOSSES
+from gbad.phase1_classifier import Classifier
 from gbad.phase2_anomaly import (
     FEATURE_DETECTORS,
     BiGANDetector,
@@ -190,6 +192,37 @@ def test_image_detector_learns_from_threat_free_training_images_only(
     small = source_from_paths([Path(trained.data.source.names[row]) for row in wanted.tolist()], 64)
     images = source_from_array(np.stack([small.load(row) for row in range(len(wanted))]), 32)
     np.testing.assert_array_equal(seen[0], np.stack([images.load(row) for row in range(len(wanted))]))
+
+
+def test_paths_need_not_be_utf_8(trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
+    source = trained.data.source
+    names = [f"donn\udce9es/{Path(name).name}" for name in source.names]  # the byte E9, as Python reads it
+    data = replace(trained.data, source=replace(source, names=names))
+    shutil.copytree(trained.folder / "phase1", tmp_path / "phase1")
+    training.fit_phase2(data, make_pipeline(detector="gaussian").get_params(deep=False), tmp_path, BadImages(72))
+    assert b"donn\xe9es/" in (tmp_path / "phase2" / "losses.csv").read_bytes()
+    rows, _, losses, _ = training.read_losses(tmp_path, data.classes)
+    assert (len(rows), losses.shape) == (72, (72, 1))
+    training.fit_phase3(data, make_pipeline().get_params(deep=False), tmp_path)
+    for content in ("", "row,part\n"):
+        (tmp_path / "phase2" / "losses.csv").write_text(content)
+        with pytest.raises(RunError, match=r"losses\.csv: damaged.*Delete it and .*done\.json, then run phase 2 again"):
+            training.read_losses(tmp_path, data.classes)
+
+
+@pytest.mark.parametrize(("device", "where"), [("auto", "meta"), ("cpu", "cpu")])
+def test_features_are_made_where_phase_1_trained(
+    device: str, where: str, trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(model: Classifier, *args: Any, **options: Any) -> None:
+        assert {parameter.device.type for parameter in model.parameters()} == {where}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(detector_phase, "_device", lambda: "meta")  # stands for a GPU
+    monkeypatch.setattr(detector_phase, "extract_features", stop)
+    shutil.copytree(trained.folder / "phase1", tmp_path / "phase1")
+    with pytest.raises(KeyboardInterrupt):
+        training.fit_phase2(trained.data, make_pipeline(device=device).get_params(deep=False), tmp_path, BadImages(72))
 
 
 @pytest.mark.parametrize("where", ["decoding", "training", "scoring"])

@@ -62,3 +62,19 @@ def test_forked_rng_seeds_inside_and_restores_afterwards_even_after_an_error() -
     with pytest.raises(RuntimeError, match="stop"):
         fail_inside()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_forked_rng_on_a_device_that_has_no_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apple's: its functions take no device, and there is no context for one."""
+    state = {"now": torch.zeros(1)}
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: state["now"])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda value: state.update(now=value))
+    monkeypatch.setattr(torch.mps, "manual_seed", lambda seed: state.update(now=torch.full((1,), float(seed))))
+    before, on_device = torch.get_rng_state(), state["now"]
+    with forked_rng(5, "mps"):
+        assert float(state["now"]) == 5
+        inside = torch.rand(3)
+    assert state["now"] is on_device
+    assert torch.equal(torch.get_rng_state(), before)
+    with forked_rng(5):
+        assert torch.equal(torch.rand(3), inside)

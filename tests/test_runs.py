@@ -16,10 +16,13 @@ import pytest
 
 import gbad
 from gbad import DataError, GbadError, RunError
+from gbad.data.bad_images import BadImages
 from gbad.data.images import locate
 from gbad.data.labels import read_sixray
-from gbad.errors import TooManyBadImagesError
+from gbad.errors import ImageError, TooManyBadImagesError
+from gbad.phase2_anomaly import BiGANDetector, GaussianDetector, NearestNeighboursDetector, VAEDetector
 from gbad.pipeline import GBADPipeline
+from gbad.run_folder import locked
 from gbad.runs import Run, finish, open_run, refit_run, start_run
 
 Make = Callable[..., GBADPipeline]
@@ -175,13 +178,52 @@ def test_another_run_is_refused_by_what_differs(
         (dataset, 10, {"epsilon": 0.01}, "epsilon"),
         (dataset, 10, {"detector": detector}, "detector"),
         (dataset, 10, {"detector": None}, "detector"),
+        (dataset, 10, {"augmentation": "strong", "prevalence": 0.1}, "augmentation, prevalence"),
     ):
         with pytest.raises(RunError) as refusal:
             start_run(trained.folder, data, subset, make_pipeline(**options))
-        named = str(refusal.value).split("another ")[1].split(". Choose")[0]
-        assert ", ".join(sorted(named.split(", "))) == different
-    shutil.copytree(own_dataset / "ImageSet" / "10", own_dataset / "ImageSet" / "100")
+        assert named_by(refusal.value) == different
     assert (trained.folder / "run.json").read_bytes() == before
+
+
+def named_by(refusal: RunError) -> str:
+    """What a refusal says is different, in alphabetical order."""
+    named = str(refusal).split("another ")[1].split(". Choose")[0]
+    return ", ".join(sorted(named.split(", ")))
+
+
+def test_another_subset_is_another_run(own_dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
+    shutil.copytree(own_dataset / "ImageSet" / "10", own_dataset / "ImageSet" / "100")
+    start_run(tmp_path / "run", own_dataset, 10, make_pipeline())
+    with pytest.raises(RunError) as refusal:
+        start_run(tmp_path / "run", own_dataset, 100, make_pipeline())
+    assert named_by(refusal.value) == "subset"
+
+
+def test_a_setting_that_is_left_out_is_another_run_too(
+    trained: Run, dataset: Path, make_pipeline: Make, pixels: np.ndarray, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """run.json does not hold the augmentation, the image-level detector and the prevalence at their defaults."""
+    monkeypatch.setattr(GBADPipeline, "fit_phases", lambda self, *args, **options: self)
+    labels = np.zeros((40, 2), np.uint8)
+    labels[::3, 0] = 1
+    for name, value in (("augmentation", "strong"), ("image_detector", "vae"), ("prevalence", 0.1)):
+        run, fitted = tmp_path / name, tmp_path / f"fitted {name}"
+        chosen, usual = make_pipeline(**{name: value}), make_pipeline()
+        start_run(run, dataset, 10, chosen)
+        chosen.fit(pixels, labels, run=fitted)
+        with pytest.raises(RunError) as refusal:
+            start_run(run, dataset, 10, usual)
+        assert named_by(refusal.value) == name
+        with pytest.raises(RunError) as refusal:
+            usual.fit(pixels, labels, run=fitted)
+        assert named_by(refusal.value) == name
+        start_run(run, dataset, 10, chosen)
+    refit_run(trained.folder, tmp_path / "refitted", prevalence=0.1)
+    with pytest.raises(RunError) as refusal:
+        refit_run(trained.folder, tmp_path / "refitted", epsilon=0.5)
+    assert named_by(refusal.value) == "epsilon, prevalence"
 
 
 @pytest.mark.usefixtures("no_phase")
@@ -219,15 +261,35 @@ def test_what_fails_at_once_leaves_no_run_behind(own_dataset: Path, make_pipelin
         start_run(run, own_dataset, 100, make_pipeline())
     with pytest.raises(DataError, match="no such file"):
         start_run(run, own_dataset / "nothing", 10, make_pipeline())
-    path.write_text(path.read_text().replace("Gun", "status"))
-    with pytest.raises(DataError, match="no class may be called 'status'"):
-        start_run(run, own_dataset, 10, make_pipeline())
+    for detectors, message in (
+        ({"image_detector": VAEDetector(image_size=100)}, "image_detector vae: image_size must be 32, 64.*got 100"),
+        ({"image_detector": VAEDetector(epochs=0)}, "image_detector vae: epochs == 0"),
+        ({"detector": NearestNeighboursDetector(n_neighbors="two")}, "detector neighbours: n_neighbors must be"),
+        ({"detector": GaussianDetector(contamination=0.7)}, "detector gaussian: contamination == 0.7"),
+        ({"detector": BiGANDetector(epochs=0)}, "detector bigan: epochs == 0"),
+    ):
+        with pytest.raises(GbadError, match=message):
+            start_run(run, own_dataset, 10, make_pipeline(**detectors))
+    original = path.read_text()
+    for name, file in (("status", "scores.csv"), ("part", "split.csv")):
+        path.write_text(original.replace("Gun", name))
+        with pytest.raises(DataError, match=f"no class may be called '{name}': {file}"):
+            start_run(run, own_dataset, 10, make_pipeline())
+    path.write_text(original)
     table = pd.read_csv(path)
     table[table.columns[1:]] = -1
-    table.rename(columns={"status": "Gun"}).to_csv(path, index=False)
+    table.to_csv(path, index=False)
     with pytest.raises(DataError, match="0 images with threats and 72 without"):
         start_run(run, own_dataset, 10, make_pipeline())
+    table.loc[0, "Gun"] = 1
+    table.to_csv(path, index=False)
+    with pytest.raises(DataError, match="validation part has 0 images with threats"):
+        start_run(run, own_dataset, 10, make_pipeline())
     assert not run.exists()
+    start_run(run, own_dataset, 10, make_pipeline(gate_fit="paper"))
+    with pytest.raises(DataError, match="validation part has 0 images with threats"):
+        make_pipeline().fit(locate(own_dataset, table["name"]), table.iloc[:, 1:].to_numpy() == 1, run=tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
 
 
 def test_folders_that_are_no_run_are_refused(dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
@@ -240,11 +302,86 @@ def test_folders_that_are_no_run_are_refused(dataset: Path, make_pipeline: Make,
     (tmp_path / "file").write_text("mine")
     with pytest.raises(GbadError, match="cannot be written"):
         start_run(tmp_path / "file", dataset, 10, make_pipeline())
-    (tmp_path / "damaged").mkdir()
-    (tmp_path / "damaged" / "run.json").write_text('{"data": ')
-    with pytest.raises(GbadError, match=r"run\.json: not valid JSON"):
-        start_run(tmp_path / "damaged", dataset, 10, make_pipeline())
     assert (tmp_path / "other" / "pipeline.joblib").read_text() == "mine"
+
+
+def test_damaged_files_of_a_run_are_named_with_a_remedy(dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    start_run(folder, dataset, 10, make_pipeline())
+    head, split = folder / "run.json", folder / "split.csv"
+    whole = json.loads(head.read_text())
+    for content in ('{"data": ', "[1]", "{}", json.dumps(whole | {"settings": 3})):
+        head.write_text(content)
+        for again in (lambda: start_run(folder, dataset, 10, make_pipeline()), lambda: open_run(folder)):
+            with pytest.raises(
+                GbadError, match=r"run\.json: (not valid JSON|damaged, it holds no settings.*Restore it)"
+            ):
+                again()
+    head.write_text(json.dumps(whole | {"settings": whole["settings"] | {"colour": "red"}}))
+    with pytest.raises(RunError, match=r"run\.json: damaged, or written by a newer gbad \(.*colour.*update gbad"):
+        open_run(folder)
+    with pytest.raises(RunError, match="another colour"):
+        start_run(folder, dataset, 10, make_pipeline())
+    head.write_text(json.dumps({name: value for name, value in whole.items() if name != "subset"}))
+    with pytest.raises(RunError, match=r"run\.json: damaged, it has no subset"):
+        open_run(folder)
+    head.write_text(json.dumps(whole))
+    expected = split.read_bytes()
+    for content in ("", "name\na\n"):
+        split.write_text(content)
+        with pytest.raises(RunError, match=r"split\.csv: damaged.*Delete it"):
+            start_run(folder, dataset, 10, make_pipeline())
+    split.unlink()
+    open_run(folder)
+    assert split.read_bytes() == expected
+
+
+@pytest.mark.usefixtures("no_phase")
+def test_a_run_folder_takes_one_training_at_a_time(
+    dataset: Path, make_pipeline: Make, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="the system has no locks of this kind")
+    run = start_run(tmp_path / "run", dataset, 10, make_pipeline())
+    with (
+        locked(run.folder, "cpu"),
+        pytest.raises(RunError, match="another process is working in this run folder. Wait"),
+    ):
+        finish(run, last=2)
+    assert finish(run, last=2) == {}
+    labels = np.zeros((40, 1), np.uint8)
+    labels[::3] = 1
+    (tmp_path / "fit").mkdir()
+    with locked(tmp_path / "fit", "cpu"), pytest.raises(RunError, match="another process"):
+        make_pipeline().fit(pixels, labels, run=tmp_path / "fit")
+
+    def no_locks(*args: Any) -> None:
+        raise OSError("No locks available")
+
+    with locked(run.folder, "cpu"):
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+        assert finish(run, last=2) == {}
+
+
+@pytest.mark.usefixtures("no_phase")
+def test_bad_images_are_listed_with_those_of_before_even_if_training_fails(
+    dataset: Path, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(data: Any, params: Any, run: Path, bad: BadImages, **options: Any) -> None:
+        bad.add(ImageError(next(images), "unreadable", "damaged"))
+        raise KeyboardInterrupt
+
+    images = iter(["a.png", "donn\udce9es/b.png", "a.png"])
+    monkeypatch.setattr("gbad.training.fit_phase1", fails)
+    listed = tmp_path / "run" / "bad_images.csv"
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            finish(start_run(tmp_path / "run", dataset, 10, make_pipeline(), max_bad=1.0))
+    assert listed.read_bytes() == (
+        b"path,status,reason\na.png,unreadable,damaged\ndonn\xe9es/b.png,unreadable,damaged\n"
+    )
+    listed.write_text("")
+    with pytest.raises(RunError, match=r"bad_images\.csv: damaged.*Delete it"):
+        finish(start_run(tmp_path / "run", dataset, 10, make_pipeline()))
 
 
 def test_bad_images_stop_the_run_are_listed_and_may_be_tolerated_afterwards(
@@ -339,7 +476,7 @@ def test_several_processes_share_phase_1(run_python: Any, dataset: Path, tmp_pat
     outcome = run_python(
         "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m", "gbad.cli", "train", dataset,
         "--subset", 10, "--out", tmp_path / "run", "--backbone", "resnet18", "--no-pretrained", "--size", 64,
-        "--epochs", 1, "--fpn-width", 8,
+        "--epochs", 1, "--fpn-width", 8, "--negatives", "hard",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
     assert gbad.load(tmp_path / "run" / "pipeline.joblib").training_["phase1"]

@@ -12,7 +12,7 @@ import torch
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, stream
 from gbad.data.transforms import eval_preset
-from gbad.errors import GbadError, ImageError
+from gbad.errors import DataError, GbadError, ImageError
 from gbad.files import read_json, write_json
 from gbad.phase1_classifier.architectures import Classifier
 from gbad.progress import progress_bar
@@ -51,7 +51,7 @@ def predict_batch(model: Classifier, images: np.ndarray, views: int = 1) -> tupl
         pixels = eval_preset(images).to(device)
         seen = [model(pixels.flip(flip) if flip else pixels) for flip in _FLIPS[:views]]
         logits, features = (torch.stack(values).mean(0) for values in zip(*seen, strict=True))
-    return logits.double().cpu().numpy(), features.cpu().numpy()
+    return logits.cpu().double().numpy(), features.cpu().numpy()
 
 
 def predict_stream(
@@ -60,6 +60,12 @@ def predict_stream(
     """Classify images in the order of `rows`: ``(rows, logits, features, errors)`` per batch, bad rows left out."""
     for done, images, errors in stream(source, rows, batch_size):
         yield done, *predict_batch(model, images, views), errors
+
+
+_NONE_USABLE = (
+    "none of the images that phase 2 looks at can be used; bad_images.csv in the run folder says why. Repair them "
+    "(`gbad check` lists what is wrong) and run the same command again."
+)
 
 
 class FeatureFile:
@@ -79,6 +85,8 @@ class FeatureFile:
             raise GbadError(f"{self._folder} holds no complete features; run phase 2 again.")
         shape = read_json(self._folder / "done.json")
         count = shape["rows"]
+        if not count:  # no file of this size can be mapped
+            raise DataError(f"{self._folder}: {_NONE_USABLE} Delete this folder too.")
         self.rows = np.fromfile(self._folder / "rows.i64", np.int64, count)
         self.features = np.memmap(self._folder / "features.f32", np.float32, "r", shape=(count, shape["features"]))
         self.logits = np.memmap(self._folder / "logits.f64", np.float64, "r", shape=(count, shape["classes"]))
@@ -98,10 +106,21 @@ def extract_features(
     """Write features and logits of `rows` to `folder`, batch by batch; a run that was killed goes on where it stopped.
 
     The caller must clear `folder` if the model or the rows have changed.
+
+    Raises
+    ------
+    TooManyBadImagesError, ImageError
+        As `BadImages` decides. Images that were bad before a break are counted again.
+    DataError
+        If no image can be used.
+    GbadError
+        If the disk is full; what was written before stays valid.
     """
     folder = Path(folder)
     if (folder / "done.json").exists():
-        return FeatureFile(folder)
+        complete = FeatureFile(folder)
+        _count_again(source, rows[~np.isin(rows, complete.rows)], bad)
+        return complete
     folder.mkdir(parents=True, exist_ok=True)
     widths = {
         "features.f32": 4 * model.n_features,
@@ -112,10 +131,11 @@ def extract_features(
     written = min(size // widths[name] for name, size in sizes.items())
     seen = 0
     if written:
-        last = np.fromfile(folder / "rows.i64", np.int64, written)[-1]
+        known = np.fromfile(folder / "rows.i64", np.int64, written)
         # Back to the start of its batch: a row's last digits may depend on the shape of its batch.
-        seen = int(np.flatnonzero(rows == last)[0]) // batch_size * batch_size
-        written = int(np.isin(np.fromfile(folder / "rows.i64", np.int64, written), rows[:seen]).sum())
+        seen = int(np.flatnonzero(rows == known[-1])[0]) // batch_size * batch_size
+        written = int(np.isin(known, rows[:seen]).sum())
+        _count_again(source, rows[:seen][~np.isin(rows[:seen], known)], bad)
     try:
         with ExitStack() as stack:
             files = {name: stack.enter_context((folder / name).open("r+b" if sizes[name] else "wb")) for name in widths}
@@ -137,8 +157,20 @@ def extract_features(
             f"{folder}: features cannot be written ({error.strerror or error}). Free some space and run the same "
             "command again; it continues where it stopped."
         ) from error
+    if not written:
+        raise DataError(f"{folder}: {_NONE_USABLE}")
     write_json(
         folder / "done.json",
         {"rows": written, "features": widths["features.f32"] // 4, "classes": model.spec["n_classes"]},
     )
     return FeatureFile(folder)
+
+
+def _count_again(source: ImageSource, rows: np.ndarray, bad: BadImages) -> None:
+    """Count images that could not be used before a break, of which nothing but their absence was kept."""
+    for done, _, errors in stream(source, rows):
+        for error in errors.values():
+            bad.add(error)
+        for row in done:
+            reason = "could not be used when its features were due, but can be read now; it stays left out"
+            bad.add(ImageError(source.names[row], "unreadable", reason))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,8 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
-from accelerate.utils import DataLoaderConfiguration
+from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DataLoaderConfiguration, DistributedType, broadcast_object_list
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
@@ -24,11 +23,11 @@ from torch.utils.data import DataLoader, Dataset
 from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
 from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
-from gbad.errors import GbadError
-from gbad.files import atomic_path, remove_folder
+from gbad.errors import DivergedError, GbadError
 from gbad.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier.architectures import Classifier, classifier_from_state, classifier_state
 from gbad.phase1_classifier.backbones import backbone
+from gbad.phase1_classifier.checkpoints import load_checkpoint, save_checkpoint
 from gbad.phase1_classifier.features import predict_batch
 from gbad.phase1_classifier.sampling import epoch_rows
 from gbad.progress import progress_bar
@@ -101,7 +100,8 @@ def train_classifier(
     device : {"auto", "cpu"}
         ``"auto"``: whatever accelerate finds.
     seed : int
-        Rows, order and augmentation depend on it and on the epoch alone, so a continued run equals an unbroken one.
+        Rows, order and augmentation depend on it and on the epoch alone (``"hard"`` rows also on the moving average of
+        the weights, which checkpoints hold), so a continued run equals an unbroken one.
 
     Returns
     -------
@@ -112,8 +112,12 @@ def train_classifier(
 
     Raises
     ------
+    DivergedError
+        If loss, weights or logits are no longer finite.
+    RunError
+        If the checkpoint cannot be read.
     GbadError
-        If the loss is no longer finite, an option is unknown, or boxes are missing or of no use.
+        If an option is unknown, or boxes are missing or of no use.
     """
     if optimiser not in OPTIMISERS:
         raise GbadError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
@@ -135,17 +139,17 @@ def train_classifier(
     model = model.to(memory_format=torch.channels_last)
     ema = AveragedModel(model, multi_avg_fn=_ema_update(ema_decay), use_buffers=True).to(accelerator.device)
     trained, optimizer = accelerator.prepare(_Loss(model), optimizer)
-    accelerator.register_for_checkpointing(ema)
 
-    start, history = _resume(accelerator, folder)
+    start, history = load_checkpoint(accelerator, trained, optimizer, ema, folder)
     for epoch in range(start, epochs):
         begun = time.monotonic()
-        with accelerator.main_process_first():  # one process decodes, the others find the cache filled
-            hardness = None
-            if epoch >= epochs // 2:  # before, the classifier knows too little to tell what is hard
-                hardness = partial(_highest_logit, cast(Classifier, ema.module), cache, show_progress)
-            rows = epoch_rows(positive, training_rows, negatives=negatives, seed=seed, epoch=epoch, hardness=hardness)
-            rows = cache.fill(rows, show_progress=show_progress)
+        hardness = None
+        if epoch >= epochs // 2:  # before, the classifier knows too little to tell what is hard
+            hardness = partial(_highest_logit, cast(Classifier, ema.module), cache, show_progress)
+        draw = partial(
+            epoch_rows, positive, training_rows, negatives=negatives, seed=seed, epoch=epoch, hardness=hardness
+        )
+        rows = _shared_rows(accelerator, cache, draw, show_progress)
         dataset = _Batches(cache, labels, boxes, augmentation, derived_seed(seed, "augmentation", epoch))
         loader = _loader(accelerator, dataset, rows, batch_size)
         steps = len(loader)
@@ -163,20 +167,22 @@ def train_classifier(
                 total += loss.detach() / steps
                 advance(accelerator.num_processes * len(batch[0]))
         mean_loss = float(accelerator.reduce(total, "mean"))
-        if not math.isfinite(mean_loss):
-            raise GbadError(
-                f"phase 1: the loss is {mean_loss} in epoch {epoch + 1}. Try a smaller --learning-rate "
+        try:
+            _check_finite(mean_loss, ema.module)
+            per_class = evaluate_rows(cast(Classifier, ema.module), cache, labels, validation_rows, classes)
+        except DivergedError as error:
+            raise DivergedError(
+                f"phase 1: {error} in epoch {epoch + 1}. In another run folder, try a smaller --learning-rate "
                 f"(now {learning_rate}) or --precision no (now {accelerator.mixed_precision}). "
-                "The run folder keeps the last finite epoch."
-            )
-        per_class = evaluate_rows(cast(Classifier, ema.module), cache, labels, validation_rows, classes)
+                "This one keeps the last finite epoch."
+            ) from error
         row = {
             "epoch": epoch + 1, "loss": mean_loss, "validation_map": mean_average_precision(per_class),
             "learning_rate": optimizer.param_groups[0]["lr"], "images": len(rows), "seconds": time.monotonic() - begun,
         }  # fmt: skip
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
         _log.info("epoch %d/%d: loss %.4f, validation mAP %.3f", epoch + 1, epochs, mean_loss, row["validation_map"])
-        _checkpoint(accelerator, folder, epoch + 1, history)
+        save_checkpoint(accelerator, ema, folder, epoch + 1, history)
     result = classifier_from_state(classifier_state(cast(Classifier, ema.module)))
     accelerator.free_memory()
     return result, history
@@ -185,13 +191,41 @@ def train_classifier(
 def evaluate_rows(
     model: Classifier, cache: DecodedCache, labels: np.ndarray, rows: np.ndarray, classes: tuple[str, ...]
 ) -> dict[str, float]:
-    """Average precision per class on cached rows, 64 images at a time; all missing if there are no rows."""
+    """Average precision per class on cached rows, 64 images at a time; all missing if there are no rows.
+
+    Raises
+    ------
+    DivergedError
+        If a logit is not finite.
+    """
     model.eval()
     rows = cache.fill(rows)
     if not len(rows):
         return dict.fromkeys(classes, math.nan)
     chunks = [predict_batch(model, cache[rows[i : i + 64]])[0] for i in range(0, len(rows), 64)]
-    return average_precision_per_class(labels[rows], np.concatenate(chunks), classes)
+    logits = np.concatenate(chunks)
+    if not np.isfinite(logits).all():
+        raise DivergedError("logits of validation images are not finite")
+    return average_precision_per_class(labels[rows], logits, classes)
+
+
+def _check_finite(loss: float, model: nn.Module) -> None:
+    """DivergedError if the loss is not finite, or the weights: those of an epoch's last step are in no loss."""
+    if not math.isfinite(loss):
+        raise DivergedError(f"the loss is {loss}")
+    if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
+        raise DivergedError("the weights are not finite")
+
+
+def _shared_rows(
+    accelerator: Accelerator, cache: DecodedCache, draw: Callable[[], np.ndarray], show_progress: bool
+) -> np.ndarray:
+    """Rows of an epoch that can be used, the same in all processes: the main one draws and decodes them.
+
+    What is hard is its word alone, since each process has batch statistics of its own share of the images.
+    """
+    drawn = [cache.fill(draw(), show_progress=show_progress) if accelerator.is_main_process else None]
+    return cache.fill(broadcast_object_list(drawn)[0])
 
 
 def _highest_logit(model: Classifier, cache: DecodedCache, show_progress: bool, rows: np.ndarray) -> np.ndarray:
@@ -216,7 +250,11 @@ def _accelerator(backbone_name: str, precision: str, device: str) -> Accelerator
         else:
             fast = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         precision = "bf16" if fast else "no"
-    # accelerate keeps its settings for the process; a second training may ask for others.
+    # accelerate keeps its settings for the process; a second training may ask for others. Processes that work together
+    # keep their device.
+    alone = PartialState._shared_state and PartialState().distributed_type == DistributedType.NO
+    if alone and (PartialState().device.type == "cpu") != cpu:
+        AcceleratorState._reset_state(reset_partial_state=True)
     if AcceleratorState._shared_state and AcceleratorState().mixed_precision != precision:
         AcceleratorState._reset_state()
     return Accelerator(
@@ -289,29 +327,3 @@ def _loader(
     generator = torch_generator(dataset.seed)
     loader = DataLoader(dataset, batch_size, collate_fn=lambda batch: batch, generator=generator)
     return accelerator.prepare(loader)
-
-
-def _checkpoint(accelerator: Accelerator, folder: Path, epoch: int, history: pd.DataFrame) -> None:
-    if accelerator.is_main_process:
-        with atomic_path(folder / "history.csv") as temporary:
-            history.to_csv(temporary, index=False)
-        with atomic_path(folder / f"checkpoint-{epoch:04d}") as temporary:
-            accelerator.save_state(str(temporary))
-        for _, older in _checkpoints(folder)[:-1]:
-            remove_folder(older)
-    accelerator.wait_for_everyone()
-
-
-def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in folder.glob("checkpoint-*")]
-    return sorted((int(match[1]), path) for match, path in found if match)
-
-
-def _resume(accelerator: Accelerator, folder: Path) -> tuple[int, pd.DataFrame]:
-    checkpoints = _checkpoints(folder)
-    if not checkpoints:
-        return 0, pd.DataFrame()
-    epoch, path = checkpoints[-1]
-    accelerator.load_state(str(path))
-    _log.info("continuing phase 1 after epoch %d", epoch)
-    return epoch, pd.read_csv(folder / "history.csv").query("epoch <= @epoch")

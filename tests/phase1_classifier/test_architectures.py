@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,15 +112,15 @@ def test_a_continued_training_ends_like_an_unbroken_one(architecture: str, tmp_p
         # A run of one epoch has another schedule: cut the whole one short instead.
         import gbad.phase1_classifier.training as module
 
-        original = module._checkpoint
+        original = module.save_checkpoint
 
-        def checkpoint(accelerator: object, folder: Path, done: int, history: pd.DataFrame) -> None:
-            original(accelerator, folder, done, history)  # type: ignore[arg-type]
+        def checkpoint(accelerator: Any, average: Any, folder: Path, done: int, history: pd.DataFrame) -> None:
+            original(accelerator, average, folder, done, history)
             if done == epoch:
                 raise KeyboardInterrupt
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_checkpoint", checkpoint)
+            patch.setattr(module, "save_checkpoint", checkpoint)
             with pytest.raises(KeyboardInterrupt):
                 train("broken", 2)
 

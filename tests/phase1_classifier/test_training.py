@@ -1,22 +1,29 @@
 from __future__ import annotations
 
 import math
+import pickle
+import random
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from accelerate.state import AcceleratorState, PartialState
+from torch.optim.swa_utils import AveragedModel
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
 from gbad.data.source import source_from_array
-from gbad.errors import GbadError
+from gbad.errors import DivergedError, GbadError, RunError
 from gbad.phase1_classifier import ThreatClassifier, build_classifier, predict_batch, train_classifier
 from gbad.phase1_classifier.classifier import multilabel_bce
-from gbad.phase1_classifier.training import _schedule
+from gbad.phase1_classifier.training import _accelerator, _schedule
 
 CLASSES = ("Square", "Stripe")
 LABELS = np.zeros((64, 2), np.uint8)
@@ -106,6 +113,96 @@ def test_equal_seeds_give_equal_weights_and_leave_global_state_alone(cache: Deco
     assert (np.random.get_state()[1] == before[1]).all()  # noqa: NPY002
 
 
+def test_a_continued_training_leaves_global_state_alone(cache: DecodedCache, tmp_path: Path) -> None:
+    train(cache, tmp_path / "run", epochs=1)
+    random.random()
+    np.random.random()  # noqa: NPY002
+    torch.rand(1)
+    before = random.getstate(), np.random.get_state()[2], torch.get_rng_state()  # noqa: NPY002
+    _, history = train(cache, tmp_path / "run", epochs=2)
+    assert history["epoch"].tolist() == [1, 2]
+    assert random.getstate() == before[0]
+    assert np.random.get_state()[2] == before[1]  # noqa: NPY002
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+class Hostile:
+    """Pickled, it asks whoever reads it to make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        import os
+
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.fixture(scope="module")
+def one_epoch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training of one epoch. Not to be changed."""
+    folder = tmp_path_factory.mktemp("one epoch")
+    with closing(DecodedCache(source_from_array(drawings(), 32), folder / "cache", BadImages(64))) as cache:
+        train(cache, folder / "run", epochs=1)
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    "name", ["average.pt", "custom_checkpoint_0.pkl", "optimizer.bin", "pytorch_model.bin", "random_states_0.pkl"]
+)
+def test_a_checkpoint_runs_nothing(name: str, one_epoch: Path, cache: DecodedCache, tmp_path: Path) -> None:
+    run, made = Path(shutil.copytree(one_epoch, tmp_path / "run")), tmp_path / "made"
+    checkpoint = run / "checkpoint-0001"
+    if name == "custom_checkpoint_0.pkl":  # what the average was called, and is still read from
+        (checkpoint / "average.pt").unlink()
+    if name == "pytorch_model.bin":
+        (checkpoint / "model.safetensors").unlink()
+    torch.save(Hostile(made), checkpoint / name)
+    if name == "random_states_0.pkl":  # of no use
+        train(cache, run, epochs=2)
+    else:
+        with pytest.raises(RunError, match=r"checkpoint-0001.*Delete the folder .*checkpoint-0001 and run the same"):
+            train(cache, run, epochs=2)
+    assert not made.exists()
+    pickle.loads(pickle.dumps(Hostile(made)))
+    assert made.exists()
+
+
+def test_a_checkpoint_of_before_is_continued(one_epoch: Path, cache: DecodedCache, tmp_path: Path) -> None:
+    weights = []
+    for name in ("today", "before"):
+        run = Path(shutil.copytree(one_epoch, tmp_path / name))
+        if name == "before":
+            (run / "checkpoint-0001" / "average.pt").rename(run / "checkpoint-0001" / "custom_checkpoint_0.pkl")
+        weights.append(train(cache, run, epochs=2)[0].state_dict()["heads.0.weight"])
+    assert torch.equal(*weights)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "average.pt"])
+def test_a_damaged_checkpoint_is_named_with_a_remedy(
+    name: str, one_epoch: Path, cache: DecodedCache, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    path = run / "checkpoint-0001" / name
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(RunError, match=rf"{name}: damaged.*Delete the folder {path.parent} and run the same command"):
+        train(cache, run)
+    shutil.rmtree(path.parent)
+    _, history = train(cache, run, epochs=1)
+    assert history["epoch"].tolist() == [1]
+
+
+def test_a_damaged_history_is_named_and_may_be_deleted(one_epoch: Path, cache: DecodedCache, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    for content in (b"", b"epo", b"epoch,loss\none,2\n", b"\xff\xfe"):
+        (run / "history.csv").write_bytes(content)
+        with pytest.raises(RunError, match=r"history\.csv: damaged.*Delete it"):
+            train(cache, run)
+    (run / "history.csv").unlink()
+    _, history = train(cache, run)
+    assert history["epoch"].tolist() == [2]
+
+
 def test_strong_augmentation_trains_another_network(cache: DecodedCache, tmp_path: Path) -> None:
     own = cache[ROWS]
     standard, strong, again = (
@@ -126,8 +223,86 @@ def test_bf16_training_gives_float32_scores(cache: DecodedCache, tmp_path: Path)
 
 
 def test_diverging_training_is_an_error_with_a_remedy(cache: DecodedCache, tmp_path: Path) -> None:
-    with pytest.raises(GbadError, match="loss is .* in epoch 1.*--learning-rate"):
+    with pytest.raises(DivergedError, match="loss is .* in epoch 1. In another run folder, try a smaller --learning-r"):
         train(cache, tmp_path / "run", learning_rate=1e30)
+
+
+@pytest.mark.parametrize(("value", "message"), [(math.nan, "the weights are not finite"), (1e38, "logits of valid")])
+def test_weights_that_diverge_in_the_last_step_are_found(
+    value: float, message: str, cache: DecodedCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epoch's loss is of the weights before it."""
+    update = AveragedModel.update_parameters
+
+    def diverges(self: AveragedModel, model: ThreatClassifier) -> None:
+        update(self, model)
+        for parameter in self.module.parameters():
+            parameter.data.fill_(value)
+
+    monkeypatch.setattr(AveragedModel, "update_parameters", diverges)
+    with pytest.raises(DivergedError, match=f"{message}.* in epoch 1.*--learning-rate"):
+        train(cache, tmp_path / "run", epochs=1)
+    assert not list((tmp_path / "run").glob("*"))
+
+
+def test_hard_negatives_are_the_same_after_a_break(
+    cache: DecodedCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import gbad.phase1_classifier.training as module
+
+    options = {"epochs": 3, "negatives": "hard"}  # mined from the second epoch on
+    seen: list[np.ndarray] = []
+    shared, evaluate = module._shared_rows, module.evaluate_rows
+
+    def spy(*args: Any) -> np.ndarray:
+        seen.append(shared(*args))
+        return seen[-1]
+
+    def kill(*args: Any) -> Any:
+        if len(seen) == 5:
+            raise KeyboardInterrupt
+        return evaluate(*args)
+
+    monkeypatch.setattr(module, "_shared_rows", spy)
+    unbroken, _ = train(cache, tmp_path / "unbroken", **options)
+    monkeypatch.setattr(module, "evaluate_rows", kill)
+    with pytest.raises(KeyboardInterrupt):
+        train(cache, tmp_path / "killed", **options)
+    continued, _ = train(cache, tmp_path / "killed", **options)
+    assert len(seen) == 3 + 2 + 2
+    for rows, expected in zip(seen[3:], [*seen[:2], *seen[1:3]], strict=True):
+        np.testing.assert_array_equal(rows, expected)
+    images = cache[ROWS]
+    np.testing.assert_allclose(predict_batch(continued, images)[0], predict_batch(unbroken, images)[0], atol=1e-5)
+
+
+def test_other_processes_take_the_rows_of_the_main_one(cache: DecodedCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gbad.phase1_classifier.training as module
+
+    def from_main(values: list[Any]) -> list[np.ndarray]:
+        assert values == [None]
+        return [np.array([3, 1])]
+
+    monkeypatch.setattr(module, "broadcast_object_list", from_main)
+    other: Any = SimpleNamespace(is_main_process=False)
+    rows = module._shared_rows(other, cache, lambda: pytest.fail("drew rows of its own"), False)
+    np.testing.assert_array_equal(rows, [3, 1])
+
+
+def test_a_second_training_gets_the_device_that_it_asks_for() -> None:
+    def on_a_gpu() -> None:
+        for state in (PartialState(), AcceleratorState()):
+            state.device = torch.device("cuda")
+
+    _accelerator("resnet18", "no", "cpu")
+    on_a_gpu()
+    assert _accelerator("resnet18", "no", "cpu").device.type == "cpu"
+    on_a_gpu()
+    assert _accelerator("resnet18", "bf16", "cpu").device.type == "cpu"
+    assert PartialState().device.type == "cpu"
+    before = AcceleratorState._shared_state.copy()
+    _accelerator("resnet18", "bf16", "cpu")
+    assert AcceleratorState._shared_state == before
 
 
 def test_unknown_optimiser(cache: DecodedCache, tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Features of many images on disk: a break forgets nothing, bad images included."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gbad.data.bad_images import BadImages
+from gbad.data.source import ImageSource
+from gbad.errors import DataError, ImageError, TooManyBadImagesError
+from gbad.phase1_classifier import Classifier, build_classifier, extract_features
+
+ROWS = np.arange(12)
+PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+
+
+def source(*bad: int, killed: int | None = None) -> ImageSource:
+    """Images of which some are bad; at one of them the process is killed."""
+
+    def load(row: int) -> np.ndarray:
+        if row == killed:
+            raise KeyboardInterrupt
+        if row in bad:
+            raise ImageError(f"{row}.png", "unreadable", "damaged")
+        return PIXELS[row]
+
+    return ImageSource([f"{row}.png" for row in ROWS], 32, load)
+
+
+@pytest.fixture(scope="module")
+def model() -> Classifier:
+    return build_classifier("resnet18", 2, architecture="plain", pretrained=False)[0].eval()
+
+
+@pytest.fixture(scope="module")
+def broken(model: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Features of the first eight rows without rows 1 and 5, where a training was killed. Not to be changed."""
+    folder = tmp_path_factory.mktemp("broken") / "features"
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(model, source(1, 5, killed=8), ROWS, folder, BadImages(12, 1.0), batch_size=2)
+    return folder
+
+
+def test_bad_images_of_before_a_break_count_again(model: Classifier, broken: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(broken, tmp_path / "features"))
+    bad = BadImages(12, 1.0)
+    file = extract_features(model, source(1, 5, 9), ROWS, folder, bad, batch_size=2)
+    assert file.rows.tolist() == [0, 2, 3, 4, 6, 7, 8, 10, 11]
+    assert {path: error.reason for path, error in bad.errors.items()} == dict.fromkeys(
+        ("1.png", "5.png", "9.png"), "damaged"
+    )
+    again = BadImages(12, 1.0)
+    extract_features(model, source(1, 5), ROWS, folder, again)  # row 9 has been repaired since
+    assert again.errors["5.png"].reason == "damaged"
+    assert "can be read now; it stays left out" in again.errors["9.png"].reason
+    unbroken = extract_features(model, source(1, 5, 9), ROWS, tmp_path / "unbroken", BadImages(12, 1.0), batch_size=2)
+    np.testing.assert_array_equal(file.features, unbroken.features)
+
+
+def test_the_limit_holds_over_a_break(model: Classifier, broken: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(broken, tmp_path / "features"))
+    with pytest.raises(TooManyBadImagesError, match="3 of 12"):
+        extract_features(model, source(1, 5, 9), ROWS, folder, BadImages(12, 2 / 12), batch_size=2)
+
+
+def test_no_usable_image_is_an_error_with_a_remedy(model: Classifier, tmp_path: Path) -> None:
+    folder = tmp_path / "features"
+    for _ in range(2):
+        with pytest.raises(DataError, match="none of the images that phase 2 looks at can be used.*Repair them"):
+            extract_features(model, source(*ROWS.tolist()), ROWS, folder, BadImages(12, 1.0))
+    assert len(extract_features(model, source(), ROWS, folder, BadImages(12)).rows) == 12
+    (folder / "done.json").write_text('{"rows": 0, "features": 512, "classes": 2}')  # as written before
+    with pytest.raises(DataError, match="none of the images.*Delete this folder too"):
+        extract_features(model, source(), ROWS, folder, BadImages(12))
