@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gbad.errors import GbadError
-from gbad.phase1_classifier.backbones import fold_norms, freeze_stages, load_imagenet_weights
+from gbad.errors import GbadError, PipelineFileError
+from gbad.phase1_classifier.backbones import backbone, fold_norms, freeze_stages, load_imagenet_weights
 from gbad.phase1_classifier.chr import CHRClassifier
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.plain import PlainClassifier
@@ -78,17 +78,34 @@ def build_classifier(
 
 
 def classifier_state(model: Classifier) -> dict[str, Any]:
-    """Plain description of a classifier: ``{"spec": keyword arguments, "arrays": {name: ndarray}}``, on the CPU."""
+    """Plain description of a classifier: ``{"spec": keyword arguments, "arrays": {name: ndarray}}``, on the CPU.
+
+    ``normalisation`` is the mean and the deviation of the images that it was trained on, see `Normalise`.
+    """
     arrays = {key: value.detach().cpu().numpy().copy() for key, value in model.state_dict().items()}
-    return {"spec": dict(model.spec), "arrays": arrays}
+    facts = backbone(model.spec["backbone_name"])
+    return {"spec": dict(model.spec), "arrays": arrays, "normalisation": [*facts.mean, *facts.std]}
 
 
 def classifier_from_state(state: dict[str, Any]) -> Classifier:
     """Rebuild a classifier in evaluation mode, channels-last; the inverse of `classifier_state`.
 
-    A description without ``architecture`` is of a time when there was the pyramid only.
+    A description without ``architecture`` is of a time when there was the pyramid only, one without ``normalisation``
+    of a time when Inception-v3 had that of the other backbones.
+
+    Raises
+    ------
+    PipelineFileError
+        If it was trained on images of another normalisation than this version gives it.
     """
     options = dict(state["spec"])
+    facts = backbone(options["backbone_name"])
+    given = [*facts.mean, *facts.std]
+    if state.get("normalisation", None if options["backbone_name"] == "inception_v3" else given) != given:
+        raise PipelineFileError(
+            f"the classifier, {options['backbone_name']}, was trained on images of another normalisation than this "
+            "version of gbad gives it. Install the version that wrote it, or train again."
+        )
     kind = ARCHITECTURES[options.pop("architecture", "fpn")]
     with torch.random.fork_rng(devices=[]):
         model = kind(**options)

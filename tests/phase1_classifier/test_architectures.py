@@ -14,7 +14,7 @@ import torch
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
 from gbad.data.source import source_from_array
-from gbad.errors import GbadError
+from gbad.errors import GbadError, PipelineFileError
 from gbad.phase1_classifier import (
     ARCHITECTURES,
     Classifier,
@@ -55,6 +55,17 @@ def test_a_state_of_before_there_were_others_is_a_pyramid() -> None:
     state = classifier_state(small("fpn"))
     del state["spec"]["architecture"]
     assert classifier_from_state(state).spec == small("fpn").spec
+
+
+def test_another_normalisation_is_refused() -> None:
+    """Images would be given to the network otherwise than in its training, and nothing else would tell."""
+    inception = {"architecture": "plain", "backbone_name": "inception_v3", "n_classes": 2}
+    state = classifier_state(small("plain"))
+    for wrong in ({"spec": inception, "arrays": {}}, state | {"normalisation": [0.5] * 6}):
+        with pytest.raises(PipelineFileError, match=r"another normalisation.*train again"):
+            classifier_from_state(wrong)
+    before = {name: value for name, value in state.items() if name != "normalisation"}
+    classifier_from_state(before)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
