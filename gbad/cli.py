@@ -36,7 +36,8 @@ Subset = Annotated[str, typer.Option(help="Subset: 10, 100 or 1000 negatives per
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")]
 MaxBad = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Stop if more than this share of the images cannot be used.")
+    float,
+    typer.Option(min=0.0, max=1.0, help="Stop if more than this share of the images, or of a class's, cannot be used."),
 ]
 
 

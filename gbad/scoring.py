@@ -194,7 +194,8 @@ def evaluate_list(
         )
     labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
     paths = locate(data, test.names)
-    bad = BadImages(len(paths), max_bad, strict=strict, report=out / "bad_images.csv")
+    shown = (paths, labels, pipeline.classes_)
+    bad = BadImages(len(paths), max_bad, strict=strict, report=out / "bad_images.csv", shown=shown)
     parts = list(score_to_csv(pipeline, paths, out / "scores.csv", bad, names=test.names, show_progress=show_progress))
     rows = np.concatenate([rows for rows, _ in parts])
     if not len(rows):
