@@ -20,7 +20,7 @@ from gbad.benchmark.command import benchmark
 from gbad.detector_benchmark.command import register as register_benchmark_detectors
 from gbad.errors import GbadError, RunError
 from gbad.interrupts import raise_lost_interrupts
-from gbad.terminal import ap_table
+from gbad.terminal import ap_table, printable
 
 app = typer.Typer(
     help="Find rare threats in X-ray images of baggage with GAN-based anomaly detection (GBAD).",
@@ -112,7 +112,7 @@ def check(
     report = check_dataset(data, subset, mislabelled, show_progress=True)
     render(report, _console)
     with atomic_path(out) as temporary:
-        report.problems.to_csv(temporary, index=False)
+        report.problems.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
     _say(f"{len(report.problems):,} findings are listed in {out}.")
     if not report.complete:
         raise typer.Exit(1)
@@ -324,7 +324,7 @@ register_benchmark_detectors(app)
 def _say(text: str, *command: object) -> None:
     """Print a text as it is, and the command to go on with so that it can be copied."""
     following = f" Next: {shlex.join(['gbad', *map(str, command)])}" if command else ""
-    _console.print(text + following, markup=False, highlight=False, soft_wrap=True)
+    _console.print(printable(text + following), markup=False, highlight=False, soft_wrap=True)
 
 
 def _image_detector(name: str, size: int, epochs: int, seed: int) -> Any:

@@ -8,6 +8,17 @@ from rich.markup import escape
 from rich.table import Table
 
 
+def printable(text: object) -> str:
+    r"""Text in which what no terminal can show, the bytes of a file name that is not UTF-8, is escaped.
+
+    Examples
+    --------
+    >>> printable("caf\udce9.jpg")
+    'caf\\udce9.jpg'
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def ap_table(metrics: dict[str, Any]) -> Table:
     """Per-class average precision of an evaluation, in percent, for the terminal."""
     table = Table(
