@@ -77,6 +77,20 @@ def test_cache_of_other_images_is_refused(tmp_path: Path) -> None:
             DecodedCache(other, tmp_path, BadImages(5))
 
 
+@pytest.mark.parametrize("name", ["images.u8", "status.u8"])
+def test_cache_that_was_cut_is_refused(tmp_path: Path, name: str) -> None:
+    source = source_from_array(images(5), 8)
+    DecodedCache(source, tmp_path, BadImages(5)).close()
+    whole = (tmp_path / name).read_bytes()
+    for content in (whole[:-1], whole + b"x"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(RunError, match=rf"{name} has [\d,]+ bytes, not the .* of 5 images.*Delete the folder"):
+            DecodedCache(source, tmp_path, BadImages(5))
+    (tmp_path / name).unlink()
+    with pytest.raises(RunError, match=f"{name} has 0 bytes"):
+        DecodedCache(source, tmp_path, BadImages(5))
+
+
 def test_cache_is_sparse(tmp_path: Path) -> None:
     with closing(DecodedCache(source_from_array(images(500, 64), 64), tmp_path, BadImages(500))) as cache:
         cache.fill(np.array([499]))

@@ -94,10 +94,14 @@ def test_fashion_mnist_has_its_names(idx: Path) -> None:
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "where its header says 4"),
         (lambda path: path.write_bytes(path.read_bytes() + b"x"), "where its header says 4"),
         (lambda path: path.write_bytes(b"\0\0\x08\x03" + b"\xff" * 12), "asks for"),
+        (lambda path: path.write_bytes(b"\0\0\x08\x03" + b"\0" * 4 + b"\xff" * 8), "asks for"),
+        (lambda path: path.write_bytes(b"\0\0\x08\xff" + b"\0\0\0\x01" * 255 + b"x"), "gives 255 dimensions"),
+        (lambda path: path.write_bytes(b"\0\0\x08\0x"), "do not belong together"),
         (lambda path: write_idx(path, np.zeros(3, np.uint8)), "do not belong together"),
     ],
-    ids=["missing", "empty", "truncated", "too long", "huge", "another count"],
-)
+    ids=["missing", "empty", "truncated", "too long", "huge", "huge but empty", "255 dimensions", "no dimension",
+         "another count"],
+)  # fmt: skip
 def test_damaged_idx_files_are_named(spoil: Callable[[Path], object], message: str, idx: Path) -> None:
     spoil(idx / "t10k-labels-idx1-ubyte")
     with pytest.raises(DataError, match=message) as caught:
