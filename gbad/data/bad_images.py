@@ -81,7 +81,7 @@ class BadImages:
             listed = f" All that were met are listed in {self.report}."
         raise TooManyBadImagesError(
             f"{lost:,} of {size:,} images{group} cannot be used, more than the {self.limit:.1%} tolerated; the last "
-            f"one is {error}.{listed} Run `gbad check` on the data, or raise --max-bad."
+            f"one is {str(error).rstrip('.')}.{listed} Run `gbad check` on the data, or raise --max-bad."
         )
 
     def table(self) -> pd.DataFrame:
