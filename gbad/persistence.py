@@ -8,8 +8,9 @@ arbitrary memory.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import joblib
 import numpy as np
@@ -37,7 +38,7 @@ class _StrictUnpickler(PlainUnpickler):
         check_tree(self.stack[-1])  # type: ignore[attr-defined]  # a pipeline's state, through which it walks at once
         super().load_build()  # type: ignore[misc]
 
-    dispatch = PlainUnpickler.dispatch | {pickle.BUILD[0]: load_build}
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = PlainUnpickler.dispatch | {pickle.BUILD[0]: load_build}
 
 
 def pack(value: Any) -> Any:

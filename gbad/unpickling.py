@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, NoReturn
 
 _DEEPEST = 100
 """Levels of containers; a pipeline file has less than ten."""
@@ -38,7 +38,7 @@ class PlainUnpickler(pickle._Unpickler):
         """Refuse what no file of numbers, texts and bytes needs."""
         raise pickle.UnpicklingError("it holds a bytearray or a set")
 
-    dispatch = pickle._Unpickler.dispatch | {
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = pickle._Unpickler.dispatch | {
         pickle.DICT[0]: load_dict,
         pickle.SETITEM[0]: load_setitem,
         pickle.SETITEMS[0]: load_setitems,

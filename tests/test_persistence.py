@@ -269,7 +269,7 @@ NESTED = {
     "deep lists": (b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".", "more than 100 levels"),
     "key that doubles": (b"\x80\x04}K\x01\x85" + b"2\x86" * 60 + b"K\x01s.", "a tuple as a key"),
     "keys that double": (b"\x80\x04}(K\x01\x85" + b"2\x86" * 60 + b"K\x01u.", "a tuple as a key"),
-    "dict of a deep key": (b"\x80\x04(N" + b"\x85" * 1_000_000 + b"Nd.", "a tuple as a key"),
+    "dict of a deep key": (b"\x80\x04(N" + b"\x85" * 100_000 + b"Nd.", "a tuple as a key"),
     "set that doubles": (b"\x80\x04\x8f(K\x01\x85" + b"2\x86" * 60 + b"\x90.", "a bytearray or a set"),
     "frozen set that doubles": (b"\x80\x04(K\x01\x85" + b"2\x86" * 60 + b"\x91.", "a bytearray or a set"),
     "bytearray": (b"\x80\x05\x96" + (2**28).to_bytes(8, "little") + b".", "a bytearray or a set"),

@@ -98,8 +98,11 @@ class BadImages:
 def _groups(paths: Sequence[str | Path], labels: np.ndarray, classes: Sequence[str]) -> dict[str, list[str]]:
     """Groups that each image with a threat belongs to, by its path; threat-free images are left out."""
     groups: dict[str, list[str]] = {}
-    for row in np.flatnonzero(labels.any(axis=1)):
-        found = ["with threats", *(f"with the class {classes[column]}" for column in np.flatnonzero(labels[row]))]
+    for row in np.flatnonzero(labels.any(axis=1)).tolist():
+        found = [
+            "with threats",
+            *(f"with the class {classes[column]}" for column in np.flatnonzero(labels[row]).tolist()),
+        ]
         path = str(Path(paths[row]))  # as errors spell it
         groups[path] = list(dict.fromkeys([*groups.get(path, []), *found]))  # an image may be listed twice
     return groups
