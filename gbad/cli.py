@@ -20,7 +20,7 @@ from gbad.benchmark.command import benchmark
 from gbad.detector_benchmark.command import register as register_benchmark_detectors
 from gbad.errors import GbadError, RunError
 from gbad.interrupts import raise_lost_interrupts
-from gbad.terminal import ap_table
+from gbad.terminal import ap_table, interrupted, printable
 
 app = typer.Typer(
     help="Find rare threats in X-ray images of baggage with GAN-based anomaly detection (GBAD).",
@@ -36,14 +36,15 @@ Subset = Annotated[str, typer.Option(help="Subset: 10, 100 or 1000 negatives per
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")]
 MaxBad = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="Stop if more than this share of the images cannot be used.")
+    float,
+    typer.Option(min=0.0, max=1.0, help="Stop if more than this share of the images, or of a class's, cannot be used."),
 ]
 
 
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
-    subset: Annotated[int, typer.Option(min=0, help="Name of the subset, and its negatives per positive.")] = 10,
+    subset: Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")] = 10,
     train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
     test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
     negatives_per_positive: Annotated[
@@ -111,7 +112,7 @@ def check(
     report = check_dataset(data, subset, mislabelled, show_progress=True)
     render(report, _console)
     with atomic_path(out) as temporary:
-        report.problems.to_csv(temporary, index=False)
+        report.problems.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
     _say(f"{len(report.problems):,} findings are listed in {out}.")
     if not report.complete:
         raise typer.Exit(1)
@@ -132,7 +133,7 @@ def labels(
         found = labels_from_voc(source) if find_annotations(source) else labels_from_folders(source)
     write_list(found, out)
     counts = ", ".join(f"{name} {count:,}" for name, count in found.counts().items())
-    _console.print(f"{len(found):,} images in [bold]{out}[/]: {counts}")
+    _say(f"{len(found):,} images in {out}: {counts}")
 
 
 @app.command()
@@ -257,9 +258,9 @@ def refit(
 def evaluate(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
     data: Data,
-    out: Annotated[Path, typer.Option(help="Folder for metrics.json, scores.csv, report.html and plots.")] = Path(
-        "evaluation"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Folder for metrics.json, scores.csv, bad_test_images.csv, report.html, plots.")
+    ] = Path("evaluation"),
     subset: Subset = "10",
     max_bad: MaxBad = 0.01,
     strict: Strict = False,
@@ -292,7 +293,10 @@ def predict(
     max_bad: MaxBad = 1.0,
     strict: Strict = False,
 ) -> None:
-    """Score images and folders; images that cannot be used get a row that says why."""
+    """Score images and folders; images that cannot be used get a row that says why.
+
+    A run that was interrupted goes on with the same command.
+    """
     from gbad.persistence import load
     from gbad.scoring import predict_paths
 
@@ -323,7 +327,7 @@ register_benchmark_detectors(app)
 def _say(text: str, *command: object) -> None:
     """Print a text as it is, and the command to go on with so that it can be copied."""
     following = f" Next: {shlex.join(['gbad', *map(str, command)])}" if command else ""
-    _console.print(text + following, markup=False, highlight=False, soft_wrap=True)
+    _console.print(printable(text + following), markup=False, highlight=False, soft_wrap=True)
 
 
 def _image_detector(name: str, size: int, epochs: int, seed: int) -> Any:
@@ -379,7 +383,8 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         sys.exit(1)
     except SystemExit as leaving:
         if leaving.code == 130:  # what typer makes of Ctrl-C
-            _errors.print("Interrupted. Run the same command again: training goes on where it stopped.", soft_wrap=True)
+            name = "train" if command is not None else next(iter(sys.argv[1:]), "")
+            _errors.print(interrupted(name), soft_wrap=True)
         raise
 
 

@@ -8,14 +8,16 @@ arbitrary memory.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import joblib
 import numpy as np
 
 from gbad.errors import GbadError, PipelineFileError
 from gbad.files import atomic_path
+from gbad.unpickling import PlainUnpickler, check_tree
 
 if TYPE_CHECKING:
     from gbad.pipeline import GBADPipeline
@@ -24,14 +26,19 @@ _ALLOWED = frozenset({("gbad.pipeline", "GBADPipeline")})
 _ARRAY_KEYS = {"dtype", "shape", "data"}
 
 
-# The unpickler in Python: it keeps its memo in a dict, where the one in C lets five bytes ask for 64 GB.
-class _StrictUnpickler(pickle._Unpickler):
+class _StrictUnpickler(PlainUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise PipelineFileError(
                 f"refuses {module}.{name}, which no pipeline file needs. Do not load this file by other means."
             )
         return super().find_class(module, name)
+
+    def load_build(self) -> None:
+        check_tree(self.stack[-1])  # type: ignore[attr-defined]  # a pipeline's state, through which it walks at once
+        super().load_build()  # type: ignore[misc]
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = PlainUnpickler.dispatch | {pickle.BUILD[0]: load_build}
 
 
 def pack(value: Any) -> Any:
@@ -88,6 +95,7 @@ def load_plain(path: str | Path) -> Any:
     """
     content = _read(path)
     try:
+        check_tree(content)
         return unpack(content)
     except (TypeError, ValueError) as error:
         raise PipelineFileError(f"{path}: damaged, it holds {error}. Copy it again.") from error

@@ -219,7 +219,7 @@ class GBADPipeline(BaseEstimator):
         run : path, optional
             Run folder; what it holds already is not done again. Default: a temporary folder.
         max_bad, strict : float, bool
-            Share of unusable images above which training stops; whether it stops at the first one.
+            Share of unusable images above which training stops, see `BadImages`; whether it stops at the first one.
         show_progress : bool
             Show progress bars.
 
@@ -231,8 +231,8 @@ class GBADPipeline(BaseEstimator):
         params = self.get_params(deep=False)
         check_settings(params)
         data, names = training_list(images, labels, params, classes=classes, names=names, boxes=boxes)
-        bad = BadImages(len(data.source), max_bad, strict=strict)
         check_parts(data.positive, data.validation, self.gate_fit)  # else the corrected call would be another run
+        bad = BadImages(len(data.source), max_bad, strict=strict, shown=(data.source.names, data.labels, data.classes))
         if run is not None:
             claim(Path(run), fingerprints(images, data, names) | {"settings": plain_settings(params)})
         with tempfile.TemporaryDirectory(prefix="gbad-") as temporary, locked(Path(run or temporary), self.device):

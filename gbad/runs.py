@@ -196,7 +196,10 @@ def _open(
         raise RunError(f"{path} has changed since the run in {folder} began. Restore it, or start in another folder.")
     source = source_from_paths(paths, pipeline.size)
     data = TrainingSet(source, labels.labels, labels.classes, (table["part"] == "validation").to_numpy(), boxes)
-    bad = BadImages(len(source), content["max_bad"], strict=content["strict"], report=folder / "bad_images.csv")
+    bad = BadImages(
+        len(source), content["max_bad"], strict=content["strict"], report=folder / "bad_images.csv",
+        shown=(paths, labels.labels, labels.classes),
+    )  # fmt: skip
     return Run(folder, data, pipeline, bad)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gbad.data.bad_images import BadImages
-from gbad.data.images import IMAGE_SUFFIXES, locate, read_image
+from gbad.data.images import IMAGE_SUFFIXES, locate, read_image, walk_images
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError, GbadError
 from gbad.evaluation import evaluate
@@ -23,6 +22,7 @@ from gbad.phase1_classifier import class_heatmap
 from gbad.pipeline import Explanation, GBADPipeline
 from gbad.progress import progress_bar
 from gbad.report import save_plots, write_report
+from gbad.unfinished import BATCH, begin, finish, go_on, identity, part_of
 from gbad.versions import hardware, library_versions
 
 _log = logging.getLogger(__name__)
@@ -49,12 +49,13 @@ def score_to_csv(
     bad: BadImages,
     *,
     names: Sequence[str] | None = None,
+    first: int = 0,
     show_progress: bool = False,
 ) -> Iterator[tuple[np.ndarray, Explanation]]:
     """Score images in their order; write a row per image, batch by batch, and yield each batch.
 
     Rows go to ``<out>.part``, which becomes `out` when all images are done: `out` is never half a file, and what a
-    killed run has scored is not lost.
+    killed run has scored is not lost, see `gbad.unfinished`.
 
     Parameters
     ----------
@@ -68,6 +69,8 @@ def score_to_csv(
         Decides how many bad images are too many.
     names : sequence of str, optional
         Written as ``name`` instead of ``path``.
+    first : int
+        ``<out>.part`` has the rows of the images before this one already; 0 begins it anew.
     show_progress : bool
         Show a progress bar.
 
@@ -78,12 +81,14 @@ def score_to_csv(
     """
     label, values = ("path", [str(path) for path in paths]) if names is None else ("name", list(names))
     source = pipeline.image_source(paths)
-    partial = Path(f"{out}.part")
+    partial = part_of(out)
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        mode = "a" if first else "w"
+        with partial.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as file:
             with progress_bar("scoring", len(source), show=show_progress) as advance:
-                for rows, explanation, errors in pipeline.stream(source):
+                advance(first)
+                for rows, explanation, errors in pipeline.stream(source, np.arange(first, len(source)), BATCH):
                     table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_)
                     table.index = pd.Index(rows)
                     lines = pd.DataFrame(
@@ -97,7 +102,7 @@ def score_to_csv(
                         bad.add(error)
                     yield rows, explanation
                     advance(len(rows) + len(errors))
-        os.replace(partial, out)
+        finish(out)
     except OSError as error:
         raise GbadError(
             f"{out}: scores cannot be written ({error.strerror or error}). What was scored so far is in {partial}."
@@ -105,7 +110,10 @@ def score_to_csv(
 
 
 def expand(paths: Sequence[str | Path]) -> list[Path]:
-    """Replace each folder by the image files below it, in the order of their names; keep files as given.
+    """Replace each folder by the image files below it; keep files as given.
+
+    The rules and the order are those of `gbad.data.images.find_images`: links are followed, hidden files and folders
+    and those of annotations, lists and masks are skipped. A link that leads nowhere counts, since its row says so.
 
     Raises
     ------
@@ -114,21 +122,10 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        if not path.is_dir():
-            found.append(path)
-            continue
-        for folder, folders, files in os.walk(path, onerror=_refuse):
-            folders.sort()
-            found += [
-                Path(folder, name) for name in sorted(files) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
-            ]
+        found += [Path(image) for _, image in walk_images(path, broken=True)] if path.is_dir() else [path]
     if not found:
         raise DataError(f"no image in {', '.join(map(str, paths))}; gbad reads {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
-
-
-def _refuse(error: OSError) -> None:
-    raise DataError(f"{error.filename}: cannot be listed ({error.strerror}). Check the folder's permissions.")
 
 
 def predict_paths(
@@ -137,15 +134,19 @@ def predict_paths(
 ) -> dict[str, int]:  # fmt: skip
     """Score files and folders into a CSV, rows in the order of the input.
 
+    If a run on the same images with the same pipeline was killed, this one goes on behind what it has scored.
+
     Returns
     -------
     dict
         ``images``, ``anomalous`` and ``bad``: how many.
     """
+    part_of(out)  # refuses a folder before anything is read
     files = expand(paths)
     bad = BadImages(len(files), max_bad, strict=strict)
-    anomalous = scored = 0
-    for rows, explanation in score_to_csv(pipeline, files, out, bad, show_progress=show_progress):
+    kept = go_on(out, identity(pipeline, files), [str(path) for path in files], pipeline.image_source(files), bad)
+    scored, anomalous = kept.scored, kept.anomalous
+    for rows, explanation in score_to_csv(pipeline, files, out, bad, first=kept.rows, show_progress=show_progress):
         scored += len(rows)
         anomalous += int(explanation.anomalous.sum())
     return {"images": len(files), "anomalous": anomalous, "bad": len(files) - scored}
@@ -163,6 +164,8 @@ def evaluate_list(
     show_progress: bool = False,
 ) -> dict[str, Any]:
     """Evaluate on a test list in SIXray's layout; write metrics.json, scores.csv, report.html and plots to `out`.
+
+    Test images that cannot be used are listed in bad_test_images.csv. An evaluation that was killed begins again.
 
     Parameters
     ----------
@@ -194,7 +197,9 @@ def evaluate_list(
         )
     labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
     paths = locate(data, test.names)
-    bad = BadImages(len(paths), max_bad, strict=strict, report=out / "bad_images.csv")
+    shown, listed = (paths, labels, pipeline.classes_), out / "bad_test_images.csv"
+    bad = BadImages(len(paths), max_bad, strict=strict, report=listed, shown=shown)
+    begin(out / "scores.csv", identity(pipeline, paths))
     parts = list(score_to_csv(pipeline, paths, out / "scores.csv", bad, names=test.names, show_progress=show_progress))
     rows = np.concatenate([rows for rows, _ in parts])
     if not len(rows):
@@ -217,10 +222,10 @@ def evaluate_list(
     }  # fmt: skip
     write_json(out / "metrics.json", metrics)
     if bad.errors:
-        bad.write(out / "bad_images.csv")
-        _log.warning("%d images were left out, see %s", len(bad.errors), out / "bad_images.csv")
+        bad.write(listed)
+        _log.warning("%d images were left out, see %s", len(bad.errors), listed)
     else:
-        (out / "bad_images.csv").unlink(missing_ok=True)  # of an evaluation before this one
+        listed.unlink(missing_ok=True)  # of an evaluation before this one
     names = ("ungated", "gated", "losses", "gate_score", "anomalous", "any_threat", "loss_names")
     arrays: dict[str, Any] = {name: getattr(score, name) for name in names}
     save_plots(

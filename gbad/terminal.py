@@ -7,6 +7,35 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+_TRAINING = ("train", "refit", "demo", "benchmark", "benchmark-detectors")
+_GOING_ON = {
+    **dict.fromkeys(_TRAINING, "training goes on where it stopped"),
+    **dict.fromkeys(("simulate", "project"), "finished images are kept"),
+    "predict": "it goes on behind the images that it has scored",
+}
+
+
+def interrupted(command: str) -> str:
+    """What to say to Ctrl-C: how a command of ``gbad`` goes on, if it does not begin again.
+
+    Examples
+    --------
+    >>> interrupted("train"), interrupted("check")
+    ('Interrupted. Run the same command again: training goes on where it stopped.', 'Interrupted.')
+    """
+    return "Interrupted." + (f" Run the same command again: {_GOING_ON[command]}." if command in _GOING_ON else "")
+
+
+def printable(text: object) -> str:
+    r"""Text in which what no terminal can show, the bytes of a file name that is not UTF-8, is escaped.
+
+    Examples
+    --------
+    >>> printable("caf\udce9.jpg")
+    'caf\\udce9.jpg'
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
+
 
 def ap_table(metrics: dict[str, Any]) -> Table:
     """Per-class average precision of an evaluation, in percent, for the terminal."""

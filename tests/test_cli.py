@@ -233,9 +233,10 @@ def test_options_that_cannot_work_are_refused_before_anything_is_written(
 
 
 def test_the_simulator_refuses_a_subset_that_is_no_number(gbad_command: Command, tmp_path: Path) -> None:
-    outcome = gbad_command("simulate", tmp_path / "data", "--subset", "ten")
-    assert outcome.status == 2
-    assert "--subset" in outcome.err
+    for subset in ("ten", 0):
+        outcome = gbad_command("simulate", tmp_path / "data", "--subset", subset)
+        assert outcome.status == 2
+        assert "--subset" in outcome.err
 
 
 def test_another_run_in_the_folder_is_refused(gbad_command: Command, dataset: Path, trained: Any) -> None:
@@ -278,7 +279,7 @@ def test_images_of_every_kind(gbad_command: Command, pipeline_file: Path, own_da
     outcome = gbad_command("evaluate", *options, "--max-bad", 0.05)
     assert outcome.status == 0, outcome.err
     assert json.loads((out / "metrics.json").read_text())["n_bad"] == 1
-    assert pd.read_csv(out / "bad_images.csv")["status"].tolist() == ["unsupported"]
+    assert pd.read_csv(out / "bad_test_images.csv")["status"].tolist() == ["unsupported"]
     assert pd.read_csv(out / "scores.csv")["status"].tolist() == ["unsupported"] + ["ok"] * 35
 
 
@@ -320,8 +321,28 @@ def test_ctrl_c_ends_with_a_message(
     monkeypatch.setattr("gbad.scoring.predict_paths", interrupt)
     outcome = gbad_command("predict", pipeline_file, "image.png")
     assert outcome.status == 130
-    assert "Interrupted" in outcome.err
-    assert "same command" in outcome.err
+    assert "Interrupted. Run the same command again: it goes on behind the images" in outcome.err
+    assert "training" not in outcome.err
+    monkeypatch.setattr("gbad.data.check.check_dataset", interrupt)
+    assert gbad_command("check", "data").err.strip() == "Interrupted."
+    monkeypatch.setattr("gbad.runs.start_run", interrupt)
+    outcome = gbad_command("train", "data")
+    assert "Interrupted. Run the same command again: training goes on where it stopped." in outcome.err
+
+
+def test_labels_of_a_folder_per_class(gbad_command: Command, tmp_path: Path) -> None:
+    for name in ("in/Gun/a.jpg", "in/normal/b.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    out = tmp_path / "d[/old]" / "x.csv"
+    outcome = gbad_command("labels", tmp_path / "in", "--out", out)
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.strip() == f"2 images in {out}: Gun 1"
+    assert out.read_text() == "name,Gun\na,1\nb,-1\n"
+    (tmp_path / "in" / "name").mkdir()
+    outcome = gbad_command("labels", tmp_path / "in", "--out", out)
+    assert outcome.status == 1
+    assert "no class may be called 'name'" in outcome.err
 
 
 def test_train_takes_another_detector_and_one_of_images(

@@ -256,6 +256,49 @@ def test_damaged_files_are_refused_by_name(pipeline_file: Path, tmp_path: Path) 
         assert str(file) in str(refusal.value)
 
 
+def doubled(levels: int, make: bytes) -> bytes:
+    """Opcodes that put the object on the stack into a container twice, again and again."""
+    return b"".join([b"q" + bytes([level]) + b"0" + make.replace(b"?", bytes([level])) for level in range(levels)])
+
+
+NESTED = {
+    "list in itself": (b"\x80\x04]q\x00h\x00a.", "the same list in several places"),
+    "lists that double": (b"\x80\x04]" + doubled(60, b"]h?ah?a") + b".", "the same list in several places"),
+    "tuples that double": (b"\x80\x04K\x01\x85" + b"2\x86" * 60 + b".", "the same tuple in several places"),
+    "bytes that double": (b"\x80\x04C\x04abcd2\x86.", "the same bytes in several places"),
+    "deep lists": (b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".", "more than 100 levels"),
+    "key that doubles": (b"\x80\x04}K\x01\x85" + b"2\x86" * 60 + b"K\x01s.", "a tuple as a key"),
+    "keys that double": (b"\x80\x04}(K\x01\x85" + b"2\x86" * 60 + b"K\x01u.", "a tuple as a key"),
+    "dict of a deep key": (b"\x80\x04(N" + b"\x85" * 100_000 + b"Nd.", "a tuple as a key"),
+    "set that doubles": (b"\x80\x04\x8f(K\x01\x85" + b"2\x86" * 60 + b"\x90.", "a bytearray or a set"),
+    "frozen set that doubles": (b"\x80\x04(K\x01\x85" + b"2\x86" * 60 + b"\x91.", "a bytearray or a set"),
+    "bytearray": (b"\x80\x05\x96" + (2**28).to_bytes(8, "little") + b".", "a bytearray or a set"),
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_a_few_bytes_ask_for_neither_hours_nor_gigabytes(name: str, tmp_path: Path) -> None:
+    content, message = NESTED[name]
+    file = tmp_path / "file.joblib"
+    file.write_bytes(content)
+    with pytest.raises(PipelineFileError, match=message) as refusal:
+        load_plain(file)
+    assert str(file) in str(refusal.value)
+    # The same as the state of a pipeline, and in it.
+    for state in (content[2:-1], b"}\x8c\x0eformat_version" + content[2:-1] + b"s"):
+        file.write_bytes(content[:2] + b"cgbad.pipeline\nGBADPipeline\n)\x81" + state + b"b.")
+        with pytest.raises(PipelineFileError, match=f"damaged.*{message}"):
+            load(file)
+
+
+def test_what_python_shares_by_itself_may_stand_in_several_places(tmp_path: Path) -> None:
+    content = {"empty": ((), (), [], []), "arrays": [np.array([True]), np.array([True]), np.zeros(0), np.zeros(0)]}
+    save_plain(content, tmp_path / "file.joblib")
+    loaded = load_plain(tmp_path / "file.joblib")
+    assert loaded["empty"] == content["empty"]
+    assert [array.tolist() for array in loaded["arrays"]] == [[True], [True], [], []]
+
+
 def test_flipped_bytes_never_raise_anything_else(pipeline: GBADPipeline, tmp_path: Path) -> None:
     small = copy.deepcopy(pipeline)
     small._classifier = {**small._classifier, "arrays": {}}

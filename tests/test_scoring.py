@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -18,7 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gbad import DataError, GbadError, ImageError
 from gbad.data.bad_images import BadImages
-from gbad.data.images import locate
+from gbad.data.images import locate, read_image
 from gbad.data.labels import SIXRAY_CLASSES, read_sixray
 from gbad.errors import TooManyBadImagesError
 from gbad.pipeline import GBADPipeline
@@ -172,15 +173,17 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     paths[3].write_bytes(b"")
     paths[7].unlink()
     out = tmp_path / "out"
-    with pytest.raises(TooManyBadImagesError, match=r"1 of 36 images.*1\.0%.*bad_images\.csv.*--max-bad"):
+    with pytest.raises(TooManyBadImagesError, match=r"1 of 36 images.*1\.0%.*bad_test_images\.csv.*--max-bad"):
         evaluate(pipeline, own_dataset, out)
-    assert set(os.listdir(out)) == {"bad_images.csv", "scores.csv.part"}
+    assert set(os.listdir(out)) == {"bad_test_images.csv", "scores.csv.part", "scores.csv.part.json"}
     with pytest.raises(ImageError, match="empty"):
         evaluate(pipeline, own_dataset, out, strict=True)
-    metrics = evaluate(pipeline, own_dataset, out, max_bad=0.06)
+    with pytest.raises(TooManyBadImagesError, match="2 of 12 images with threats cannot be used, more than the 6.0%"):
+        evaluate(pipeline, own_dataset, out, max_bad=0.06)
+    metrics = evaluate(pipeline, own_dataset, out, max_bad=0.5)
     assert metrics["n_bad"] == 2
     assert metrics["n_images"] == 34
-    assert read(out / "bad_images.csv")["status"].tolist() == ["unreadable", "missing"]
+    assert read(out / "bad_test_images.csv")["status"].tolist() == ["unreadable", "missing"]
     table = read(out / "scores.csv")
     assert len(table) == 36
     assert table["status"].tolist().count("ok") == 34
@@ -190,7 +193,7 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     for path in (paths[3], paths[7]):
         shutil.copy(paths[0], path)
     assert evaluate(pipeline, own_dataset, out)["n_bad"] == 0
-    assert not (out / "bad_images.csv").exists()
+    assert not (out / "bad_test_images.csv").exists()
     for path in paths:
         path.unlink()
     with pytest.raises(DataError, match="none of the test images can be used"):
@@ -321,6 +324,144 @@ def test_rows_are_on_disk_while_scoring_goes_on(
     assert len(list(score_to_csv(pipeline, train_paths, tmp_path / "scores.csv", BadImages(72)))) > 1
     assert len(read(tmp_path / "scores.csv")) == 72
     assert not (tmp_path / "scores.csv.part").exists()
+
+
+class Scored:
+    """Counts the images of each batch; Ctrl-C comes instead of one of the batches."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.batches: list[int] = []
+        self.interrupted: int | None = None
+        explain = GBADPipeline._explain_batch
+
+        def count(pipeline: GBADPipeline, images: np.ndarray) -> Any:
+            if len(self.batches) == self.interrupted:
+                raise KeyboardInterrupt
+            self.batches.append(len(images))
+            return explain(pipeline, images)
+
+        monkeypatch.setattr(GBADPipeline, "_explain_batch", count)
+
+    def interrupt(self, batch: int, pipeline: GBADPipeline, inputs: list[Path], out: Path) -> None:
+        self.batches, self.interrupted = [], batch
+        with pytest.raises(KeyboardInterrupt):
+            predict_paths(pipeline, inputs, out)
+        self.batches, self.interrupted = [], None
+
+
+def test_an_interrupted_prediction_goes_on_behind_its_whole_batches(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, part = tmp_path / "scores.csv", tmp_path / "scores.csv.part"
+    inputs = [*train_paths[:5], tmp_path / 'comma, "quote"\nline.jpg', *train_paths[5:70]]
+    counts = predict_paths(pipeline, inputs, out)
+    whole = out.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    scored = Scored(monkeypatch)
+    # The file breaks off: as the last flush left it; in a row; in a name; at zeros, which a power cut can leave.
+    for spoil in (b"", lines[70][:90], b'"one, ', b"\0" * 4000):
+        scored.interrupt(2, pipeline, inputs, out)
+        assert part.read_bytes() == b"".join(lines[:66])  # header, 64 rows, of which one takes two lines
+        with part.open("ab") as file:
+            file.write(spoil)
+        out.unlink(missing_ok=True)
+        assert predict_paths(pipeline, inputs, out) == counts
+        assert scored.batches == [7]
+        assert out.read_bytes() == whole
+        assert os.listdir(tmp_path) == ["scores.csv"]
+    scored.interrupt(2, pipeline, inputs, out)
+    with pytest.raises(ImageError, match="no such file"):  # the image without scores counts as if it came now
+        predict_paths(pipeline, inputs, out, strict=True)
+    with pytest.raises(TooManyBadImagesError, match="1 of 71"):
+        predict_paths(pipeline, inputs, out, max_bad=0.01)
+    assert part.read_bytes() == b"".join(lines[:66])
+
+
+def test_a_prediction_goes_on_with_nothing_but_the_same_images_and_pipeline(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, part = tmp_path / "out" / "scores.csv", tmp_path / "out" / "scores.csv.part"
+    copied = [Path(shutil.copy(path, tmp_path)) for path in train_paths[:66]]
+    other = copy.deepcopy(pipeline)
+    other.strength_ = pipeline.strength_ * 2
+    scored = Scored(monkeypatch)
+    for number, (again, inputs, change) in enumerate(
+        (
+            (pipeline, copied[::-1], lambda: None),
+            (pipeline, copied[:64], lambda: None),
+            (other, copied, lambda: None),
+            (pipeline, copied, lambda: os.utime(copied[0], (0, 0))),
+            (pipeline, copied, lambda: Path(f"{part}.json").write_text("{")),
+        ),
+        start=1,
+    ):
+        scored.interrupt(1, pipeline, copied, out)
+        first = part.read_bytes()
+        change()
+        predict_paths(again, inputs, out)
+        assert sum(scored.batches) == len(inputs)
+        assert Path(f"{part}.{number}").read_bytes() == first
+    assert len(os.listdir(out.parent)) == 6
+
+
+def test_an_image_that_can_be_used_again_is_scored_again(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict_paths(pipeline, train_paths, tmp_path / "expected.csv")
+    scored = Scored(monkeypatch)
+
+    def lost(path: Path, *options: Any) -> np.ndarray:
+        if path == train_paths[40]:
+            raise ImageError(path, "unreadable", "the network drive is away")
+        return read_image(path, *options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gbad.data.source.read_image", lost)
+        scored.interrupt(2, pipeline, train_paths, tmp_path / "scores.csv")
+    assert predict_paths(pipeline, train_paths, tmp_path / "scores.csv")["bad"] == 0
+    assert scored.batches == [32, 8]
+    assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_an_evaluation_leaves_other_files_of_its_folder_alone(
+    pipeline: GBADPipeline, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ``--out RUN``: the run's list of bad training images stays, and so do scores that are not its own."""
+    (tmp_path / "bad_images.csv").write_text("of the training")
+    (tmp_path / "scores.csv.part").write_text("of another run")
+    scored = Scored(monkeypatch)
+    scored.interrupted = 1
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(pipeline, dataset, tmp_path)
+    scored.interrupted = None
+    evaluate(pipeline, dataset, tmp_path)
+    assert set(os.listdir(tmp_path)) == {"bad_images.csv", "scores.csv.part.1", "scores.csv", "metrics.json"}
+    assert (tmp_path / "scores.csv.part.1").read_text() == "of another run"
+    assert (tmp_path / "bad_images.csv").read_text() == "of the training"
+
+
+def test_a_folder_as_csv_is_refused_before_anything_is_scored(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GBADPipeline, "stream", lambda *args: pytest.fail("scoring began"))
+    with pytest.raises(GbadError, match=r"scores cannot be written, it is a folder\. Give the path of a CSV file"):
+        predict_paths(pipeline, train_paths, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_searched_by_the_rules_of_all_data(tmp_path: Path) -> None:
+    for name in ("in/b.jpg", "in/._b.jpg", "in/.hidden/c.jpg", "in/Mask/b.png", "elsewhere/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    try:
+        (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "in" / "circle").symlink_to(tmp_path / "in")
+        (tmp_path / "in" / "nowhere.jpg").symlink_to(tmp_path / "nowhere")
+    except OSError:
+        pytest.skip("this file system has no links")
+    expected = ["in/b.jpg", "in/nowhere.jpg", "in/linked/a.jpg", "in/._b.jpg"]
+    assert expand([tmp_path / "in", tmp_path / "in" / "._b.jpg"]) == [tmp_path / name for name in expected]
 
 
 def test_a_full_disk_keeps_the_older_scores(

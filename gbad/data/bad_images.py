@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from gbad.errors import ImageError, TooManyBadImagesError
 from gbad.files import atomic_path
 
+Shown = tuple[Sequence[str | Path], np.ndarray, Sequence[str]]
+"""Paths of n images, their labels (n, C) of 0 and 1, and the names of the C classes."""
+
 
 class BadImages:
     """Images that a run had to skip.
+
+    Threats are so rare that all of their images may be missing from a download and still be below any share of all
+    images. So the limit holds for the images with threats as well, and for those of each class. These are few: one of
+    them may be lost whatever its share, unless it is the only one.
 
     Parameters
     ----------
     total : int
         Number of images that the run asks for.
     limit : float
-        Share of `total`, in [0, 1], above which the run stops.
+        Share in [0, 1] of all images, of those with threats and of those of each class, above which the run stops.
     strict : bool
         Stop at the first bad image.
     report : path-like or None
         CSV that lists the bad images when the run stops.
+    shown : (paths, labels, classes), optional
+        What the images show. Without, the limit holds for all images together.
     """
 
     def __init__(
-        self, total: int, limit: float = 0.01, *, strict: bool = False, report: str | Path | None = None
-    ) -> None:
+        self, total: int, limit: float = 0.01, *, strict: bool = False, report: str | Path | None = None,
+        shown: Shown | None = None,
+    ) -> None:  # fmt: skip
         self.total = total
         self.limit = limit
         self.strict = strict
         self.report = report
         self.errors: dict[str, ImageError] = {}
+        self._groups = {} if shown is None else _groups(*shown)
+        self._sizes = Counter(group for groups in self._groups.values() for group in groups)
+        self._lost: Counter[str] = Counter()
 
     def add(self, error: ImageError) -> None:
         """Count one bad image, once however often it is met.
@@ -42,21 +58,31 @@ class BadImages:
         ImageError
             The error itself, if `strict`.
         TooManyBadImagesError
-            If more than ``limit * total`` images are bad by now.
+            If too many images are bad by now: of all, of those with threats, or of a class.
         """
+        path = str(error.path)
+        groups = [] if path in self.errors else self._groups.get(path, [])
         # A copy: the traceback of the original would keep the file's bytes in memory.
-        self.errors[str(error.path)] = ImageError(error.path, error.status, error.reason)
+        self.errors[path] = ImageError(error.path, error.status, error.reason)
+        self._lost.update(groups)
         if self.strict:
             raise error
         if len(self.errors) > self.limit * self.total:
-            listed = ""
-            if self.report is not None:
-                self.write(self.report)
-                listed = f" All that were met are listed in {self.report}."
-            raise TooManyBadImagesError(
-                f"{len(self.errors):,} of {self.total:,} images cannot be used, more than the {self.limit:.1%} "
-                f"tolerated; the last one is {error}.{listed} Run `gbad check` on the data, or raise --max-bad."
-            )
+            self._stop(len(self.errors), self.total, "", error)
+        for group in groups:
+            lost, size = self._lost[group], self._sizes[group]
+            if lost > self.limit * size and (lost > 1 or size == 1):
+                self._stop(lost, size, f" {group}", error)
+
+    def _stop(self, lost: int, size: int, group: str, error: ImageError) -> None:
+        listed = ""
+        if self.report is not None:
+            self.write(self.report)
+            listed = f" All that were met are listed in {self.report}."
+        raise TooManyBadImagesError(
+            f"{lost:,} of {size:,} images{group} cannot be used, more than the {self.limit:.1%} tolerated; the last "
+            f"one is {str(error).rstrip('.')}.{listed} Run `gbad check` on the data, or raise --max-bad."
+        )
 
     def table(self) -> pd.DataFrame:
         """Bad images as a table with columns ``path``, ``status``, ``reason``."""
@@ -66,4 +92,17 @@ class BadImages:
     def write(self, path: str | Path) -> None:
         """Write the table as CSV."""
         with atomic_path(path) as temporary:
-            self.table().to_csv(temporary, index=False)
+            self.table().to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
+
+
+def _groups(paths: Sequence[str | Path], labels: np.ndarray, classes: Sequence[str]) -> dict[str, list[str]]:
+    """Groups that each image with a threat belongs to, by its path; threat-free images are left out."""
+    groups: dict[str, list[str]] = {}
+    for row in np.flatnonzero(labels.any(axis=1)).tolist():
+        found = [
+            "with threats",
+            *(f"with the class {classes[column]}" for column in np.flatnonzero(labels[row]).tolist()),
+        ]
+        path = str(Path(paths[row]))  # as errors spell it
+        groups[path] = list(dict.fromkeys([*groups.get(path, []), *found]))  # an image may be listed twice
+    return groups

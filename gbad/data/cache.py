@@ -32,7 +32,7 @@ class DecodedCache:
     Raises
     ------
     RunError
-        If `folder` caches other images or another size.
+        If `folder` caches other images or another size, or its files have been cut.
     """
 
     def __init__(self, source: ImageSource, folder: str | Path, bad: BadImages) -> None:
@@ -47,18 +47,26 @@ class DecodedCache:
         digest = hashlib.blake2b("\n".join(self.source.names).encode("utf-8", "surrogateescape"), digest_size=16)
         content = {"images": len(self.source), "size": self.source.size, "names": digest.hexdigest()}
         head = self._folder / "cache.json"
+        sizes = {"images.u8": len(self.source) * self._bytes, "status.u8": len(self.source)}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not head.exists():
                 # Sparse: the files take disk space only where rows have been written.
-                for name, length in (("images.u8", self._bytes), ("status.u8", 1)):
+                for name, size in sizes.items():
                     with (self._folder / name).open("wb") as file:
-                        file.truncate(len(self.source) * length)
+                        file.truncate(size)
                 write_json(head, content)
             elif read_json(head) != content:
                 raise RunError(
                     f"{self._folder} caches other images or another size. Choose another run folder, or delete it."
                 )
+            for name, size in sizes.items():
+                path = self._folder / name
+                if (found := path.stat().st_size if path.exists() else 0) != size:
+                    raise RunError(
+                        f"{path} has {found:,} bytes, not the {size:,} of {len(self.source):,} images: it was cut, or "
+                        f"copied in part. Delete the folder {self._folder}: its images will be decoded again."
+                    )
             self._images_file = (self._folder / "images.u8").open("r+b", buffering=0)
             self._status_file = (self._folder / "status.u8").open("r+b", buffering=0)
         except OSError as error:

@@ -21,6 +21,7 @@ from gbad.data.images import TRUNCATED, decode_image, find_images, find_name_col
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
 from gbad.errors import DataError, ImageError
 from gbad.progress import progress_bar
+from gbad.terminal import printable
 
 PROBLEMS = {
     "missing_list": "train or test list that is not there",
@@ -211,7 +212,11 @@ def render(report: CheckReport, console: Console) -> None:
             first = report.problems[report.problems["problem"] == problem].iloc[0]
             style = "red" if problem in INCOMPLETE else ""
             findings.add_row(
-                problem, f"{number:,}", PROBLEMS[problem], escape(str(first["name"] or first["path"])), style=style
+                problem,
+                f"{number:,}",
+                PROBLEMS[problem],
+                escape(printable(first["name"] or first["path"])),
+                style=style,
             )
         console.print(findings)
     if report.mislabelled_ids is not None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -56,8 +57,9 @@ _WARNING_FILTERS = threading.Lock()
 def find_images(root: str | Path) -> dict[str, Path]:
     """Find all images below a folder.
 
-    Flat folders, numbered folders and images split over several folders are all found. Hidden files and folders and
-    the folders Annotation, ImageSet and Mask are skipped, and so is ``threats`` (cut-outs) beside an ``ImageSet``.
+    Flat folders, numbered folders and images split over several folders are all found. Links are followed, into each
+    folder once, so that they may form a circle. Hidden files and folders and the folders Annotation, ImageSet and Mask
+    are skipped, and so is ``threats`` (cut-outs) beside an ``ImageSet``.
 
     Parameters
     ----------
@@ -266,8 +268,11 @@ def _index(root: str | Path) -> dict[str, str]:
     return index
 
 
-def walk_images(root: str | Path) -> Iterator[tuple[str, str]]:
-    """Yield each image below `root` as (name without suffix, path), with the rules and the order of `find_images`."""
+def walk_images(root: str | Path, *, broken: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield each image below `root` as (name without suffix, path), with the rules and the order of `find_images`.
+
+    With `broken`, also links that lead nowhere, pipes and devices: to read them gives an `ImageError` that says so.
+    """
     if not os.path.isdir(root):
         raise DataError(f"{root}: no such folder. Give the folder that holds JPEGImage and ImageSet.")
     skipped = NO_IMAGE_FOLDERS
@@ -286,15 +291,12 @@ def walk_images(root: str | Path) -> Iterator[tuple[str, str]]:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     name, dot, suffix = entry.name.rpartition(".")
-                    if (
-                        name
-                        and dot
-                        and f".{suffix.lower()}" in IMAGE_SUFFIXES
-                        and entry.name[0] != "."
-                        and entry.is_file()
-                    ):
+                    if entry.name[0] == ".":
+                        continue
+                    image = name and dot and f".{suffix.lower()}" in IMAGE_SUFFIXES
+                    if image and (_leads_to(entry.is_file) or (broken and not _leads_to(entry.is_dir))):
                         files.append((entry.name, name, entry.path))
-                    elif entry.name[0] != "." and entry.name.lower() not in skipped and entry.is_dir():
+                    elif entry.name.lower() not in skipped and _leads_to(entry.is_dir):
                         folders.append(entry.path)
         except OSError as error:
             raise DataError(
@@ -302,6 +304,15 @@ def walk_images(root: str | Path) -> Iterator[tuple[str, str]]:
             ) from error
         yield from ((name, path) for _, name, path in sorted(files))
         pending.extend(sorted(folders, reverse=True))
+
+
+def _leads_to(kind: Callable[[], bool]) -> bool:
+    try:
+        return kind()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link to itself leads nowhere
+            return False
+        raise
 
 
 def _open(path: Path, data: bytes, size: int | None, max_pixels: int) -> Image.Image:

@@ -194,11 +194,29 @@ def write_list(labels: LabelList, path: str | Path) -> None:
         Images and their classes.
     path : path-like
         The CSV file; missing folders are made.
+
+    Raises
+    ------
+    DataError
+        If `read_list` would refuse the list, or read other classes or names: nothing is written.
     """
+    _check_readable(labels, Path(path))
     table = pd.DataFrame(np.where(labels.labels, 1, -1), columns=list(labels.classes))
     table.insert(0, "name", list(labels.names))
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def _check_readable(labels: LabelList, path: Path) -> None:
+    if "name" in labels.classes:
+        raise DataError(f"{path}: no class may be called 'name', as the first column is. Rename the class.")
+    if (classes := _parse_header(path, ["name", *labels.classes])) != labels.classes:
+        raise DataError(f"{path}: the classes {labels.classes} would be read as {classes}. Rename the classes.")
+    for line, name in enumerate(labels.names, start=2):
+        if not _PLAIN_NAME.fullmatch(name) and (read := _parse_name(path, line, name)) != name:
+            raise DataError(f"{path}: the image name {name!r} would be read as {read!r}. Rename the image.")
+        if not name.isascii() and name != name.encode("utf-8", "replace").decode("utf-8"):
+            raise DataError(f"{path}: the image name {name!r} is not UTF-8. Rename the image.")
 
 
 def strip_suffix(name: str) -> str:

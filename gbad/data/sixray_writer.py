@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -83,14 +84,25 @@ def make_missing(
         What the progress bar says.
     show_progress : bool
         Show it.
+
+    Raises
+    ------
+    GbadError
+        If a process was killed.
     """
     missing = list(_missing_positions(out, layout))
     jobs = (missing[start : start + images_per_job] for start in range(0, len(missing), images_per_job))
     run = Parallel(n_jobs=workers or os.cpu_count() or 1, return_as="generator_unordered", pre_dispatch="3 * n_jobs")
     with progress_bar(doing, len(layout), show=show_progress) as advance:
         advance(len(layout) - len(missing))
-        for count in run(delayed(make)(positions) for positions in jobs):
-            advance(count)
+        try:
+            for count in run(delayed(make)(positions) for positions in jobs):
+                advance(count)
+        except BrokenProcessPool as error:
+            raise GbadError(
+                f"{out}: a process that made images was killed, most likely because memory ran out. Finished images "
+                "are kept: run the same command again with fewer processes, for example --workers 1."
+            ) from error
 
 
 def _missing_positions(out: Path, layout: GeneratedLayout) -> Iterator[int]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gbad.data.bad_images import BadImages
@@ -75,6 +77,20 @@ def test_cache_of_other_images_is_refused(tmp_path: Path) -> None:
             DecodedCache(other, tmp_path, BadImages(5))
 
 
+@pytest.mark.parametrize("name", ["images.u8", "status.u8"])
+def test_cache_that_was_cut_is_refused(tmp_path: Path, name: str) -> None:
+    source = source_from_array(images(5), 8)
+    DecodedCache(source, tmp_path, BadImages(5)).close()
+    whole = (tmp_path / name).read_bytes()
+    for content in (whole[:-1], whole + b"x"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(RunError, match=rf"{name} has [\d,]+ bytes, not the .* of 5 images.*Delete the folder"):
+            DecodedCache(source, tmp_path, BadImages(5))
+    (tmp_path / name).unlink()
+    with pytest.raises(RunError, match=f"{name} has 0 bytes"):
+        DecodedCache(source, tmp_path, BadImages(5))
+
+
 def test_cache_is_sparse(tmp_path: Path) -> None:
     with closing(DecodedCache(source_from_array(images(500, 64), 64), tmp_path, BadImages(500))) as cache:
         cache.fill(np.array([499]))
@@ -104,6 +120,57 @@ def test_more_than_one_percent_bad_stops_and_lists_them(tmp_path: Path) -> None:
 def test_strict_stops_at_the_first() -> None:
     with pytest.raises(ImageError, match="a.png"):
         BadImages(1000, strict=True).add(ImageError("a.png", "missing", "no such file"))
+
+
+def lose(bad: BadImages, *rows: int) -> None:
+    for row in rows:
+        bad.add(ImageError(f"{row}.png", "missing", "no such file"))
+        bad.add(ImageError(f"{row}.png", "missing", "no such file"))  # the same image counts once
+
+
+def labelled(*columns: range) -> BadImages:
+    """1000 images, of which the given ones show the class a, b, …; one in a hundred may be bad."""
+    labels = np.zeros((1000, len(columns)), np.uint8)
+    for column, rows in enumerate(columns):
+        labels[rows, column] = 1
+    return BadImages(1000, shown=([f"./{row}.png" for row in range(1000)], labels, "ab"[: len(columns)]))
+
+
+def test_a_download_without_threats_is_refused_however_few_they_are() -> None:
+    """All images with threats are lost, and still fewer than one image in a hundred."""
+    bad = labelled(range(9))
+    with pytest.raises(TooManyBadImagesError, match=r"2 of 9 images with threats cannot be used, more than the 1\.0%"):
+        lose(bad, 0, 1)
+    lose(BadImages(1000), *range(9))  # nothing is known of the labels
+
+
+def test_the_limit_holds_for_each_class() -> None:
+    bad = labelled(range(800), range(800, 805))
+    lose(bad, *range(6))
+    lose(bad, 800)  # one of five: as few as can be
+    with pytest.raises(TooManyBadImagesError, match=r"2 of 5 images with the class b cannot .*801\.png: no such file"):
+        lose(bad, 801)
+    lose(labelled(range(800), range(800, 1000)), 800, 801)
+    with pytest.raises(TooManyBadImagesError, match="1 of 1 images with the class b"):
+        lose(labelled(range(800), range(1)), 0)
+    strict = labelled(range(800))
+    strict.strict = True
+    with pytest.raises(ImageError, match="5.png"):
+        lose(strict, 5)
+
+
+def test_a_limit_of_all_images_holds_for_the_classes_too() -> None:
+    bad = BadImages(4, 1.0, shown=([f"{row}.png" for row in range(4)], np.eye(4, 2, dtype=np.uint8), "ab"))
+    lose(bad, *range(4))
+    assert len(bad.errors) == 4
+
+
+def test_the_list_of_bad_images_takes_paths_that_are_no_text(tmp_path: Path) -> None:
+    path = os.fsdecode(b"latin-\xfc.jpg")
+    bad = BadImages(100)
+    bad.add(ImageError(path, "missing", "no such file"))
+    bad.write(tmp_path / "bad.csv")
+    assert pd.read_csv(tmp_path / "bad.csv", encoding_errors="surrogateescape")["path"].tolist() == [path]
 
 
 def test_full_disk_is_an_error_and_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -292,6 +296,20 @@ def test_summary_shows_counts_findings_and_verdict(data: Path) -> None:
 
 def test_every_incomplete_problem_is_described() -> None:
     assert set(PROBLEMS) > INCOMPLETE
+
+
+def test_findings_with_names_that_are_no_text(data: Path, tmp_path: Path, gbad_command: Callable[..., Any]) -> None:
+    name = os.fsdecode(b"latin-\xfc.jpg")
+    try:
+        write_image(data / "JPEGImage" / name, 9)
+    except OSError:
+        pytest.skip("the file system takes no such names")
+    out = tmp_path / os.fsdecode(b"list-\xfc.csv")
+    outcome = gbad_command("check", data, "--out", out)
+    assert outcome.status == 0, outcome.err
+    assert r"latin-\udcfc" in outcome.out
+    table = pd.read_csv(out, encoding_errors="surrogateescape")
+    assert table.loc[table["problem"] == "no_row", "path"].tolist() == [str(data / "JPEGImage" / name)]
 
 
 def test_real_data_set_is_complete() -> None:

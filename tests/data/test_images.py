@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gbad.data.images import find_images, find_name_collisions, locate, read_image
+from gbad.data.images import find_images, find_name_collisions, locate, read_image, walk_images
 from gbad.errors import DataError, ImageError
 
 SIXRAY_MINI = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
@@ -364,9 +364,12 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
         (tmp_path / "data" / "linked").symlink_to(tmp_path / "elsewhere")
         (tmp_path / "data" / "circle").symlink_to(tmp_path / "data")
         (tmp_path / "data" / "broken.jpg").symlink_to(tmp_path / "nowhere.jpg")
+        (tmp_path / "data" / "itself.jpg").symlink_to(tmp_path / "data" / "itself.jpg")
+        (tmp_path / "data" / "itself").symlink_to(tmp_path / "data" / "itself")
     except OSError:
         pytest.skip("this file system has no links")
     assert set(find_images(tmp_path / "data")) == {"P1", "P2"}
+    assert [name for name, _ in walk_images(tmp_path / "data", broken=True)] == ["broken", "itself", "P2", "P1"]
 
 
 def test_folder_that_is_none(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from pathlib import Path
@@ -211,3 +212,26 @@ def test_a_written_list_reads_back(tmp_path: Path) -> None:
     again = read_sixray(tmp_path, 10, "train")
     assert (again.names, again.classes) == (labels.names, labels.classes)
     np.testing.assert_array_equal(again.labels, labels.labels)
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "message"),
+    [
+        (("a",), ("Gun", "name"), "no class may be called 'name'"),
+        (("a",), ("Gun", "Gun"), "'Gun' occurs twice"),
+        (("a",), (" Gun",), "would be read as"),
+        (("a",), ("Gu\nn",), "control characters"),
+        (("a", "a..b"), ("Gun",), r"list\.csv, line 3: the name 'a\.\.b' has"),
+        (("a.jpg",), ("Gun",), "'a.jpg' would be read as 'a'"),
+        (("a ",), ("Gun",), "would be read as 'a'"),
+        ((os.fsdecode(b"latin-\xfc"),), ("Gun",), "is not UTF-8. Rename the image"),
+    ],
+    ids=["name", "twice", "space", "line end", "dots", "suffix", "space behind", "no text"],
+)
+def test_what_would_not_read_back_is_not_written(
+    names: tuple[str, ...], classes: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    labels = LabelList(names, np.ones((len(names), len(classes)), np.uint8), classes)
+    with pytest.raises(DataError, match=message):
+        write_list(labels, tmp_path / "list.csv")
+    assert not list(tmp_path.iterdir())

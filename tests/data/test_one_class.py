@@ -94,10 +94,14 @@ def test_fashion_mnist_has_its_names(idx: Path) -> None:
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "where its header says 4"),
         (lambda path: path.write_bytes(path.read_bytes() + b"x"), "where its header says 4"),
         (lambda path: path.write_bytes(b"\0\0\x08\x03" + b"\xff" * 12), "asks for"),
+        (lambda path: path.write_bytes(b"\0\0\x08\x03" + b"\0" * 4 + b"\xff" * 8), "asks for"),
+        (lambda path: path.write_bytes(b"\0\0\x08\xff" + b"\0\0\0\x01" * 255 + b"x"), "gives 255 dimensions"),
+        (lambda path: path.write_bytes(b"\0\0\x08\0x"), "do not belong together"),
         (lambda path: write_idx(path, np.zeros(3, np.uint8)), "do not belong together"),
     ],
-    ids=["missing", "empty", "truncated", "too long", "huge", "another count"],
-)
+    ids=["missing", "empty", "truncated", "too long", "huge", "huge but empty", "255 dimensions", "no dimension",
+         "another count"],
+)  # fmt: skip
 def test_damaged_idx_files_are_named(spoil: Callable[[Path], object], message: str, idx: Path) -> None:
     spoil(idx / "t10k-labels-idx1-ubyte")
     with pytest.raises(DataError, match=message) as caught:
@@ -134,8 +138,11 @@ class Hostile:
         (pickle.dumps({b"data": np.zeros((2, 3071), np.uint8), b"labels": [0, 1]}), "no batch of CIFAR-10"),
         (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8), b"labels": [10]}), "from 10 to 10"),
         (b"\x80", "no batch of CIFAR-10"),
+        (b"\x80\x05\x96" + (2**28).to_bytes(8, "little") + b".", "a bytearray or a set"),
+        (b"\x80\x04}(N" + b"\x85" * 100_000 + b"Nu.", "a tuple as a key"),
+        (b"\x80\x04}C\x06labels]K\x01a" + b"q\x000]h\x00ah\x00a" * 24 + b"s.", "labels are no whole numbers"),
     ],
-    ids=["code", "shape", "label", "damaged"],
+    ids=["code", "shape", "label", "damaged", "bytearray", "deep key", "lists that double"],
 )
 def test_other_pickles_are_refused(content: bytes, message: str, cifar: Path) -> None:
     (cifar / "test_batch").write_bytes(content)

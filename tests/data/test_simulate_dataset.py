@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +12,11 @@ import pytest
 from PIL import Image
 
 from gbad.data.labels import read_list
+from gbad.data.layout import GeneratedLayout
 from gbad.data.simulate import dataset, simulate_dataset
 from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.settings import SimulationSettings
+from gbad.data.sixray_writer import make_missing
 from gbad.errors import DataError, GbadError, RunError
 
 SMALL = {"train_positives": 4, "test_positives": 2, "negatives_per_positive": 2, "size": 48}
@@ -78,6 +83,17 @@ def test_a_stopped_run_continues_and_gives_the_same(tmp_path: Path, simulated: P
     simulate_dataset(out, **SMALL, raw=True, workers=1)
     assert contents(out) == contents(simulated)
     assert kept.stat().st_mtime_ns == time
+
+
+def test_a_killed_process_is_named_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    def make(positions: Sequence[int]) -> int:
+        if 1 in positions:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system does when memory runs out
+        return len(positions)
+
+    layout = GeneratedLayout(10, 4, 0, 0, 32, 0)
+    with pytest.raises(GbadError, match=r"a process .* was killed.*Finished images are kept.*--workers 1"):
+        make_missing(tmp_path, layout, make, images_per_job=1, workers=2, doing="making", show_progress=False)
 
 
 def test_lists_are_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from gbad.data.one_class.class_data import ClassData, Part, part
 from gbad.data.source import source_from_array
 from gbad.errors import DataError
+from gbad.unpickling import PlainUnpickler
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))
@@ -40,8 +41,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 }
 
 
-# The unpickler in Python: the one in C lets a few bytes ask for gigabytes of memo.
-class _BatchUnpickler(pickle._Unpickler):
+class _BatchUnpickler(PlainUnpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which no batch of CIFAR-10 needs")
@@ -89,6 +89,8 @@ def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with path.open("rb") as file:
             content = _BatchUnpickler(file, encoding="bytes").load()
+        if not all(type(label) is int for label in content[b"labels"]):  # lists in lists may double at every level
+            raise pickle.UnpicklingError("its labels are no whole numbers")
         labels = np.array(content[b"labels"], np.int64)
         images = np.frombuffer(content[b"data"].data, np.uint8).reshape(len(labels), *_SHAPE)
     except FileNotFoundError as error:

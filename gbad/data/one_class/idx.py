@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import zlib
 from pathlib import Path
@@ -18,6 +19,7 @@ FASHION_CLASSES = (
     "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 _PARTS = {"train": "train", "test": "t10k"}
+_DIMENSIONS = 3
 _LARGEST = 2**31  # bytes: ten times the largest set of this family
 
 
@@ -52,10 +54,15 @@ def read_idx(path: Path) -> np.ndarray:
             head = file.read(4)
             if len(head) < 4 or head[:3] != b"\0\0\x08":
                 raise DataError(f"{path}: begins with {head!r}, so it is no idx file of bytes. Copy it again.")
+            if head[3] > _DIMENSIONS:
+                raise DataError(
+                    f"{path}: its header gives {head[3]} dimensions, not at most {_DIMENSIONS}. Copy it again."
+                )
             shape = struct.unpack(f">{head[3]}I", file.read(4 * head[3]))
-            length = int(np.prod(shape, dtype=np.float64))
-            if length > _LARGEST:
-                raise DataError(f"{path}: its header asks for {length:,} bytes, more than {_LARGEST:,}. Copy it again.")
+            length = math.prod(shape)
+            if max(length, *shape, 0) > _LARGEST:  # a 0 among them must not hide the others
+                asked = " x ".join(map(str, shape))
+                raise DataError(f"{path}: its header asks for {asked} bytes, more than {_LARGEST:,}. Copy it again.")
             data = file.read(length + 1)
     except (OSError, EOFError, struct.error, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}). Copy the file again.") from error
