@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.markup import escape
 
 from gbad.data.simulate import simulate_dataset
 from gbad.persistence import load
+from gbad.phase1_classifier.checkpoints import read_history
 from gbad.pipeline import GBADPipeline
 from gbad.runs import finish, start_run
 from gbad.scoring import evaluate_list
@@ -54,6 +54,6 @@ def run_demo(out: str | Path, seed: int = 12, say: Callable[[str], object] = lam
     run = start_run(out, data, SUBSET, demo_pipeline(seed))
     finish(run, show_progress=True)
     say("[bold]3/3[/] Evaluating on the test list")
-    history = pd.read_csv(out / "phase1" / "history.csv")
+    history = read_history(out / "phase1")
     # The saved file is what is evaluated: the figures hold for what a user loads.
     return evaluate_list(load(out / "pipeline.joblib"), data, SUBSET, out, history=history, show_progress=True)

@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.inference import Scores, score_images, validation_scores
 from gbad.benchmark.methods import Network
@@ -32,9 +30,10 @@ from gbad.data.bad_images import BadImages
 from gbad.data.duplicates import content_digest
 from gbad.data.images import locate
 from gbad.data.labels import LabelList
-from gbad.errors import DataError, GbadError, TooManyBadImagesError
+from gbad.errors import DataError, GbadError, RunError, TooManyBadImagesError
 from gbad.files import read_json, remove_folder, write_json
-from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
+from gbad.phase1_classifier.backbones import BACKBONES, build_backbone, load_imagenet_weights
+from gbad.phase1_classifier.checkpoints import read_history
 from gbad.pipeline import GBADPipeline
 from gbad.run_folder import digest
 from gbad.runs import Run, finish, open_run, start_run
@@ -108,6 +107,8 @@ def make_cell(
         "version": VERSION, "settings": plain_settings(params), "phases": network.phases,
         "training_list": data.fingerprint(subset), "origin": data.origin,
     }  # fmt: skip
+    if backbone == "inception_v3":  # whose first cells had images normalised otherwise; those of other backbones hold
+        content["normalisation"] = [*BACKBONES[backbone].mean, *BACKBONES[backbone].std]
     if pipeline.weights is not None:  # the path says nothing about what is in the file
         content["weights"] = content_digest(Path(pipeline.weights).read_bytes()).hex()
     folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint(content)}"
@@ -139,7 +140,9 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     for folder in (run.folder / "cache", *run.folder.glob("phase1/checkpoint-*")):
         remove_folder(folder)
     seconds = {name: round(done["seconds"], 1) for name, done in phases.items()}
-    history = pd.read_csv(run.folder / "phase1" / "history.csv")
+    history = read_history(run.folder / "phase1")
+    if history is None or "images" not in history:
+        raise RunError(f"{run.folder}: phase 1 has no history.csv, so its budget is not known. Delete {cell.folder}.")
     budget = {"epochs": len(history), "images_seen": int(history["images"].sum())}
     positive = run.data.positive[~run.data.validation]
     seen = passes(
