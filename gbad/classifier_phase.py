@@ -14,7 +14,7 @@ from accelerate import PartialState
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
-from gbad.errors import RunError
+from gbad.errors import PipelineFileError, RunError
 from gbad.files import write_json
 from gbad.persistence import load_plain, save_plain
 from gbad.phase1_classifier import (
@@ -64,7 +64,9 @@ def fit_phase1(
         weights=params["weights"], frozen_stages=_or_default(params, "frozen_stages"),
         frozen_norm=_or_default(params, "frozen_norm"), seed=seed, **options,
     )  # fmt: skip
-    with closing(DecodedCache(data.source, run / "cache", bad)) as cache:
+    with PartialState().main_process_first():  # one process makes the files, the others find them whole
+        opened = DecodedCache(data.source, run / "cache", bad)
+    with closing(opened) as cache:
         model, history = train_classifier(
             model, cache, data.labels, np.flatnonzero(~data.validation), _monitored_rows(data, seed), data.classes,
             folder,
@@ -91,7 +93,10 @@ def load_classifier(run: Path) -> Classifier:
             f"{run} has no classifier yet. "
             f"Run phase 1 first: python pipelines/phase1_train_classifier.py DATA --out {run}"
         )
-    return classifier_from_state(load_plain(path))
+    try:
+        return classifier_from_state(load_plain(path))
+    except PipelineFileError as error:
+        raise PipelineFileError(f"{path}: {error}") from error
 
 
 def _or_default(params: Mapping[str, Any], name: str) -> Any:

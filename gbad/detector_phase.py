@@ -141,11 +141,18 @@ def read_losses(run: Path, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarr
         raise RunError(f"{run} has no losses yet. Run phase 2 first: python pipelines/phase2_train_detector.py {run}")
     # As text first: not every version of pandas reads back the very number that was written.
     columns = ("row", "part", *(f"logit_{name}" for name in classes))
-    table = read_table(path, columns, f"Delete it and {run / 'phase2' / 'done.json'}, then run phase 2 again.")
+    remedy = f"Delete it and {run / 'phase2' / 'done.json'}, then run phase 2 again."
+    table = read_table(path, columns, remedy)
     names = list(table.columns)
-    losses = table[names[names.index("part") + 1 : -len(classes)]].to_numpy(np.float64)
-    logits = table[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
-    return table["row"].to_numpy(np.int64), (table["part"] == "validation").to_numpy(), losses, logits
+    try:
+        rows = table["row"].to_numpy(np.int64)
+        losses = table[names[names.index("part") + 1 : -len(classes)]].to_numpy(np.float64)
+        logits = table[[f"logit_{name}" for name in classes]].to_numpy(np.float64)
+    except ValueError as error:
+        raise RunError(f"{path}: damaged ({error}). {remedy}") from error
+    if not (np.isfinite(losses).all() and np.isfinite(logits).all()):
+        raise RunError(f"{path}: damaged, it holds values that are not finite. {remedy}")
+    return rows, (table["part"] == "validation").to_numpy(), losses, logits
 
 
 def _fit_detector(detector: Any, x: np.ndarray, folder: Path, show_progress: bool) -> Any:

@@ -19,7 +19,7 @@ from gbad.data.images import locate
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import GbadError, RunError
-from gbad.files import atomic_path, read_json, read_table
+from gbad.files import atomic_path, read_json, read_table, remove_folder
 from gbad.pipeline import GBADPipeline
 from gbad.run_folder import claim, locked, read_head
 from gbad.settings import check_labels, check_parts, check_settings, params_from, plain_settings
@@ -136,6 +136,8 @@ def refit_run(run: str | Path, out: str | Path, **settings: Any) -> Run:
     if other := sorted(settings.keys() - set(PHASE_3_SETTINGS)):
         raise GbadError(f"{', '.join(other)}: phases 1 and 2 depend on it. Train another run with `gbad train`.")
     data = open_run(run).data  # refuses what is no run folder, and a list that has changed since
+    if out.resolve() == run.resolve():
+        raise RunError(f"{out}: the run itself cannot be refitted. Give another folder; both share phases 1 and 2.")
     if not (run / "phase2" / "done.json").exists():
         raise RunError(f"{run}: phase 2 is not done yet. Finish the run first, with the command that began it.")
     content = read_head(run)
@@ -144,9 +146,12 @@ def refit_run(run: str | Path, out: str | Path, **settings: Any) -> Run:
     check_parts(data.positive, data.validation, params["gate_fit"])
     about = {"data": content["data"], "subset": content["subset"], "settings": plain_settings(params)}
     claim(out, about, {name: content[name] for name in ("max_bad", "strict")})
-    if out.resolve() != run.resolve():
-        for name in ("split.csv", "phase1", "phase2"):
-            _share(run / name, out / name)
+    with locked(out, params["device"]):
+        for left in out.glob(".*"):  # what a killed call was copying
+            remove_folder(left)
+        for name in ("split.csv", "bad_images.csv", "phase1", "phase2"):
+            if (run / name).exists() and not (out / name).exists():
+                _share(run / name, out / name)
     return open_run(out)
 
 
@@ -204,9 +209,7 @@ def _open(
 
 
 def _share(source: Path, target: Path) -> None:
-    """Link or copy a file or folder, whole or not at all, unless it is there."""
-    if target.exists():
-        return
+    """Link or copy a file or folder, whole or not at all."""
     with atomic_path(target) as temporary:
         if source.is_file():
             _link(source, temporary)

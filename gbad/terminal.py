@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""What commands print: tables and texts."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ A run folder holds::
     bad_images.csv           images that were skipped
     lock                     held while a training works here
     cache/                   decoded images (may be deleted)
-    phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>/, done.json
+    phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>.pt, done.json
     phase2/                  detector.joblib, image_detector.joblib (if any), losses.csv, features/, done.json
     phase3/                  gate.joblib, done.json
     pipeline.joblib          all three in one file

@@ -94,11 +94,12 @@ def go_on(
     Parameters
     ----------
     out, about
-        As for `begin`. Where nothing can be kept, a file that is there gets another name.
+        As for `begin`.
     paths : sequence of n str
         Column ``path`` of the n rows to be.
     source : ImageSource
-        The n images. One that could not be used is tried again; if it can be now, rows from its batch on are dropped.
+        The n images. One that could not be read is tried again; if it can be now, rows from its batch on are dropped.
+        (One whose file has another size or time is another image.)
     bad : BadImages
         Told of those that still cannot be used.
 
@@ -110,15 +111,14 @@ def go_on(
         If a file cannot be changed.
     """
     partial = part_of(out)
-    rows = _whole_rows(partial, paths) if _about(partial) == about else []
+    begin(out, about)
+    rows = _whole_rows(partial, paths)
     done = len(rows) if len(rows) == len(paths) else len(rows) // BATCH * BATCH
     for number, row in enumerate(rows[:done]):
         if row.status != "ok" and _can_be_used(source, number, bad):
             done = number // BATCH * BATCH
             break
     if not done:
-        _set_aside(partial)
-        write_json(_head(partial), about)
         return Kept()
     try:
         os.truncate(partial, rows[done - 1].end)
@@ -158,7 +158,7 @@ def _whole_rows(partial: Path, paths: Sequence[str]) -> list[_Row]:
             reader = csv.reader(lines())
             header = next(reader, [])
             for path, row in zip(paths, reader, strict=False):
-                if not whole or len(row) != len(header) or row[0] != path:
+                if not whole or len(row) != len(header) or row[:1] != [path]:
                     break
                 named = dict(zip(header, row, strict=True))
                 rows.append(_Row(sys.intern(named["status"]), named["anomalous"] == "1", position))
@@ -195,4 +195,4 @@ def _set_aside(partial: Path) -> None:
         os.replace(partial, aside)
     except OSError as error:
         raise GbadError(f"{partial}: cannot be renamed ({error.strerror}). Move it away by hand.") from error
-    _log.warning("%s is short, or of other images or another pipeline; it is called %s now", partial, aside)
+    _log.warning("%s is of other images or another pipeline; it is called %s now", partial, aside)

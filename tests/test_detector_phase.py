@@ -204,7 +204,15 @@ def test_paths_need_not_be_utf_8(trained: Run, make_pipeline: Make, tmp_path: Pa
     rows, _, losses, _ = training.read_losses(tmp_path, data.classes)
     assert (len(rows), losses.shape) == (72, (72, 1))
     training.fit_phase3(data, make_pipeline().get_params(deep=False), tmp_path)
-    for content in ("", "row,part\n"):
+    whole = (tmp_path / "phase2" / "losses.csv").read_text(errors="surrogateescape")
+    first = whole.splitlines()[0]
+    cells = "0,a,training" + ",{}" * (first.count(",") - 2)
+    for content in (
+        "",
+        "row,part\n",
+        f"{first}\n{cells.format(*['x'] * 9)}\n",
+        f"{first}\n{cells.format(*['nan'] * 9)}\n",
+    ):
         (tmp_path / "phase2" / "losses.csv").write_text(content)
         with pytest.raises(RunError, match=r"losses\.csv: damaged.*Delete it and .*done\.json, then run phase 2 again"):
             training.read_losses(tmp_path, data.classes)

@@ -88,12 +88,12 @@ def test_a_run_that_was_killed_twice_and_interrupted_ends_like_an_unbroken_one(
     command = [*TRAIN, dataset, "--subset", "10", "--out", run, *OPTIONS]
 
     process = start(*command)
-    wait_for(process, lambda: (run / "phase1" / "checkpoint-0001").exists())
+    wait_for(process, lambda: (run / "phase1" / "checkpoint-0001.pt").exists())
     assert stop(process, signal.SIGKILL)[0] == -signal.SIGKILL
     assert not (run / "phase1" / "done.json").exists()
 
     process = start(*command)
-    wait_for(process, lambda: (run / "phase1" / "checkpoint-0002").exists())
+    wait_for(process, lambda: (run / "phase1" / "checkpoint-0002.pt").exists())
     status, err = stop(process, signal.SIGINT)
     assert status == 130, err
     assert "Interrupted" in err
@@ -467,7 +467,7 @@ def test_phase_3_alone_refuses_what_it_cannot_do(
     assert not out.exists()
     same = gbad_command("refit", trained.folder, "--out", trained.folder, "--prevalence", 0.1)
     assert same.status == 1
-    assert "Choose another run folder" in same.err.replace("\n", " ")
+    assert "Give another folder" in same.err.replace("\n", " ")
     assert gbad_command("refit", tmp_path, "--out", out).status == 1
 
 

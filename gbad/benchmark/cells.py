@@ -32,7 +32,7 @@ from gbad.data.images import locate
 from gbad.data.labels import LabelList
 from gbad.errors import DataError, GbadError, RunError, TooManyBadImagesError
 from gbad.files import read_json, remove_folder, write_json
-from gbad.phase1_classifier.backbones import BACKBONES, build_backbone, load_imagenet_weights
+from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights, normalisation
 from gbad.phase1_classifier.checkpoints import read_history
 from gbad.pipeline import GBADPipeline
 from gbad.run_folder import digest
@@ -108,7 +108,7 @@ def make_cell(
         "training_list": data.fingerprint(subset), "origin": data.origin,
     }  # fmt: skip
     if backbone == "inception_v3":  # whose first cells had images normalised otherwise; those of other backbones hold
-        content["normalisation"] = [*BACKBONES[backbone].mean, *BACKBONES[backbone].std]
+        content["normalisation"] = normalisation(backbone)
     if pipeline.weights is not None:  # the path says nothing about what is in the file
         content["weights"] = content_digest(Path(pipeline.weights).read_bytes()).hex()
     folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint(content)}"
@@ -137,8 +137,9 @@ def train_cell(cell: Cell, data: BenchmarkData, *, show_progress: bool = False) 
     phases = finish(run, last=cell.phases, show_progress=show_progress)
     validation_scores(run, cell.phases).save(cell.folder / "validation.npz")
     # As large as the data and as three copies of the network: what is done needs neither.
-    for folder in (run.folder / "cache", *run.folder.glob("phase1/checkpoint-*")):
-        remove_folder(folder)
+    remove_folder(run.folder / "cache")
+    for checkpoint in run.folder.glob("phase1/checkpoint-*"):
+        checkpoint.unlink()
     seconds = {name: round(done["seconds"], 1) for name, done in phases.items()}
     history = read_history(run.folder / "phase1")
     if history is None or "images" not in history:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gbad.errors import GbadError, PipelineFileError
-from gbad.phase1_classifier.backbones import backbone, fold_norms, freeze_stages, load_imagenet_weights
+from gbad.phase1_classifier.backbones import fold_norms, freeze_stages, load_imagenet_weights, normalisation
 from gbad.phase1_classifier.chr import CHRClassifier
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.plain import PlainClassifier
@@ -83,8 +83,7 @@ def classifier_state(model: Classifier) -> dict[str, Any]:
     ``normalisation`` is the mean and the deviation of the images that it was trained on, see `Normalise`.
     """
     arrays = {key: value.detach().cpu().numpy().copy() for key, value in model.state_dict().items()}
-    facts = backbone(model.spec["backbone_name"])
-    return {"spec": dict(model.spec), "arrays": arrays, "normalisation": [*facts.mean, *facts.std]}
+    return {"spec": dict(model.spec), "arrays": arrays, "normalisation": normalisation(model.spec["backbone_name"])}
 
 
 def classifier_from_state(state: dict[str, Any]) -> Classifier:
@@ -99,8 +98,7 @@ def classifier_from_state(state: dict[str, Any]) -> Classifier:
         If it was trained on images of another normalisation than this version gives it.
     """
     options = dict(state["spec"])
-    facts = backbone(options["backbone_name"])
-    given = [*facts.mean, *facts.std]
+    given = normalisation(options["backbone_name"])
     if state.get("normalisation", None if options["backbone_name"] == "inception_v3" else given) != given:
         raise PipelineFileError(
             f"the classifier, {options['backbone_name']}, was trained on images of another normalisation than this "

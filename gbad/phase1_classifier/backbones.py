@@ -110,6 +110,12 @@ def backbone(name: str) -> Backbone:
     return BACKBONES[name]
 
 
+def normalisation(name: str) -> list[float]:
+    """Mean and deviation of the images that a backbone is trained on, three numbers each."""
+    facts = backbone(name)
+    return [*facts.mean, *facts.std]
+
+
 def build_backbone(name: str) -> nn.Module:
     """Network with random weights that maps (N, 3, H, W) to ``{"L1": …, "L2": …, "L3": …, "L4": …}``.
 

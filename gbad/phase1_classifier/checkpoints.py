@@ -1,40 +1,55 @@
-"""Checkpoints of phase 1: written whole, and read without running anything that a file might ask for."""
+"""Checkpoints of phase 1: one file an epoch, written whole, and read without running anything that it might ask for."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from safetensors.torch import load_model
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from gbad.errors import RunError
-from gbad.files import atomic_path, remove_folder
+from gbad.files import atomic_path
+from gbad.phase1_classifier.backbones import normalisation
 
 _log = logging.getLogger(__name__)
 
-_AVERAGE, _AVERAGE_BEFORE = "average.pt", "custom_checkpoint_0.pkl"
-
 
 def save_checkpoint(
-    accelerator: Accelerator, average: AveragedModel, folder: Path, epoch: int, history: pd.DataFrame
-) -> None:
-    """Write ``history.csv`` and ``checkpoint-<epoch>``, then delete older checkpoints; the main process alone does."""
+    accelerator: Accelerator, trained: nn.Module, optimizer: Any, average: AveragedModel, folder: Path,
+    history: pd.DataFrame,
+) -> None:  # fmt: skip
+    """Write ``history.csv`` and ``checkpoint-<epoch>.pt``, then delete older ones; the main process alone does.
+
+    Parameters
+    ----------
+    accelerator : Accelerator
+        Which `trained` and `optimizer` were prepared by.
+    trained, optimizer, average : Module, Optimizer, AveragedModel
+        What training goes on with. Random states are not among it: nothing in phase 1 draws from a global one.
+    folder : Path
+    history : DataFrame
+        One row an epoch, so far.
+    """
     if accelerator.is_main_process:
+        state = {
+            "model": accelerator.unwrap_model(trained).state_dict(),  # the same for one process and for several
+            "optimizer": optimizer.state_dict(),
+            "average": average.state_dict(),
+            "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
+            "normalisation": _normalisation(average),
+        }
         with atomic_path(folder / "history.csv") as temporary:
             history.to_csv(temporary, index=False)
-        with atomic_path(folder / f"checkpoint-{epoch:04d}") as temporary:
-            accelerator.save_state(str(temporary))
-            torch.save(average.state_dict(), temporary / _AVERAGE)
+        with atomic_path(folder / f"checkpoint-{len(history):04d}.pt") as temporary:
+            torch.save(state, temporary)
         for _, older in _checkpoints(folder)[:-1]:
-            remove_folder(older)
+            older.unlink(missing_ok=True)
     accelerator.wait_for_everyone()
 
 
@@ -45,12 +60,8 @@ def load_checkpoint(
 
     Parameters
     ----------
-    accelerator : Accelerator
-        Which `trained` and `optimizer` were prepared by.
-    trained, optimizer, average : Module, Optimizer, AveragedModel
-        Receive what the checkpoint holds.
-    folder : Path
-        Of `save_checkpoint`.
+    accelerator, trained, optimizer, average, folder
+        As in `save_checkpoint`; `trained`, `optimizer` and `average` receive what the checkpoint holds.
 
     Returns
     -------
@@ -62,26 +73,36 @@ def load_checkpoint(
     Raises
     ------
     RunError
-        If a file of the checkpoint is damaged, of another network, or asks for more than tensors and numbers.
+        If the checkpoint is damaged, of another network or of images normalised otherwise, or asks for more than
+        tensors and numbers; if ``history.csv`` is missing or damaged.
     """
     checkpoints = _checkpoints(folder)
     if not checkpoints:
         return 0, pd.DataFrame()
     epoch, path = checkpoints[-1]
-    # Not by accelerator.load_state: it unpickles whatever custom_checkpoint_0.pkl holds, and sets the random states of
-    # the whole process, which no part of this training draws from.
-    with_average = path / (_AVERAGE if (path / _AVERAGE).exists() else _AVERAGE_BEFORE)
-    _read(path / "model.safetensors", lambda file: load_model(trained, file))
-    _read(path / "optimizer.bin", lambda file: optimizer.load_state_dict(_tensors(file)))
-    _read(with_average, lambda file: average.load_state_dict(_tensors(file)))
-    if accelerator.scaler is not None:
-        _read(path / "scaler.pt", lambda file: accelerator.scaler.load_state_dict(_tensors(file)))
     history = read_history(folder)
-    if history is None:
-        _log.warning("%s is missing: the losses of epochs 1 to %d are not known", folder / "history.csv", epoch)
-        history = pd.DataFrame({"epoch": []})
+    if history is None or len(history) < epoch:
+        raise RunError(
+            f"{folder / 'history.csv'} does not hold the {epoch} epochs of {path.name}. Restore it, or delete {path}: "
+            "phase 1 then begins again."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if state["normalisation"] != _normalisation(average):
+            raise ValueError("another normalisation")
+        accelerator.unwrap_model(trained).load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.load_state_dict(state["average"])
+        if accelerator.scaler is not None and state["scaler"] is not None:
+            accelerator.scaler.load_state_dict(state["scaler"])
+    except Exception as error:  # damaged bytes make torch raise almost anything
+        # Its messages are left out: they explain how to load a file in spite of what it would run.
+        raise RunError(
+            f"{path}: damaged, of another network or version, or refused since it holds more than tensors "
+            f"({type(error).__name__}). Delete it and run the same command again: phase 1 begins again."
+        ) from error
     _log.info("continuing phase 1 after epoch %d", epoch)
-    return epoch, history.query("epoch <= @epoch")
+    return epoch, history[:epoch]
 
 
 def read_history(folder: Path) -> pd.DataFrame | None:
@@ -93,29 +114,14 @@ def read_history(folder: Path) -> pd.DataFrame | None:
         history = pd.read_csv(path)
         history["epoch"].astype(int)
     except (KeyError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise RunError(
-            f"{path}: damaged ({error}). Delete it and run the same command again: only the losses of the epochs "
-            "before are lost."
-        ) from error
+        raise RunError(f"{path}: damaged ({error}). Restore it, or delete it if phase 1 is done.") from error
     return history
 
 
-def _tensors(path: Path) -> Any:
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _read(path: Path, read: Callable[[Path], Any]) -> None:
-    try:
-        read(path)
-    except Exception as error:  # damaged bytes make these libraries raise almost anything
-        # Their messages are left out: torch's explains how to load a file in spite of what it would run.
-        raise RunError(
-            f"{path}: damaged, of another network, or refused since it holds more than tensors "
-            f"({type(error).__name__}). Delete the folder {path.parent} and run the same command again: phase 1 goes "
-            "on from the checkpoint before if there is one, else it starts again."
-        ) from error
+def _normalisation(average: AveragedModel) -> list[float]:
+    return normalisation(average.module.spec["backbone_name"])
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    found = [(re.fullmatch(r"checkpoint-(\d+)", path.name), path) for path in folder.glob("checkpoint-*")]
+    found = [(re.fullmatch(r"checkpoint-(\d+)\.pt", path.name), path) for path in folder.glob("checkpoint-*")]
     return sorted((int(match[1]), path) for match, path in found if match)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +47,17 @@ def predict_batch(model: Classifier, images: np.ndarray, views: int = 1) -> tupl
     """
     device = next(model.parameters()).device
     # TensorFloat-32 would make a GPU's scores differ from a CPU's in the third digit.
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.inference_mode(), full_precision():
         pixels = eval_preset(images).to(device)
         seen = [model(pixels.flip(flip) if flip else pixels) for flip in _FLIPS[:views]]
         logits, features = (torch.stack(values).mean(0) for values in zip(*seen, strict=True))
     return logits.cpu().double().numpy(), features.cpu().numpy()
+
+
+def full_precision() -> AbstractContextManager[None]:
+    """CuDNN as it is set, but without TensorFloat-32; `flags` alone would switch it off."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
 
 
 def predict_stream(
@@ -63,8 +69,8 @@ def predict_stream(
 
 
 _NONE_USABLE = (
-    "none of the images that phase 2 looks at can be used; bad_images.csv in the run folder says why. Repair them "
-    "(`gbad check` lists what is wrong) and run the same command again."
+    "none of the images that phase 2 looks at can be used. Repair them (`gbad check` says what is wrong) and run the "
+    "same command again."
 )
 
 
@@ -119,7 +125,9 @@ def extract_features(
     folder = Path(folder)
     if (folder / "done.json").exists():
         complete = FeatureFile(folder)
-        _count_again(source, rows[~np.isin(rows, complete.rows)], bad)
+        for row in _count_again(source, rows[~np.isin(rows, complete.rows)], bad):
+            reason = f"could not be used when its features were due, but can be now; delete {folder} to have it used"
+            bad.add(ImageError(source.names[row], "unreadable", reason))
         return complete
     folder.mkdir(parents=True, exist_ok=True)
     widths = {
@@ -134,8 +142,10 @@ def extract_features(
         known = np.fromfile(folder / "rows.i64", np.int64, written)
         # Back to the start of its batch: a row's last digits may depend on the shape of its batch.
         seen = int(np.flatnonzero(rows == known[-1])[0]) // batch_size * batch_size
+        usable = _count_again(source, rows[:seen][~np.isin(rows[:seen], known)], bad)
+        if len(usable):  # repaired since
+            seen = int(np.flatnonzero(rows == usable[0])[0]) // batch_size * batch_size
         written = int(np.isin(known, rows[:seen]).sum())
-        _count_again(source, rows[:seen][~np.isin(rows[:seen], known)], bad)
     try:
         with ExitStack() as stack:
             files = {name: stack.enter_context((folder / name).open("r+b" if sizes[name] else "wb")) for name in widths}
@@ -166,11 +176,11 @@ def extract_features(
     return FeatureFile(folder)
 
 
-def _count_again(source: ImageSource, rows: np.ndarray, bad: BadImages) -> None:
-    """Count images that could not be used before a break, of which nothing but their absence was kept."""
+def _count_again(source: ImageSource, rows: np.ndarray, bad: BadImages) -> list[int]:
+    """Count images that could not be used before a break, and still cannot be; give the rows of the others."""
+    usable: list[int] = []
     for done, _, errors in stream(source, rows):
+        usable += done.tolist()
         for error in errors.values():
             bad.add(error)
-        for row in done:
-            reason = "could not be used when its features were due, but can be read now; it stays left out"
-            bad.add(ImageError(source.names[row], "unreadable", reason))
+    return usable

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from gbad.data.transforms import eval_preset
 from gbad.errors import GbadError
 from gbad.phase1_classifier.architectures import Classifier
+from gbad.phase1_classifier.features import full_precision
 from gbad.phase1_classifier.model import ThreatClassifier
 
 
@@ -84,5 +85,5 @@ def position_maps(model: Classifier, images: np.ndarray) -> np.ndarray:
     if not isinstance(model, ThreatClassifier):
         raise GbadError("only a classifier with a feature pyramid can learn positions: use the architecture fpn")
     device = next(model.parameters()).device
-    with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+    with torch.inference_mode(), full_precision():
         return model.position_maps(eval_preset(images).to(device)).sigmoid().cpu().numpy()

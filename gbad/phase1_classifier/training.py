@@ -78,7 +78,7 @@ def train_classifier(
     classes : tuple of str
         For the report.
     folder : path-like
-        Holds ``checkpoint-<epoch>`` and ``history.csv``. Training continues from the checkpoint found there.
+        Holds ``checkpoint-<epoch>.pt`` and ``history.csv``. Training continues from the checkpoint found there.
     boxes : Boxes, optional
         Where threats are, by row of the list: for a classifier with a ``position_weight``, which needs them.
     epochs : int
@@ -182,7 +182,7 @@ def train_classifier(
         }  # fmt: skip
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
         _log.info("epoch %d/%d: loss %.4f, validation mAP %.3f", epoch + 1, epochs, mean_loss, row["validation_map"])
-        save_checkpoint(accelerator, ema, folder, epoch + 1, history)
+        save_checkpoint(accelerator, trained, optimizer, ema, folder, history)
     result = classifier_from_state(classifier_state(cast(Classifier, ema.module)))
     accelerator.free_memory()
     return result, history

@@ -44,9 +44,11 @@ class FeatureDetector(AnomalyDetector, BaseEstimator):
     random_state: int | np.random.RandomState | None = None
     """Of detectors that draw at random."""
 
-    @abstractmethod
     def _check_parameters(self) -> None:
-        """Raise ValueError for a parameter out of its range."""
+        """Raise ValueError or TypeError for a parameter out of its range."""
+        check_scalar(
+            self.contamination, "contamination", numbers.Real, min_val=0.0, max_val=0.5, include_boundaries="right"
+        )
 
     @abstractmethod
     def _learn(self, X: np.ndarray, random: np.random.RandomState) -> None:
@@ -80,9 +82,6 @@ class FeatureDetector(AnomalyDetector, BaseEstimator):
             If `X` is not a finite two-dimensional array of at least two rows, or a parameter is out of its range.
         """
         X = validate_data(self, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
-        check_scalar(
-            self.contamination, "contamination", numbers.Real, min_val=0.0, max_val=0.5, include_boundaries="right"
-        )
         self._check_parameters()
         scaler = StandardScaler()
         for start in range(0, len(X), _CHUNK_ROWS):

@@ -48,9 +48,6 @@ class GaussianDetector(FeatureDetector):
     def __init__(self, *, contamination: float = 0.1) -> None:
         self.contamination = contamination
 
-    def _check_parameters(self) -> None:
-        pass
-
     def _learn(self, X: np.ndarray, random: np.random.RandomState) -> None:
         self.covariance_, self.shrinkage_ = ledoit_wolf(self._chunks(X))
         self.factor_ = cholesky(self.covariance_ + _FLOOR * np.eye(len(self.covariance_)), lower=True)

@@ -71,6 +71,7 @@ class IsolationForestDetector(FeatureDetector):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_scalar(self.n_trees, "n_trees", numbers.Integral, min_val=1)
         check_scalar(self.max_rows, "max_rows", numbers.Integral, min_val=2)
 

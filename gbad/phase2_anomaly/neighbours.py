@@ -66,6 +66,7 @@ class NearestNeighboursDetector(FeatureDetector):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_scalar(self.n_neighbors, "n_neighbors", numbers.Integral, min_val=1)
         if self.max_rows is not None:
             check_scalar(self.max_rows, "max_rows", numbers.Integral, min_val=2)

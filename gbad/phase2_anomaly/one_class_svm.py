@@ -68,6 +68,7 @@ class OneClassSVMDetector(FeatureDetector):
         self.random_state = random_state
 
     def _check_parameters(self) -> None:
+        super()._check_parameters()
         check_scalar(self.nu, "nu", numbers.Real, min_val=0.0, max_val=1.0, include_boundaries="right")
         check_scalar(self.max_rows, "max_rows", numbers.Integral, min_val=2)
         if self.gamma != "scale":

@@ -99,9 +99,8 @@ def choose(
     ----------
     rows : Evidence
     labels : uint8 array (n, C)
-        1 = threat present.
+        1 = threat present. Without any, there is nothing to choose by: heads have no share, and thresholds are 0.5.
     suppression : {"hard", "soft"}
-        Without any, there is nothing to choose by: heads have no share, and thresholds are 0.5.
     strength : float, optional
         Fixed strength of the gate; None chooses that of a soft gate: 0 where there are fewer than two rows with or
         without a threat, as nobody can say what a gate is worth there.

@@ -125,9 +125,9 @@ def test_a_continued_training_ends_like_an_unbroken_one(architecture: str, tmp_p
 
         original = module.save_checkpoint
 
-        def checkpoint(accelerator: Any, average: Any, folder: Path, done: int, history: pd.DataFrame) -> None:
-            original(accelerator, average, folder, done, history)
-            if done == epoch:
+        def checkpoint(*args: Any) -> None:
+            original(*args)
+            if len(args[-1]) == epoch:
                 raise KeyboardInterrupt
 
         with pytest.MonkeyPatch.context() as patch:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource
 from gbad.errors import DataError, ImageError, TooManyBadImagesError
 from gbad.phase1_classifier import Classifier, build_classifier, extract_features
+from gbad.phase1_classifier.features import full_precision
 
 ROWS = np.arange(12)
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
@@ -55,9 +57,26 @@ def test_bad_images_of_before_a_break_count_again(model: Classifier, broken: Pat
     again = BadImages(12, 1.0)
     extract_features(model, source(1, 5), ROWS, folder, again)  # row 9 has been repaired since
     assert again.errors["5.png"].reason == "damaged"
-    assert "can be read now; it stays left out" in again.errors["9.png"].reason
+    assert f"can be now; delete {folder} to have it used" in again.errors["9.png"].reason
     unbroken = extract_features(model, source(1, 5, 9), ROWS, tmp_path / "unbroken", BadImages(12, 1.0), batch_size=2)
     np.testing.assert_array_equal(file.features, unbroken.features)
+
+
+def test_images_repaired_during_a_break_are_used(model: Classifier, broken: Path, tmp_path: Path) -> None:
+    folder, bad = Path(shutil.copytree(broken, tmp_path / "features")), BadImages(12, 1.0)
+    file = extract_features(model, source(1), ROWS, folder, bad, batch_size=2)
+    assert file.rows.tolist() == [0, *range(2, 12)]
+    assert list(bad.errors) == ["1.png"]
+    unbroken = extract_features(model, source(1), ROWS, tmp_path / "unbroken", BadImages(12, 1.0), batch_size=2)
+    np.testing.assert_array_equal(file.features, unbroken.features)
+
+
+def test_full_precision_leaves_cudnn_on() -> None:
+    before = torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32
+    with full_precision():
+        assert torch.backends.cudnn.enabled == before[0]
+        assert not torch.backends.cudnn.allow_tf32
+    assert (torch.backends.cudnn.enabled, torch.backends.cudnn.allow_tf32) == before
 
 
 def test_the_limit_holds_over_a_break(model: Classifier, broken: Path, tmp_path: Path) -> None:
