@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -119,7 +119,7 @@ def read_history(folder: Path) -> pd.DataFrame | None:
 
 
 def _normalisation(average: AveragedModel) -> list[float]:
-    return normalisation(average.module.spec["backbone_name"])
+    return normalisation(cast(Any, average.module).spec["backbone_name"])
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
