@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from accelerate import PartialState
 
-from gbad.data.bad_images import BadImages
+from gbad.data.bad_images import COLUMNS, BadImages
 from gbad.data.boxes import Boxes, read_boxes
 from gbad.data.images import locate
 from gbad.data.labels import LabelList, list_path, read_sixray
@@ -91,7 +91,11 @@ def open_run(folder: str | Path) -> Run:
     RunError
         If it is no run folder or a damaged one, or its list has changed since.
     """
-    folder = Path(folder)
+    return _open(Path(folder), *_read(Path(folder)))
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], LabelList, list[Path], Boxes | None]:
+    """``run.json``, and what it names: the list, its images, and their boxes where they are needed yet."""
     if not (folder / "run.json").exists():
         raise RunError(f"{folder} is no run folder. Make one with `gbad train DATA --out {folder}`.")
     content = read_head(folder)
@@ -101,8 +105,7 @@ def open_run(folder: str | Path) -> Run:
         raise RunError(f"{folder / 'run.json'}: damaged, it has no {', '.join(missing)}. Restore it, or train again.")
     labels = read_sixray(content["data"], content["subset"], "train")
     paths = locate(content["data"], labels.names)
-    boxes = _boxes(folder, content["data"], labels, paths, _pipeline(folder, content))
-    return _open(folder, content, labels, paths, boxes)
+    return content, labels, paths, _boxes(folder, content["data"], labels, paths, _pipeline(folder, content))
 
 
 def refit_run(run: str | Path, out: str | Path, **settings: Any) -> Run:
@@ -135,24 +138,24 @@ def refit_run(run: str | Path, out: str | Path, **settings: Any) -> Run:
     run, out = Path(run), Path(out)
     if other := sorted(settings.keys() - set(PHASE_3_SETTINGS)):
         raise GbadError(f"{', '.join(other)}: phases 1 and 2 depend on it. Train another run with `gbad train`.")
-    data = open_run(run).data  # refuses what is no run folder, and a list that has changed since
+    content, labels, paths, boxes = _read(run)
+    data = _open(run, content, labels, paths, boxes).data  # refuses a list that has changed since
     if out.resolve() == run.resolve():
         raise RunError(f"{out}: the run itself cannot be refitted. Give another folder; both share phases 1 and 2.")
     if not (run / "phase2" / "done.json").exists():
         raise RunError(f"{run}: phase 2 is not done yet. Finish the run first, with the command that began it.")
-    content = read_head(run)
     params = GBADPipeline(**params_from(content["settings"]) | settings).get_params(deep=False)
     check_settings(params)
     check_parts(data.positive, data.validation, params["gate_fit"])
     about = {"data": content["data"], "subset": content["subset"], "settings": plain_settings(params)}
     claim(out, about, {name: content[name] for name in ("max_bad", "strict")})
     with locked(out, params["device"]):
-        for left in out.glob(".*"):  # what a killed call was copying
-            remove_folder(left)
         for name in ("split.csv", "bad_images.csv", "phase1", "phase2"):
+            for left in out.glob(f".{name}.*"):  # what a killed call was copying
+                remove_folder(left)
             if (run / name).exists() and not (out / name).exists():
                 _share(run / name, out / name)
-    return open_run(out)
+    return _open(out, read_head(out), labels, paths, None)
 
 
 def _boxes(
@@ -240,37 +243,19 @@ def finish(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str,
         If another process works in the run folder, or something in it is damaged.
     """
     with locked(run.folder, run.pipeline.device):
-        listed = _listed_before(run.folder / "bad_images.csv")
+        path = run.folder / "bad_images.csv"
+        listed = read_table(path, COLUMNS, "Delete it and run the same command again.") if path.exists() else None
         main = PartialState().is_main_process
         try:
             run.pipeline.fit_phases(run.data, run.folder, run.bad, last=last, show_progress=show_progress)
         finally:
             if main and run.bad.errors:
-                _list_bad_images(run, listed)
+                run.bad.write(path, before=listed)
         if not main:
             return {}
         if run.bad.errors:
-            _log.warning("%d images were skipped, see %s", len(run.bad.errors), run.folder / "bad_images.csv")
+            _log.warning("%d images were skipped, see %s", len(run.bad.errors), path)
         if last >= 3:
             run.pipeline.save(run.folder / "pipeline.joblib")
         done = {f"phase{phase}": run.folder / f"phase{phase}" / "done.json" for phase in (1, 2, 3)}
         return {phase: read_json(path) for phase, path in done.items() if path.exists()}
-
-
-_BAD_COLUMNS = ("path", "status", "reason")
-
-
-def _listed_before(path: Path) -> dict[str, tuple[str, ...]]:
-    """Rows of ``bad_images.csv`` by their path."""
-    if not path.exists():
-        return {}
-    table = read_table(path, _BAD_COLUMNS, "Delete it and run the same command again.")
-    return {row[0]: tuple(row) for row in table[list(_BAD_COLUMNS)].itertuples(index=False)}
-
-
-def _list_bad_images(run: Run, listed: dict[str, tuple[str, ...]]) -> None:
-    """Write those that were listed before, and those that were met since."""
-    met = {path: (path, error.status, error.reason) for path, error in run.bad.errors.items()}
-    table = pd.DataFrame((listed | met).values(), columns=list(_BAD_COLUMNS))
-    with atomic_path(run.folder / "bad_images.csv") as temporary:
-        table.to_csv(temporary, index=False, errors="surrogateescape")

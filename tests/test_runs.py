@@ -443,9 +443,12 @@ def test_phase_3_alone_goes_on_where_it_was_killed(
         with pytest.raises(KeyboardInterrupt):
             refit_run(trained.folder, out, prevalence=0.02, suppression="soft")
     assert (out / "split.csv").read_bytes() == (trained.folder / "split.csv").read_bytes()
+    for name in (".git", ".phase2.killed"):
+        (out / name).mkdir()
     outcome = gbad_command("refit", trained.folder, "--out", out, *again)
     assert (outcome.status, outcome.out.strip()) == (0, f"Pipeline in {out / 'pipeline.joblib'}."), outcome.err
     assert gbad.load(out / "pipeline.joblib").get_params(deep=False)["prevalence"] == 0.02
+    assert [path.name for path in out.glob(".*")] == [".git"]  # what is not its own stays
     assert gbad_command("refit", trained.folder, "--out", out, *again).status == 0
     other = gbad_command("refit", trained.folder, "--out", out, "--prevalence", 0.3)
     assert other.status == 1

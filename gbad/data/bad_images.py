@@ -12,6 +12,9 @@ import pandas as pd
 from gbad.errors import ImageError, TooManyBadImagesError
 from gbad.files import atomic_path
 
+COLUMNS = ("path", "status", "reason")
+"""Of the list of bad images."""
+
 Shown = tuple[Sequence[str | Path], np.ndarray, Sequence[str]]
 """Paths of n images, their labels (n, C) of 0 and 1, and the names of the C classes."""
 
@@ -85,14 +88,17 @@ class BadImages:
         )
 
     def table(self) -> pd.DataFrame:
-        """Bad images as a table with columns ``path``, ``status``, ``reason``."""
+        """Bad images as a table with the columns `COLUMNS`."""
         rows = [(path, error.status, error.reason) for path, error in self.errors.items()]
-        return pd.DataFrame(rows, columns=["path", "status", "reason"])
+        return pd.DataFrame(rows, columns=list(COLUMNS))
 
-    def write(self, path: str | Path) -> None:
-        """Write the table as CSV."""
+    def write(self, path: str | Path, before: pd.DataFrame | None = None) -> None:
+        """Write the table as CSV, behind the images of a table that was written before."""
+        table = pd.concat([before, self.table()])[list(COLUMNS)]
+        rows = {row[0]: row for row in table.itertuples(index=False)}  # the newest of an image, where it stood first
         with atomic_path(path) as temporary:
-            self.table().to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
+            table = pd.DataFrame(rows.values(), columns=table.columns)
+            table.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
 
 
 def _groups(paths: Sequence[str | Path], labels: np.ndarray, classes: Sequence[str]) -> dict[str, list[str]]:
