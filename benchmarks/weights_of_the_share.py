@@ -18,10 +18,10 @@ import pandas as pd
 import typer
 
 from gbad.benchmark.inference import Scores
-from gbad.bootstrap import binned_average_precision, positive_bins
 from gbad.files import atomic_path
-from gbad.phase3_gate import mixed
+from gbad.phase3_gate import choose_share, mixed, prevalence_weights
 from gbad.phase3_gate.class_heads import SHARES
+from gbad.phase3_gate.ranking import mean_ap
 
 LIMITS = (1.0, 3.0, 5.0, 10.0, 30.0, np.inf)
 
@@ -40,14 +40,17 @@ def main(
         assert scores.labels is not None
         assert scores.heads is not None
         labels = scores.labels.astype(bool)
-        rankings = [mixed(scores.logits, scores.heads, share) for share in SHARES]
         found: dict[float, list[float]] = {limit: [] for limit in LIMITS}
         for half in halves(labels, repeats, generator):
-            needed = weight(labels[half], ratio)
-            judged = mean_ap(labels[~half], [ranking[~half] for ranking in rankings], weight(labels[~half], ratio))
+            own, other = (prevalence_weights(labels[part].any(axis=1), 1 / (1 + ratio)) for part in (half, ~half))
+            judged = {
+                share: mean_ap(labels[~half], mixed(scores.logits, scores.heads, share)[~half], other)
+                for share in SHARES
+            }
             for limit in LIMITS:
-                chosen = mean_ap(labels[half], [ranking[half] for ranking in rankings], min(needed, limit))
-                found[limit].append(judged[int(np.argmax(chosen))])
+                capped = np.minimum(own, limit)
+                share = choose_share(scores.logits[half], scores.heads[half], labels[half], sample_weight=capped)
+                found[limit].append(judged[share])
         rows.append({"network": path.parent.name} | {f"{limit:g}": 100 * np.mean(of) for limit, of in found.items()})
     table = pd.DataFrame(rows).set_index("network")
     table.loc["mean"] = table.mean()
@@ -66,23 +69,6 @@ def halves(labels: np.ndarray, repeats: int, generator: np.random.Generator) -> 
             half[rows[: len(rows) // 2]] = True
         if labels[half].any(axis=0).all() and labels[~half].any(axis=0).all():
             yield from (half, ~half)
-
-
-def weight(labels: np.ndarray, ratio: float) -> float:
-    """How often a threat-free row counts so that there are `ratio` a row with threats."""
-    positive = labels.any(axis=1)
-    return float(ratio * positive.sum() / (~positive).sum())
-
-
-def mean_ap(labels: np.ndarray, rankings: list[np.ndarray], free: float) -> list[float]:
-    """Mean AP over the classes of each ranking; threat-free rows count `free` times."""
-    weights = np.where(labels.any(axis=1), 1.0, free)
-    members = [np.flatnonzero(column) for column in labels.T]
-    return [
-        float(np.mean([binned_average_precision(positive_bins(ranking[:, c], rows), rows, weights)
-                       for c, rows in enumerate(members)]))
-        for ranking in rankings
-    ]  # fmt: skip
 
 
 if __name__ == "__main__":

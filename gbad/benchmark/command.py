@@ -40,6 +40,7 @@ def benchmark(
     from gbad.benchmark.methods import METHODS
     from gbad.benchmark.run import run_benchmark
     from gbad.benchmark.scales import scale_of
+    from gbad.benchmark.summary import readable_targets
 
     console = Console()
     chosen = scale_of(scale)
@@ -57,13 +58,10 @@ def benchmark(
         say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), show_progress=True,
     )  # fmt: skip
     table = Table("target", "SIXray", "backbone", "value", "interval", "needed", "met")
-    for target in summary["targets"]:
-        if target["met"] is not None:
-            interval = " to ".join(f"{bound:.1f}" for bound in target["interval"] or ())
-            figures = f"{target['value']:.1f}", interval, f"{target['needed']:g}"
-            table.add_row(
-                target["target"], target["subset"], target["backbone"], *figures, "yes" if target["met"] else "no"
-            )
+    for target in readable_targets(summary):
+        if target["met"] != "not run":
+            columns = ("target", "subset", "backbone", "value", "interval", "needed", "met")
+            table.add_row(*(target[column] for column in columns))
     console.print(table)
     console.print(f"Report in {out / 'results' / 'report.html'}.", markup=False, highlight=False, soft_wrap=True)
 

@@ -14,7 +14,7 @@ from gbad.benchmark.data import BenchmarkData
 from gbad.benchmark.groups import Group
 from gbad.benchmark.methods import BASELINES
 from gbad.benchmark.published import PUBLISHED_ANY_THREAT, SOURCE
-from gbad.benchmark.summary import best_baseline, summarise
+from gbad.benchmark.summary import best_baseline, readable_targets, summarise
 from gbad.data.images import locate
 from gbad.files import atomic_path, write_json
 
@@ -111,7 +111,7 @@ def write_results(
     )
 
     sections = [
-        report.section("Targets", [_targets(summary)], notes=(BEST_OF,)),
+        report.section("Targets", [pd.DataFrame(readable_targets(summary))], notes=(BEST_OF,)),
         *(
             report.section(
                 _heading(subset), [table], {f"SIXray{subset}": figure for figure in drawn[subset].values()},
@@ -224,15 +224,6 @@ def _differences(values: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _targets(summary: Mapping[str, Any]) -> pd.DataFrame:
-    met = {True: "yes", False: "no", None: "not run"}
-    return pd.DataFrame([
-        {**one, "value": "" if one["value"] is None else f"{one['value']:.1f}", "needed": f"{one['needed']:g}",
-         "interval": " to ".join(f"{bound:.1f}" for bound in one["interval"] or ()), "met": met[one["met"]]}
-        for one in summary["targets"]
-    ])  # fmt: skip
-
-
 def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[dict[str, str]]:
     cards = []
     for group in groups:
@@ -309,7 +300,7 @@ def _write_markdown(
         f"## Differences\n\n{tables.markdown(_differences(values))}",
         f"## Table 4: any threat\n\n{tables.markdown(_readable_any_threat(any_threat, published))}",
         f"## Table 5: confidences in logits\n\n{tables.markdown(confidences)}",
-        f"## Targets\n\n{BEST_OF}\n\n{tables.markdown(_targets(summary))}",
+        f"## Targets\n\n{BEST_OF}\n\n{tables.markdown(pd.DataFrame(readable_targets(summary)))}",
     ]
     with atomic_path(path) as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")

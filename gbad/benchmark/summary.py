@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,17 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
         found = own[["f1", "f1_low", "f1_high"]].to_numpy(float)[0].tolist() if len(own) else []
         targets.append(_target("gbad: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_TARGET))
     return {"targets": targets, "all_met": all(target["met"] is True for target in targets)}
+
+
+def readable_targets(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Texts of the targets of a `summarise`: ``met`` is yes, no or not run."""
+    met = {True: "yes", False: "no", None: "not run"}
+    return [
+        {**one, "value": "" if one["value"] is None else f"{one['value']:.1f}",
+         "interval": " to ".join(f"{bound:.1f}" for bound in one["interval"] or ()),
+         "needed": f"{one['needed']:g}", "met": met[one["met"]]}
+        for one in summary["targets"]
+    ]  # fmt: skip
 
 
 def best_baseline(group: Group, values: pd.DataFrame, family: str) -> str | None:

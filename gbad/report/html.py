@@ -24,10 +24,7 @@ from gbad.report.style import GATED, GRID, INK, svg
 
 DIFFERENCE = "gbad - ungated"
 GALLERIES = {
-    "detected": (
-        "Best detections",
-        "Threats that the gate calls anomalous and that rank best, the classes in turn.",
-    ),
+    "detected": ("Best detections", "Threats that the gate calls anomalous and that rank best, the classes in turn."),
     "missed": ("Missed threats", "Threats that the gate calls anomalous, but that many images without them outrank."),
     "called_normal": ("Threats that the gate calls normal", "Those that the classifier alone ranked best come first."),
     "false_alarms": ("Worst false alarms", "Threat-free images with the highest gated probabilities."),

@@ -55,11 +55,7 @@ def loss_figure(
     losses, y_any, anomalous = losses[kept], y_any[kept].astype(bool), anomalous[kept].astype(bool)
     groups: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
         ("threat-free, called normal", ~y_any & ~anomalous, {"marker": ".", "color": MUTED, "alpha": 0.45, "s": 16}),
-        (
-            "threat-free, called anomalous",
-            ~y_any & anomalous,
-            {"marker": "o", "color": FALSE_ALARM, "s": 16},
-        ),
+        ("threat-free, called anomalous", ~y_any & anomalous, {"marker": "o", "color": FALSE_ALARM, "s": 16}),
         ("threat, called anomalous", y_any & anomalous, {"marker": "^", "color": THREAT, "alpha": 0.85, "s": 26}),
         ("threat, called normal", y_any & ~anomalous, {"marker": "x", "color": SUPPRESSED, "s": 30, "linewidths": 1.4}),
     )
