@@ -1,6 +1,6 @@
 """How often one threat-free row may count when the class heads' share is chosen for rare threats.
 
-python benchmarks/weights_of_the_share.py DIR/cells/gbad*-seed*/validation.npz --out weights_of_the_share.csv
+python benchmarks/weights_of_the_share.py DIR/cells/gbad-*/validation.npz DIR/cells/gbad_boxes-*/validation.npz
 
 `gbad.phase3_gate.choose` lets threat-free rows count as often as the prevalence takes, up to a limit. For each limit,
 the share is chosen on one half of a network's validation part, and the other half is ranked with it at the prevalence

@@ -98,11 +98,11 @@ def _target(
     about = {"target": name, "subset": subset, "backbone": backbone, "value": None, "interval": None, "needed": needed}
     if not found or np.isnan(found[0]):
         return about | {"met": None}
-    value, bounds = scale * found[0], [round(scale * bound, 2) for bound in found[1:]]
+    value, bounds = scale * found[0], [round(scale * bound, 4) for bound in found[1:]]
     met = value <= needed if at_most else value >= needed
     if above_zero:
         met = met and len(bounds) == 2 and bounds[0] > 0
-    return about | {"value": round(value, 2), "interval": bounds or None, "met": bool(met)}
+    return about | {"value": round(value, 4), "interval": bounds or None, "met": bool(met)}
 
 
 def _class_losses(group: Group, values: pd.DataFrame) -> list[dict[str, Any]]:
