@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -36,6 +37,12 @@ class Outcome:
     status: int
     out: str
     err: str
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs ignore Ctrl-C, which tests of it send to themselves and to commands."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
