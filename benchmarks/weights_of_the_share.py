@@ -40,13 +40,11 @@ def main(
         assert scores.labels is not None
         assert scores.heads is not None
         labels = scores.labels.astype(bool)
+        rankings = {share: mixed(scores.logits, scores.heads, share) for share in SHARES}
         found: dict[float, list[float]] = {limit: [] for limit in LIMITS}
         for half in halves(labels, repeats, generator):
             own, other = (prevalence_weights(labels[part].any(axis=1), 1 / (1 + ratio)) for part in (half, ~half))
-            judged = {
-                share: mean_ap(labels[~half], mixed(scores.logits, scores.heads, share)[~half], other)
-                for share in SHARES
-            }
+            judged = {share: mean_ap(labels[~half], ranking[~half], other) for share, ranking in rankings.items()}
             for limit in LIMITS:
                 capped = np.minimum(own, limit)
                 share = choose_share(scores.logits[half], scores.heads[half], labels[half], sample_weight=capped)

@@ -58,9 +58,9 @@ def benchmark(
         say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), show_progress=True,
     )  # fmt: skip
     table = Table("target", "SIXray", "backbone", "value", "interval", "needed", "met")
+    columns = ("target", "subset", "backbone", "value", "interval", "needed", "met")
     for target in readable_targets(summary):
         if target["met"] != "not run":
-            columns = ("target", "subset", "backbone", "value", "interval", "needed", "met")
             table.add_row(*(target[column] for column in columns))
     console.print(table)
     console.print(f"Report in {out / 'results' / 'report.html'}.", markup=False, highlight=False, soft_wrap=True)

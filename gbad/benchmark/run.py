@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from gbad.benchmark.cells import Cell, cell_costs, make_cell, provenance, score_cell, train_cell
-from gbad.benchmark.data import SUBSETS_FILE, BenchmarkData, existing_data, simulated_data, without_mislabelled
+from gbad.benchmark.data import BenchmarkData, existing_data, simulated_data, without_mislabelled
 from gbad.benchmark.detector_cells import (
     DetectorCell,
     detector_costs,
@@ -110,8 +110,7 @@ def run_benchmark(
         raise GbadError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
     backbones = tuple(backbones or scale.backbones)
     if data is None:
-        there = (out / "data" / SUBSETS_FILE).exists()
-        say(f"Data: {'those simulated before in' if there else 'simulating into'} {out / 'data'}")
+        say(f"Data: simulated bags in {out / 'data'}")
         found = simulated_data(out / "data", scale, data_seed, show_progress=show_progress)
     else:
         found = existing_data(data)
