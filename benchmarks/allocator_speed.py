@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import torch
 
-from gbad.allocator import keep_freed_memory
 from gbad.phase1_classifier import build_classifier, classifier_from_state, classifier_state
-from gbad.versions import hardware, library_versions
+from gbad.runtime.allocator import keep_freed_memory
+from gbad.runtime.versions import hardware, library_versions
 
 
 def rate(work: Callable[[], object], images: int, rounds: int) -> float:

@@ -12,7 +12,7 @@ import time
 import torch
 
 from gbad.phase1_classifier import Classifier, build_classifier
-from gbad.versions import hardware, library_versions
+from gbad.runtime.versions import hardware, library_versions
 
 SETTINGS = {
     "float32, contiguous": {"channels_last": False},

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gbad.errors import DataError, GbadError, ImageError, PipelineFileError, RunError
-    from gbad.persistence import load
-    from gbad.pipeline import Explanation, GBADPipeline
+    from gbad.pipeline import Explanation, GBADPipeline, load
 
 __version__ = _version("gbad")
 
@@ -23,7 +22,7 @@ __all__ = [
     "load",
 ]
 
-_MODULES = {"Explanation": "pipeline", "GBADPipeline": "pipeline", "load": "persistence"}
+_MODULES = {"Explanation": "pipeline", "GBADPipeline": "pipeline", "load": "pipeline"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+import joblib
 import numpy as np
 import torch
 from accelerate import PartialState
@@ -14,22 +15,22 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 import gbad
-from gbad import training
 from gbad.data.bad_images import BadImages
 from gbad.data.boxes import GivenBox
 from gbad.data.images import MAX_PIXELS
 from gbad.data.source import ImageSource, source_from_paths, stream
-from gbad.errors import DataError, ImageError
+from gbad.errors import DataError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
-from gbad.file_format import check_format, format_of
-from gbad.files import remove_folder
-from gbad.inputs import Images, fingerprints, image_source, training_list
-from gbad.persistence import pack, save, unpack
 from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
 from gbad.phase3_gate import log_odds, mixed
-from gbad.run_folder import claim, locked
-from gbad.settings import IMAGE_LOSS, check_parts, check_settings, params_from, plain_settings
-from gbad.versions import library_versions
+from gbad.runtime.versions import library_versions
+from gbad.storage.files import atomic_path, remove_folder
+from gbad.storage.ledger import claim, locked
+from gbad.storage.plain_data import pack, read_pickle, unpack
+from gbad.training import fitted as training
+from gbad.training.file_format import check_format, format_of
+from gbad.training.inputs import Images, fingerprints, image_source, training_list
+from gbad.training.settings import IMAGE_LOSS, check_parts, check_settings, params_from, plain_settings
 
 
 class GBADPipeline(BaseEstimator):
@@ -79,7 +80,7 @@ class GBADPipeline(BaseEstimator):
     class_heads : bool
         Mix the logits with those of `gbad.phase3_gate.ClassHeads` where that ranks the validation part better.
     gate : ThreatGate or None
-        Gate of phase 3; None is what suits `gate_fit`, see `gbad.gate_phase.default_gate`.
+        Gate of phase 3; None is what suits `gate_fit`, see `gbad.training.phase3.default_gate`.
     gate_fit : {"held-out", "paper"}
         Fit the gate on the validation part, or on the training rows as the letter does.
     suppression : {"hard", "soft"}
@@ -326,7 +327,9 @@ class GBADPipeline(BaseEstimator):
 
     def save(self, path: str | Path) -> None:
         """Save as one file that `gbad.load` and ``joblib.load`` read: plain arrays, texts and numbers, no modules."""
-        save(self, path)
+        self.check_fitted()
+        with atomic_path(path) as temporary:
+            joblib.dump(self, temporary)
 
     def check_fitted(self) -> None:
         """Raise NotFittedError unless all three phases are there."""
@@ -397,3 +400,26 @@ class GBADPipeline(BaseEstimator):
         self.__init__(**params_from(state["params"]))  # type: ignore[misc]
         if "classifier" in state:
             self._take(state)
+
+
+def load(path: str | Path) -> GBADPipeline:
+    """Load a pipeline; refuse every class and function that a pipeline file does not need.
+
+    ``joblib.load`` reads the same files but runs whatever a file asks for: use it on files of your own only.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of `GBADPipeline.save`, from any machine or device.
+
+    Raises
+    ------
+    PipelineFileError
+        If the file is missing, damaged, refused, from a newer format, or holds something else.
+    """
+    pipeline = read_pickle(path)
+    if not isinstance(pipeline, GBADPipeline):
+        raise PipelineFileError(f"{path}: holds a {type(pipeline).__name__}, not a pipeline.")
+    if not hasattr(pipeline, "gate_"):
+        raise PipelineFileError(f"{path}: holds a pipeline that is not fitted. Train it, and save it again.")
+    return pipeline

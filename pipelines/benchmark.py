@@ -5,7 +5,7 @@ python pipelines/benchmark.py --scale small --out runs/benchmark
 
 import sys
 
-from gbad.cli import main
+from gbad.cli.app import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "benchmark")

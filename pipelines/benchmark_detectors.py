@@ -5,7 +5,7 @@ python pipelines/benchmark_detectors.py --data DATA --protocol one-vs-rest --det
 
 import sys
 
-from gbad.cli import main
+from gbad.cli.app import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "benchmark-detectors")

@@ -3,7 +3,7 @@
 python pipelines/phase2_train_detector.py RUN
 """
 
-from gbad.cli import phase_script
+from gbad.cli.app import phase_script
 
 if __name__ == "__main__":
     phase_script(2)

@@ -5,7 +5,7 @@ python pipelines/predict.py RUN/pipeline.joblib PATH... --out scores.csv
 
 import sys
 
-from gbad.cli import main
+from gbad.cli.app import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "predict")

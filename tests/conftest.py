@@ -25,7 +25,7 @@ from gbad.data.labels import LabelList, read_sixray
 from gbad.data.simulate import simulate_dataset
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.pipeline import GBADPipeline
-from gbad.runs import Run, finish, start_run
+from gbad.training.run_folder import Run, finish, start_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -128,7 +128,7 @@ def gbad_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., Outcome]]:
     """Run ``gbad ...`` in this process."""
-    from gbad.cli import main
+    from gbad.cli.app import main
 
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)

@@ -13,11 +13,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 import gbad
-from gbad import DataError, GbadError, ImageError, RunError, classifier_phase
+from gbad import DataError, GbadError, ImageError, RunError
 from gbad.data.labels import LabelList
 from gbad.phase2_anomaly import BiGANDetector, GANomalyDetector, GaussianDetector, NearestNeighboursDetector
 from gbad.phase3_gate import ThreatGate
 from gbad.pipeline import Explanation, GBADPipeline
+from gbad.training import phase1 as classifier_phase
 
 FIELDS = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "gated", "any_threat")
 Make = Callable[..., GBADPipeline]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from gbad.errors import ImageError, TooManyBadImagesError
-from gbad.files import atomic_path
+from gbad.storage.files import atomic_path
 
 COLUMNS = ("path", "status", "reason")
 """Of the list of bad images."""

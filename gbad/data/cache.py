@@ -11,8 +11,8 @@ import numpy as np
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, stream
 from gbad.errors import GbadError, RunError
-from gbad.files import read_json, write_json
-from gbad.progress import progress_bar
+from gbad.runtime.progress import progress_bar
+from gbad.storage.files import read_json, write_json
 
 _EMPTY, _READY, _BAD = 0, 1, 2
 

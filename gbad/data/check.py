@@ -16,12 +16,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from gbad.data.consistency import Problem, Row, find_contradictions, make_rows
-from gbad.data.duplicates import content_digest
 from gbad.data.images import TRUNCATED, decode_image, find_images, find_name_collisions, read_file
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
 from gbad.errors import DataError, ImageError
-from gbad.progress import progress_bar
-from gbad.terminal import printable
+from gbad.runtime.progress import progress_bar
+from gbad.runtime.text import printable
+from gbad.storage.digests import content_digest
 
 PROBLEMS = {
     "missing_list": "train or test list that is not there",

@@ -8,7 +8,7 @@ import numpy as np
 
 from gbad.data.source import ImageSource, source_from_array, stream
 from gbad.errors import GbadError
-from gbad.progress import progress_bar
+from gbad.runtime.progress import progress_bar
 
 _BATCH = 64
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
+from gbad.storage.digests import file_digest, file_size
+
 _HEAD = 16 * 1024
-
-
-def content_digest(data: bytes) -> bytes:
-    """Give a 16-byte hash (BLAKE2b) of a file's content; equal digests mean equal content."""
-    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def group_equal(keys: Iterable[Hashable | None]) -> list[list[int]]:
@@ -67,26 +62,3 @@ def find_duplicates(paths: Sequence[str | Path]) -> list[list[int]]:
             if (sizes[position] or 0) > _HEAD:
                 keys[position] = file_digest(paths[position])
     return group_equal(keys)
-
-
-def file_size(path: str | Path) -> int | None:
-    """Size of a file in bytes; None if it is missing or empty."""
-    try:
-        return os.stat(path).st_size or None
-    except (OSError, ValueError):
-        return None
-
-
-def file_digest(path: str | Path, limit: int | None = None) -> bytes | None:
-    """Hash the first `limit` bytes of a file, or all, in bounded memory; None if it cannot be read."""
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        with open(path, "rb") as file:
-            if limit is not None:
-                digest.update(file.read(limit))
-            else:
-                while block := file.read(2**20):
-                    digest.update(block)
-    except OSError:
-        return None
-    return digest.digest()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
-from gbad.files import atomic_path
+from gbad.storage.files import atomic_path
 
 SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 """The five classes of SIXray that are evaluated, in the order of its lists."""

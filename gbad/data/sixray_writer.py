@@ -16,8 +16,8 @@ from PIL import Image
 
 from gbad.data.layout import GeneratedLayout
 from gbad.errors import GbadError, RunError
-from gbad.files import atomic_path, read_json, write_json
-from gbad.progress import progress_bar
+from gbad.runtime.progress import progress_bar
+from gbad.storage.files import atomic_path, read_json, write_json
 
 JPEG_QUALITY = 90
 
@@ -182,7 +182,7 @@ def voc_text(
 def write_small(path: Path, content: bytes) -> None:
     """Write a small file so that it appears whole or not at all if the process is killed.
 
-    Unlike `gbad.files.atomic_path` it does not wait for the disk, which would cost more than making an image.
+    Unlike `gbad.storage.files.atomic_path` it does not wait for the disk, which would cost more than making an image.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

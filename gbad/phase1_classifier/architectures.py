@@ -13,7 +13,7 @@ from gbad.phase1_classifier.backbones import fold_norms, freeze_stages, load_ima
 from gbad.phase1_classifier.chr import CHRClassifier
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.plain import PlainClassifier
-from gbad.randomness import derived_seed, forked_rng
+from gbad.runtime.randomness import derived_seed, forked_rng
 
 Classifier = ThreatClassifier | PlainClassifier | CHRClassifier
 """All have ``spec``, ``n_features``, ``forward``, ``loss``, ``levels`` and ``classify_levels``."""

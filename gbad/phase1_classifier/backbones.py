@@ -119,7 +119,7 @@ def normalisation(name: str) -> list[float]:
 def build_backbone(name: str) -> nn.Module:
     """Network with random weights that maps (N, 3, H, W) to ``{"L1": …, "L2": …, "L3": …, "L4": …}``.
 
-    Random numbers come from torch's global generator: call it inside `gbad.randomness.forked_rng`.
+    Random numbers come from torch's global generator: call it inside `gbad.runtime.randomness.forked_rng`.
     """
     spec = backbone(name)
     if name == "efficientnet_lite0":

@@ -14,8 +14,8 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from gbad.errors import RunError
-from gbad.files import atomic_path
 from gbad.phase1_classifier.backbones import normalisation
+from gbad.storage.files import atomic_path
 
 _log = logging.getLogger(__name__)
 

@@ -46,7 +46,7 @@ class CHRClassifier(nn.Module):
     Notes
     -----
     Features for phase 2 are the pooled maps of the three heads side by side, coarsest first. Random weights come from
-    torch's global generator: build inside `gbad.randomness.forked_rng`.
+    torch's global generator: build inside `gbad.runtime.randomness.forked_rng`.
     """
 
     def __init__(

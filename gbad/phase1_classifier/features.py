@@ -13,9 +13,9 @@ from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, stream
 from gbad.data.transforms import eval_preset
 from gbad.errors import DataError, GbadError, ImageError
-from gbad.files import read_json, write_json
 from gbad.phase1_classifier.architectures import Classifier
-from gbad.progress import progress_bar
+from gbad.runtime.progress import progress_bar
+from gbad.storage.files import read_json, write_json
 
 VIEWS = (1, 2, 4)
 """How many views of an image may be classified: as it is; its left-right mirror image too; both upside down too."""

@@ -49,7 +49,7 @@ class ThreatClassifier(nn.Module):
     -----
     Features for phase 2 are the outputs of FC1 to FC4 side by side, D = 4 · head_width; with ``"context"``, the pooled
     last stage of the backbone comes after them. Random weights come from
-    torch's global generator: build inside `gbad.randomness.forked_rng`.
+    torch's global generator: build inside `gbad.runtime.randomness.forked_rng`.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ class PlainClassifier(nn.Module):
     -----
     Features for phase 2 are the pooled last stage, which is the pyramid's L4; of EfficientNet-Lite0 that is its last
     block, without the 1280 channels that ImageNet's classes are told from. Random weights come from torch's global
-    generator: build inside `gbad.randomness.forked_rng`.
+    generator: build inside `gbad.runtime.randomness.forked_rng`.
     """
 
     def __init__(self, backbone_name: str, n_classes: int, *, folded_norms: bool = False) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gbad.errors import DataError, GbadError
-from gbad.randomness import derived_seed
+from gbad.runtime.randomness import derived_seed
 
 NEGATIVES = ("fixed", "fresh", "hard", "natural", "all")
 

@@ -24,14 +24,14 @@ from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
 from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
 from gbad.errors import DivergedError, GbadError
-from gbad.metrics import average_precision_per_class, mean_average_precision
+from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier.architectures import Classifier, classifier_from_state, classifier_state
 from gbad.phase1_classifier.backbones import backbone
 from gbad.phase1_classifier.checkpoints import load_checkpoint, save_checkpoint
 from gbad.phase1_classifier.features import predict_batch
 from gbad.phase1_classifier.sampling import epoch_rows
-from gbad.progress import progress_bar
-from gbad.randomness import derived_seed, torch_generator
+from gbad.runtime.progress import progress_bar
+from gbad.runtime.randomness import derived_seed, torch_generator
 
 _log = logging.getLogger(__name__)
 

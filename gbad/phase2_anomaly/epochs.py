@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from gbad.errors import RunError
-from gbad.files import atomic_path
-from gbad.randomness import derived_seed, forked_rng
+from gbad.runtime.randomness import derived_seed, forked_rng
+from gbad.storage.files import atomic_path
 
 Callback = Callable[[int, int, dict[str, float]], object]
 """Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1."""

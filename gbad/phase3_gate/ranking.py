@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gbad.errors import DataError
-from gbad.metrics import average_precision
+from gbad.evaluation.metrics import average_precision
 
 
 def classes_shown(labels: np.ndarray, chosen: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gbad.bootstrap import bootstrap_average_precision
+from gbad.evaluation.bootstrap import bootstrap_average_precision
 from gbad.phase3_gate.ranking import classes_shown, mean_ap
 
 DEFAULT_ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)

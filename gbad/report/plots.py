@@ -15,9 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from gbad.evaluation.metrics import confusion_counts
 from gbad.explanation import LETTER_LOSSES
-from gbad.files import atomic_path
-from gbad.metrics import confusion_counts
 from gbad.report.loss_plot import loss_figure
 from gbad.report.style import (
     FALSE_ALARM,
@@ -34,6 +33,7 @@ from gbad.report.style import (
     say_missing,
     spread,
 )
+from gbad.storage.files import atomic_path
 
 MAX_CURVE_POINTS = 2000
 
@@ -44,7 +44,7 @@ def average_precision_figure(metrics: Mapping[str, Any], classes: Sequence[str])
     Parameters
     ----------
     metrics : mapping
-        As from :func:`gbad.evaluation.evaluate`; intervals are drawn where it has them.
+        As from :func:`gbad.evaluation.figures.evaluate`; intervals are drawn where it has them.
     classes : sequence of C str
         Names in column order.
 
@@ -243,7 +243,7 @@ def figures(
     anomalous : array-like of shape (n,)
         The gate's decision.
     metrics : mapping
-        As from :func:`gbad.evaluation.evaluate`.
+        As from :func:`gbad.evaluation.figures.evaluate`.
     history : DataFrame, optional
         See :func:`training_figure`.
     any_threat : array-like of shape (n,), optional

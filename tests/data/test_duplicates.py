@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from gbad.data import duplicates
-from gbad.data.duplicates import content_digest, find_duplicates, group_equal
+from gbad.data.duplicates import find_duplicates, group_equal
+from gbad.storage.digests import content_digest
 
 
 def write_files(root: Path, *contents: bytes) -> list[Path]:

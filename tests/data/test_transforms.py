@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gbad.data.transforms import AUGMENTATIONS, Views, apply_views, draw_views, eval_preset, train_preset
-from gbad.randomness import torch_generator
+from gbad.runtime.randomness import torch_generator
 
 
 def test_eval_preset_changes_no_value() -> None:

@@ -16,7 +16,7 @@ from gbad.phase1_classifier.backbones import (
     freeze_stages,
     load_imagenet_weights,
 )
-from gbad.randomness import forked_rng
+from gbad.runtime.randomness import forked_rng
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gbad.phase1_classifier import ThreatClassifier, class_heatmap
-from gbad.randomness import forked_rng
+from gbad.runtime.randomness import forked_rng
 
 
 def test_heatmap_is_brightest_where_the_only_evidence_is() -> None:

@@ -6,7 +6,7 @@ import torch
 
 from gbad.errors import GbadError
 from gbad.phase1_classifier import ThreatClassifier, classifier_from_state, classifier_state
-from gbad.randomness import forked_rng
+from gbad.runtime.randomness import forked_rng
 
 
 def small(**options: object) -> ThreatClassifier:

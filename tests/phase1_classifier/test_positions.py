@@ -25,7 +25,7 @@ from gbad.phase1_classifier import (
 )
 from gbad.phase1_classifier.classifier import multilabel_bce
 from gbad.phase1_classifier.positions import PositionHead, box_targets
-from gbad.randomness import torch_generator
+from gbad.runtime.randomness import torch_generator
 
 AS_IT_IS = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
 

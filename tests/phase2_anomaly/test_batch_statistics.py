@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gbad.phase2_anomaly import AnoGANDetector, EGBADDetector, ImageAnomalyDetector, SAGANDetector
-from gbad.phase2_anomaly.batch_statistics import renew_batch_statistics
+from gbad.phase2_anomaly.images.batch_statistics import renew_batch_statistics
 
 SHORT: dict[str, Any] = {"epochs": 4, "batch_size": 16, "features": 4, "latent_size": 8, "learning_rate": 2e-3}
 

@@ -108,7 +108,7 @@ def test_a_rows_losses_depend_on_nothing_but_the_row(
     order = np.random.default_rng(0).permutation(len(rows))
     np.testing.assert_allclose(detector.losses(rows[order]), losses[order], rtol=1e-9)
     np.testing.assert_allclose(np.vstack([detector.losses(row[None]) for row in rows]), losses, rtol=1e-9)
-    monkeypatch.setattr("gbad.phase2_anomaly.bigan._CHUNK_ROWS", 7)
+    monkeypatch.setattr("gbad.phase2_anomaly.features.bigan._CHUNK_ROWS", 7)
     np.testing.assert_allclose(detector.losses(rows), losses, rtol=1e-9)
     np.testing.assert_array_equal(detector.losses(rows), detector.losses(rows))
 

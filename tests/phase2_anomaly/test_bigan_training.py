@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.bigan_networks import BiGAN, add_spectral_norm, remove_spectral_norm
-from gbad.phase2_anomaly.bigan_training import (
+from gbad.phase2_anomaly.features.bigan_networks import BiGAN, add_spectral_norm, remove_spectral_norm
+from gbad.phase2_anomaly.features.bigan_training import (
     TrainingSettings,
     discriminator_step,
     encoder_generator_step,
@@ -15,7 +15,7 @@ from gbad.phase2_anomaly.bigan_training import (
     update_average,
 )
 from gbad.phase2_anomaly.losses import encoder_generator_loss
-from gbad.randomness import forked_rng
+from gbad.runtime.randomness import forked_rng
 
 SETTINGS = TrainingSettings(
     n_rows=8,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gbad.phase2_anomaly.dense_skip import (
+from gbad.phase2_anomaly.images.dense_skip import (
     DenseSkipDetector,
     DenseSkipGAN,
     contextual_loss,
@@ -17,7 +17,7 @@ from gbad.phase2_anomaly.dense_skip import (
     latent_loss,
     to_patches,
 )
-from gbad.phase2_anomaly.dense_skip_networks import (
+from gbad.phase2_anomaly.images.dense_skip_networks import (
     AttentionDiscriminator,
     AugmentedConvolution,
     DenseSkipGenerator,

@@ -17,7 +17,6 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from gbad.persistence import pack, unpack
 from gbad.phase2_anomaly import (
     FEATURE_DETECTORS,
     FeatureDetector,
@@ -27,8 +26,9 @@ from gbad.phase2_anomaly import (
     OneClassSVMDetector,
     feature_detector,
 )
-from gbad.phase2_anomaly.gaussian import ledoit_wolf
-from gbad.randomness import derived_seed
+from gbad.phase2_anomaly.features.gaussian import ledoit_wolf
+from gbad.runtime.randomness import derived_seed
+from gbad.storage.plain_data import pack, unpack
 
 DETECTORS: list[FeatureDetector] = [
     GaussianDetector(),

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from gbad.errors import PipelineFileError
-from gbad.persistence import load_plain, save_plain
 from gbad.phase2_anomaly import VAEDetector
+from gbad.storage.plain_data import load_plain, save_plain
 
 TINY: dict[str, Any] = {"epochs": 2, "batch_size": 8, "features": 2, "latent_size": 4}
 

@@ -23,10 +23,10 @@ from gbad.phase2_anomaly import (
     ganomaly,
     vae,
 )
-from gbad.phase2_anomaly.anogan import search_rate
-from gbad.phase2_anomaly.blocks import Discriminator, decoder, encoder, initialise
-from gbad.phase2_anomaly.skip_ganomaly import UNet
-from gbad.randomness import forked_rng
+from gbad.phase2_anomaly.images.anogan import search_rate
+from gbad.phase2_anomaly.images.blocks import Discriminator, decoder, encoder, initialise
+from gbad.phase2_anomaly.images.skip_ganomaly import UNet
+from gbad.runtime.randomness import forked_rng
 
 TINY: dict[str, Any] = {"features": 2, "latent_size": 4}
 RATE = 1e-3  # of plain gradient descent, so that a weight moves by RATE times its gradient

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.image_rows import ImageRows
-from gbad.phase2_anomaly.image_training import Schedule, adam, move, train_networks
+from gbad.phase2_anomaly.images.rows import ImageRows
+from gbad.phase2_anomaly.images.training import Schedule, adam, move, train_networks
 
 
 def batches_of(n_rows: int, batch_size: int) -> list[list[int]]:

@@ -11,22 +11,22 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from gbad.errors import GbadError, RunError
-from gbad.phase2_anomaly import panda_gan_perceptual
-from gbad.phase2_anomaly.image_rows import ImageRows
-from gbad.phase2_anomaly.image_training import train_networks
-from gbad.phase2_anomaly.panda_gan import PANDAGANDetector, norm
-from gbad.phase2_anomaly.panda_gan_networks import (
+from gbad.phase2_anomaly.images import panda_gan_perceptual
+from gbad.phase2_anomaly.images.panda_gan import PANDAGANDetector, norm
+from gbad.phase2_anomaly.images.panda_gan_networks import (
     DualGenerator,
     FineGrainedDiscriminator,
     ReEncoders,
     bilinear_attention_pooling,
     make_backbone,
 )
-from gbad.phase2_anomaly.panda_gan_perceptual import (
+from gbad.phase2_anomaly.images.panda_gan_perceptual import (
     PerceptualFeatures,
     imagenet_features,
     self_supervised_features,
 )
+from gbad.phase2_anomaly.images.rows import ImageRows
+from gbad.phase2_anomaly.images.training import train_networks
 
 TINY: dict[str, Any] = {
     "width": 2,

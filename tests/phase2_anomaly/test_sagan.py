@@ -7,8 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.sagan import SAGAN, SAGANDetector
-from gbad.phase2_anomaly.sagan_networks import CBAM, AttentionUNet, ChannelAttention, SpatialAttention, convolution
+from gbad.phase2_anomaly.images.sagan import SAGAN, SAGANDetector
+from gbad.phase2_anomaly.images.sagan_networks import (
+    CBAM,
+    AttentionUNet,
+    ChannelAttention,
+    SpatialAttention,
+    convolution,
+)
 
 TINY: dict[str, Any] = {"widths": (4, 6, 8), "features": 4, "latent_size": 5, "epochs": 1, "batch_size": 8}
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gbad.metrics import average_precision
+from gbad.evaluation.metrics import average_precision
 from gbad.phase3_gate import (
     Evidence,
     apply_choices,

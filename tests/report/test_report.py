@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gbad.errors import DataError
-from gbad.evaluation import evaluate
+from gbad.evaluation.figures import evaluate
 from gbad.report import gallery, save_plots, write_report
 from gbad.report.gallery import choose, outranked
 from gbad.report.loss_plot import MAX_SCATTER_POINTS, loss_figure

@@ -11,7 +11,7 @@ import numpy as np
 from gbad.data.one_class.class_data import ClassData, Part, part
 from gbad.data.source import source_from_array
 from gbad.errors import DataError
-from gbad.unpickling import PlainUnpickler
+from gbad.storage.unpickling import PlainUnpickler
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 TRAIN = tuple(f"data_batch_{number}" for number in range(1, 6))

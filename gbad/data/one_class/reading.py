@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from gbad.data.fingerprint import relative_name
 from gbad.data.one_class.cifar import batches_folder, read_cifar10
 from gbad.data.one_class.class_data import ClassData, Part
 from gbad.data.one_class.folders import class_folders, is_normal_abnormal, read_class_folders, read_normal_abnormal
@@ -13,6 +12,7 @@ from gbad.data.one_class.idx import find_idx, read_idx_folder
 from gbad.data.one_class.mvtec import find_categories, read_mvtec
 from gbad.data.one_class.sixray import read_sixray_one_class
 from gbad.errors import DataError
+from gbad.storage.digests import relative_name
 
 LAYOUTS = ("idx", "cifar10", "sixray", "mvtec", "normal-abnormal", "classes")
 """Layouts that `read_classes` knows, in the order in which they are tried."""

@@ -16,7 +16,7 @@ from scipy import ndimage
 from gbad.data.annotations import Box, find_annotations, read_voc_boxes
 from gbad.data.images import decode_image, locate, read_file, read_image
 from gbad.errors import DataError, ImageError
-from gbad.progress import progress_bar
+from gbad.runtime.progress import progress_bar
 
 _NAME = re.compile(r"(?P<image>.+)_(?P<label>[^_]+)_\d+")
 

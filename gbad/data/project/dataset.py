@@ -8,7 +8,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from gbad.data.duplicates import content_digest, file_size
 from gbad.data.layout import GeneratedLayout
 from gbad.data.project.cutouts import unusable_boxes, warn_of_skipped
 from gbad.data.project.image import draw_labels, project_image
@@ -23,6 +22,7 @@ from gbad.data.sixray_writer import (
     write_small,
 )
 from gbad.errors import DataError
+from gbad.storage.digests import content_digest, file_size
 
 _IMAGES_PER_JOB = 16
 

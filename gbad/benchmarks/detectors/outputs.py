@@ -1,0 +1,37 @@
+"""The files of a benchmark that people read: tidy CSV, Markdown, plots, report, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gbad.benchmarks.detectors.plots import roc_auc_figure
+from gbad.benchmarks.detectors.report import write_report
+from gbad.benchmarks.detectors.runner import long_table, read_examples
+from gbad.benchmarks.detectors.tables import markdown, summarise
+from gbad.report.style import save
+from gbad.storage.files import atomic_path, write_json
+
+
+def write_outputs(out: str | Path, results: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``results.csv``, ``table.md``, ``plots/roc_auc.{png,svg}``, ``report.html`` and ``environment.json``.
+
+    Parameters
+    ----------
+    out : path-like
+        Folder of the benchmark, whose example images the report shows.
+    results : sequence of dict
+        As from `run_benchmark`.
+    """
+    out = Path(out)
+    with atomic_path(out / "results.csv") as temporary:
+        long_table(results).to_csv(temporary, index=False)
+    with atomic_path(out / "table.md") as temporary:
+        temporary.write_text(markdown(results), encoding="utf-8")
+    for suffix in ("png", "svg"):
+        with atomic_path(out / "plots" / f"roc_auc.{suffix}") as temporary:
+            save(roc_auc_figure(summarise(results)), temporary, dpi=160)
+    write_report(out / "report.html", results, lambda result: read_examples(out, result))
+    # Cells may be from several machines: each cell's own file says which.
+    write_json(out / "environment.json", results[-1]["made_with"])

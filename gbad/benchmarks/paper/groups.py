@@ -1,0 +1,162 @@
+"""Scores of all methods on one subset with one backbone: what every table and plot is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gbad.benchmarks.paper.bounds import DRAWS, oracle_gated, random_gate_average_precision
+from gbad.benchmarks.paper.cells import Cell, cached, cell_scores, cell_validation
+from gbad.benchmarks.paper.data import BenchmarkData
+from gbad.benchmarks.paper.inference import Scores, at_prevalence
+from gbad.benchmarks.paper.methods import METHODS, Method
+from gbad.benchmarks.paper.scales import Subset
+from gbad.evaluation.metrics import average_precision_per_class
+from gbad.phase3_gate import log_sigmoid
+from gbad.storage.digests import digest
+
+
+@dataclass(frozen=True)
+class Group:
+    """One subset, one backbone.
+
+    Attributes
+    ----------
+    subset : Subset
+    backbone : str
+    classes : tuple of str
+    seeds : tuple of int
+        Of the trainings.
+    names : tuple of str
+        The n test images that all networks could score.
+    y_true : bool array (n, C)
+    weights : float array (n,)
+        How often each image counts.
+    methods : mapping of str to Method
+        Those of the tables.
+    test, validation : mapping of str to list of Scores
+        By network, one entry a seed.
+    scores : mapping of str to float array (S, n, C)
+        By method, but for random gates.
+    ap : mapping of str to float array (S, C)
+        Average precision by method; NaN for a class without positives.
+    """
+
+    subset: Subset
+    backbone: str
+    classes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    names: tuple[str, ...]
+    y_true: np.ndarray
+    weights: np.ndarray
+    methods: Mapping[str, Method]
+    test: Mapping[str, list[Scores]]
+    validation: Mapping[str, list[Scores]]
+    scores: Mapping[str, np.ndarray]
+    ap: Mapping[str, np.ndarray]
+
+    @property
+    def y_any(self) -> np.ndarray:
+        """Whether an image shows any threat, bool (n,)."""
+        return np.asarray(self.y_true.any(axis=1))
+
+    def columns(self, scores: Scores, method: str) -> np.ndarray:
+        """Scores of a method on some images, (m, C): logits or logarithms of gated probabilities; bounds have none."""
+        found = {"ranking": scores.ranking, "gated": scores.log_gated}.get(self.methods[method].output)
+        return scores.logits if found is None else found
+
+
+def make_group(
+    data: BenchmarkData,
+    subset: Subset,
+    backbone: str,
+    cells: Mapping[str, Sequence[Cell]],
+    methods: Mapping[str, Method],
+    scored: tuple[str, ...],
+) -> Group:
+    """Read what the cells hold about a subset.
+
+    Parameters
+    ----------
+    data : BenchmarkData
+    subset : Subset
+    backbone : str
+    cells : mapping of str to sequence of Cell
+        By network, one a seed.
+    methods : mapping of str to Method
+    scored : tuple of str
+        Names that the cells were scored on.
+    """
+    labels = data.read(subset, "test")
+    wanted = set(labels.names)
+    read = {network: [cell_scores(cell, scored) for cell in of_seeds] for network, of_seeds in cells.items()}
+    for of_seeds in read.values():  # a damaged image is missing everywhere
+        for one in of_seeds:
+            wanted &= set(one.names.tolist())
+    rows = np.array([row for row, name in enumerate(labels.names) if name in wanted], dtype=np.int64)
+    names = tuple(labels.names[row] for row in rows)
+    test = {network: [scores.select(names)[1] for scores in of_seeds] for network, of_seeds in read.items()}
+    y_true = labels.labels[rows].astype(bool)
+    y_any = np.asarray(y_true.any(axis=1))
+    weights = np.where(y_any, 1.0, float(subset.negative_weight))
+    validation = {network: [cell_validation(cell) for cell in of_seeds] for network, of_seeds in cells.items()}
+    prevalence = 1 / (1 + data.ratio(subset))
+    for network, of_network in cells.items():
+        for seed, cell in enumerate(of_network):
+            both = test[network][seed], validation[network][seed]
+            test[network][seed], validation[network][seed] = at_prevalence(*both, cell.pipeline, prevalence)
+
+    scores = {
+        name: np.stack([_scores_of(method, of_seed, y_any) for of_seed in test[method.network]])
+        for name, method in methods.items()
+        if method.output != "random"
+    }
+    ap = {}
+    for name, method in methods.items():
+        if method.output == "random":
+            pairs = zip(cells[method.network], test[method.network], strict=True)
+            ap[name] = np.stack([_random_gate(cell, of_seed, names, y_true, weights) for cell, of_seed in pairs])
+        else:
+            ap[name] = np.array(
+                [[*average_precision_per_class(y_true, ranking, labels.classes, sample_weight=weights).values()]
+                 for ranking in scores[name]]
+            )  # fmt: skip
+    return Group(
+        subset, backbone, labels.classes, tuple(cell.seed for cell in next(iter(cells.values()))), names, y_true,
+        weights, {name: method for name, method in METHODS.items() if name in methods}, test,
+        validation, scores, ap,
+    )  # fmt: skip
+
+
+def _scores_of(method: Method, scores: Scores, y_any: np.ndarray) -> np.ndarray:
+    if method.output == "logits":
+        return scores.logits
+    assert scores.ranking is not None
+    if method.output == "ranking":
+        return scores.ranking
+    if method.output == "oracle":
+        return oracle_gated(scores.ranking, y_any)
+    assert scores.log_gated is not None
+    return scores.log_gated
+
+
+def _random_gate(
+    cell: Cell, scores: Scores, names: tuple[str, ...], y_true: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    assert scores.log_gated is not None
+    assert scores.ranking is not None
+    ranking = scores.ranking
+    # One factor an image, whatever the class; rounding may put it above 1.
+    factors = np.minimum((scores.log_gated - log_sigmoid(ranking)).mean(axis=1), 0.0)
+    about = {
+        "images": digest(names, y_true), "weight": float(weights.max()), "draws": DRAWS,
+        "factors": digest(factors, ranking),
+    }  # fmt: skip
+    key = f"random-gate-{cell.subset.list}-{digest(names, weights, y_true)[:8]}"
+
+    def compute() -> list[float]:
+        return random_gate_average_precision(y_true, ranking, factors, weights).tolist()
+
+    return np.array(cached(cell, key, about, compute), dtype=float)

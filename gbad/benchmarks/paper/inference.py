@@ -1,0 +1,275 @@
+"""Scores of a trained network, as arrays that tables are made from without the images."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import torch
+
+from gbad.data.bad_images import BadImages
+from gbad.data.source import ImageSource, source_from_paths
+from gbad.errors import GbadError, ImageError
+from gbad.phase1_classifier import Classifier, predict_stream
+from gbad.phase3_gate import Evidence, apply_choices, choose
+from gbad.pipeline import GBADPipeline, load
+from gbad.runtime.progress import progress_bar
+from gbad.runtime.signals import interrupts_held
+from gbad.storage.files import atomic_path
+from gbad.training.fitted import held_out_predictions, load_classifier, read_losses
+from gbad.training.phase3 import features_of
+from gbad.training.run_folder import Run
+
+MAX_VALIDATION_NEGATIVES = 2000
+"""Of a classifier without gate; one with a gate has scores of the whole validation part anyway."""
+
+_OF_NETWORK = ("thresholds", "strength", "heads_share")
+"""Fields of `Scores` that do not depend on the images."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a network says about n images and C classes; all but the first two are None without a gate.
+
+    An image-level detector knows no classes (C = 0), and its anomaly is the gate's score.
+
+    Attributes
+    ----------
+    names : str array (n,)
+    logits : float64 array (n, C)
+        Of the classifier.
+    heads : float64 array (n, C) or None
+        Log-odds by the class heads; the logits where there are none.
+    ranking : float64 array (n, C) or None
+        The logits with those of the heads mixed in: what the gate suppresses.
+    log_gated : float64 array (n, C) or None
+        Logarithms of the gated probabilities.
+    losses : float64 array (n, k) or None
+    gate_score, p_anomalous : float64 array (n,) or None
+    anomalous : bool array (n,) or None
+        The gate's decision.
+    thresholds : float64 array (C,) or None
+        On the gated probabilities: at or above, a class counts as detected.
+    strength : float64 array () or None
+        Of the gate, α or ε.
+    heads_share : float64 array () or None
+        Of the class heads in `ranking`.
+    labels : uint8 array (n, C) or None
+        Of the validation part; test labels are in the test list.
+    peaks : int8 array (n, C) or None
+        1 where a threat's heat-map has its maximum in its box, 0 where not, -1 without box.
+    """
+
+    names: np.ndarray
+    logits: np.ndarray
+    heads: np.ndarray | None = None
+    ranking: np.ndarray | None = None
+    log_gated: np.ndarray | None = None
+    losses: np.ndarray | None = None
+    gate_score: np.ndarray | None = None
+    p_anomalous: np.ndarray | None = None
+    anomalous: np.ndarray | None = None
+    thresholds: np.ndarray | None = None
+    strength: np.ndarray | None = None
+    heads_share: np.ndarray | None = None
+    labels: np.ndarray | None = None
+    peaks: np.ndarray | None = None
+
+    def save(self, path: Path) -> None:
+        """Write an ``.npz`` file, whole or not at all."""
+        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        with interrupts_held(), atomic_path(path) as temporary:  # NumPy makes another error of an interrupt
+            np.savez_compressed(temporary, **{name: array for name, array in arrays.items() if array is not None})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file of `save`; GbadError if it is damaged."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return cls(**{name: arrays[name] for name in arrays.files})
+        except (OSError, EOFError, ValueError, TypeError, BadZipFile, zlib.error) as error:
+            raise GbadError(f"{path}: no scores of this version ({error}). Delete it and run again.") from error
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """Join scores of one network on several images."""
+        first = parts[0]
+        joined = {
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in dataclasses.fields(cls)
+            if getattr(first, field.name) is not None and field.name not in _OF_NETWORK
+        }
+        return cls(**joined, **{name: getattr(first, name) for name in _OF_NETWORK})
+
+    def select(self, names: Sequence[str]) -> tuple[np.ndarray, Self]:
+        """Take the images that are among `names`, in that order.
+
+        Returns
+        -------
+        rows : int array (m,)
+            Which of `names` there are scores for.
+        scores : Scores
+            Of m images.
+        """
+        place = {name: row for row, name in enumerate(self.names.tolist())}
+        rows = np.array([row for row, name in enumerate(names) if name in place], dtype=np.int64)
+        own = np.array([place[names[row]] for row in rows.tolist()], dtype=np.int64)
+        taken = {
+            field.name: getattr(self, field.name)[own]
+            for field in dataclasses.fields(self)
+            if getattr(self, field.name) is not None and field.name not in _OF_NETWORK
+        }
+        return rows, dataclasses.replace(self, **taken)
+
+    def with_peaks(self, peaks: dict[tuple[str, int], bool]) -> Self:
+        """Add where heat-maps peak: whether in the box, by image name and class."""
+        table = np.full(self.logits.shape, -1, np.int8)
+        place = {name: row for row, name in enumerate(self.names.tolist())}
+        for (name, column), inside in peaks.items():
+            if name in place:
+                table[place[name], column] = inside
+        return dataclasses.replace(self, peaks=table)
+
+
+def score_images(
+    run: Path, phases: int, names: Sequence[str], paths: Sequence[Path], size: int, bad: BadImages, *, views: int = 1,
+    description: str = "scoring", show_progress: bool = False,
+) -> Scores | None:  # fmt: skip
+    """Score images with a finished run; those that cannot be used are counted in `bad` and left out. None if all are.
+
+    `views` is that of the run's settings: a classifier without gate is scored on as many views as one with a gate.
+    """
+    source = source_from_paths(paths, size)
+    parts, found = [], []
+    pipeline = load(run / "pipeline.joblib") if phases == 3 else None
+    everything = np.arange(len(source))
+    batches = _classified(run, source, everything, views) if pipeline is None else _explained(pipeline, source)
+    with progress_bar(description, len(source), show=show_progress) as advance:
+        for rows, values, errors in batches:
+            for error in errors.values():
+                bad.add(error)
+            parts.append(values)
+            found.append(rows)
+            advance(len(rows) + len(errors))
+    rows = np.concatenate(found)
+    if not len(rows):
+        return None
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Scores(np.array(names, dtype=str)[rows], **arrays, **({} if pipeline is None else _of_gate(pipeline)))
+
+
+def validation_scores(run: Run, phases: int) -> Scores:
+    """Score the validation part of a finished run, on which thresholds are chosen.
+
+    A gate that was fitted on these rows would flatter itself: each fold is gated by one fitted on the other folds.
+    """
+    names, classes = np.array(split_names(run), dtype=str), run.data.classes
+    if phases < 3:
+        rows = validation_sample(run.data.validation, run.data.positive)
+        parts = list(_classified(run.folder, run.data.source, rows, run.pipeline.views))
+        rows = np.concatenate([part[0] for part in parts])
+        logits = np.concatenate([part[1]["logits"] for part in parts])
+        return Scores(names[rows], logits, labels=run.data.labels[rows])
+    pipeline = load(run.folder / "pipeline.joblib")
+    rows, held_out, losses, logits = read_losses(run.folder, classes)
+    rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
+    heads = logits
+    if pipeline.heads_ is not None:
+        heads = pipeline.heads_.log_odds(features_of(run.folder, rows))
+    score, p_anomalous = held_out_predictions(pipeline.gate_, pipeline.gate_fit, losses, run.data.positive[rows])
+    of_phases = Evidence(logits, heads, score, p_anomalous)
+    ranking, gated = apply_choices(of_phases, pipeline.suppression, pipeline.heads_share_, pipeline.strength_)
+    return Scores(
+        names[rows], logits, heads=heads, ranking=ranking, log_gated=gated, losses=losses, gate_score=score,
+        p_anomalous=p_anomalous, anomalous=score > 0, labels=run.data.labels[rows], **_of_gate(pipeline),
+    )  # fmt: skip
+
+
+def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prevalence: float) -> tuple[Scores, Scores]:
+    """Scores as they are if phase 3 chooses for another prevalence of threats; those without a gate as they were.
+
+    Lists of several prevalences share a network, and what is chosen on its validation part depends on the prevalence.
+
+    Parameters
+    ----------
+    test, validation : Scores
+        Of one network.
+    pipeline : GBADPipeline
+        Its settings.
+    prevalence : float
+        Share of images with a threat, in (0, 1).
+
+    Returns
+    -------
+    test, validation : Scores
+    """
+    if validation.gate_score is None or validation.labels is None or not validation.labels.any():
+        return test, validation
+    strength = pipeline.epsilon if pipeline.suppression == "hard" else pipeline.alpha
+    choices = choose(_evidence(validation, pipeline), validation.labels, pipeline.suppression, strength, prevalence)
+
+    def anew(scores: Scores) -> Scores:
+        ranking, gated = apply_choices(
+            _evidence(scores, pipeline), pipeline.suppression, choices.share, choices.strength
+        )
+        return dataclasses.replace(
+            scores, ranking=ranking, log_gated=gated, thresholds=choices.thresholds,
+            strength=np.asarray(choices.strength), heads_share=np.asarray(choices.share),
+        )  # fmt: skip
+
+    return anew(test), anew(validation)
+
+
+def _evidence(scores: Scores, pipeline: GBADPipeline) -> Evidence:
+    assert scores.gate_score is not None
+    assert scores.p_anomalous is not None
+    heads = scores.heads if pipeline.class_heads else None
+    return Evidence(scores.logits, heads, scores.gate_score, scores.p_anomalous)
+
+
+def split_names(run: Run) -> list[str]:
+    """Names of a run's training list, without suffix."""
+    return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
+
+
+def _of_gate(pipeline: GBADPipeline) -> dict[str, np.ndarray]:
+    """Fields of `Scores` that phase 3 has chosen once for all images."""
+    strength, share = (np.asarray(value, dtype=np.float64) for value in (pipeline.strength_, pipeline.heads_share_))
+    return {"thresholds": pipeline.thresholds_, "strength": strength, "heads_share": share}
+
+
+def validation_sample(held_out: np.ndarray, threat: np.ndarray) -> np.ndarray:
+    """All rows of the validation part with threats, and evenly spaced ones of those without: no draw, no seed."""
+    rows = np.flatnonzero(held_out)
+    positive, without = rows[threat[rows]], rows[~threat[rows]]
+    if len(without) > MAX_VALIDATION_NEGATIVES:
+        without = without[np.linspace(0, len(without) - 1, MAX_VALIDATION_NEGATIVES).astype(int)]
+    return np.concatenate([positive, without])
+
+
+Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[int, ImageError]]
+
+
+def _classified(run: Path, source: ImageSource, rows: np.ndarray, views: int) -> Iterator[Batch]:
+    model = _on_device(load_classifier(run))
+    for done, logits, _, errors in predict_stream(model, source, rows, views=views):
+        yield done, {"logits": logits}, errors
+
+
+def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
+    names = ("logits", "heads", "ranking", "log_gated", "losses", "gate_score", "anomalous")
+    for rows, explanation, errors in pipeline.stream(source):
+        values = {name: getattr(explanation, name) for name in names}
+        yield rows, values | {"p_anomalous": pipeline.gate_.probability(explanation.gate_score)}, errors
+
+
+def _on_device(model: Classifier) -> Classifier:
+    model.eval()
+    return model.to(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else model

@@ -1,0 +1,143 @@
+"""How large the benchmark is: data, image size, backbones and epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gbad.benchmarks.paper.methods import METHODS
+from gbad.errors import GbadError
+
+
+@dataclass(frozen=True)
+class ListSizes:
+    """Images of a training list and of its test list, with threats and without."""
+
+    train_positives: int
+    train_negatives: int
+    test_positives: int
+    test_negatives: int
+
+
+@dataclass(frozen=True)
+class Subset:
+    """What one table is about.
+
+    Attributes
+    ----------
+    name : str
+        ``"10"``, ``"100"`` or ``"1000"`` for SIXray's subsets.
+    list : str
+        Folder below ``ImageSet`` that holds its lists.
+    negative_weight : int
+        How often each threat-free test image counts.
+    ratio : float or None
+        Threat-free images per image with threats that the test list stands for by its definition; None if it is that
+        of the training list. Phase 3's choices and decision thresholds are those for it.
+    """
+
+    name: str
+    list: str
+    negative_weight: int = 1
+    ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """All that decides how much the benchmark costs.
+
+    Attributes
+    ----------
+    backbones : tuple of str
+    settings : mapping
+        Parameters of `gbad.GBADPipeline` that all networks share, with the views that each is scored on.
+    sizes : mapping
+        Image size of backbones that need another than that of `settings`.
+    lists : mapping
+        Of the simulated data: images of each list below ``ImageSet``. They are nested.
+    subsets : tuple of Subset
+        Of the simulated data.
+    image_size : int
+        Longer side in pixels of simulated images.
+    load : float
+        Of the simulated bags, see `gbad.data.simulate.simulate_dataset`.
+    image_detectors : mapping
+        Of GANomaly and Skip-GANomaly: hyperparameters, and ``max_images``, the threat-free images that they learn from.
+    resamples : int
+        Of the bootstrap.
+    methods : tuple of str or None
+        Of `gbad.benchmarks.paper.methods.METHODS` where the user names none; None is all.
+    notes : tuple of str
+        What every table has to say about the simulated data.
+    """
+
+    backbones: tuple[str, ...]
+    settings: Mapping[str, Any]
+    lists: Mapping[str, ListSizes]
+    subsets: tuple[Subset, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    image_size: int = 192
+    load: float = 1.0
+    image_detectors: Mapping[str, Any] = field(
+        default_factory=lambda: {"image_size": 64, "epochs": 15, "features": 64, "max_images": 50_000}
+    )
+    resamples: int = 1000
+    methods: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+    def simulation(self) -> dict[str, int]:
+        """Numbers for `simulate_dataset`: the smallest data set that holds all lists."""
+        most = {name: max(getattr(sizes, name) for sizes in self.lists.values()) for name in ListSizes.__annotations__}
+        return {
+            "train_positives": most["train_positives"],
+            "test_positives": most["test_positives"],
+            "negatives_per_positive": math.ceil(most["train_negatives"] / most["train_positives"]),
+            "test_negatives_per_positive": math.ceil(most["test_negatives"] / most["test_positives"]),
+        }
+
+
+_LEFT_OUT = ("chr_none", "chr_released", "cnn_all", "chr_all", "cnn_fresh", "cnn_fresh_heads")
+"""Of the small scale: CHR with other masks, epochs of the whole list, and an ablation."""
+
+SCALES = {
+    "small": Scale(
+        backbones=("efficientnet_lite0",),
+        settings={"size": 160, "fpn_width": 64, "head_width": 64, "epochs": 6, "views": 1},
+        lists={"10": ListSizes(1200, 12_000, 150, 1500), "100": ListSizes(1200, 12_000, 150, 15_000)},
+        subsets=(Subset("10", "10", 1, 10), Subset("100", "100", 1, 100), Subset("1000", "100", 10, 1000)),
+        # What three seeds of two cores can do in hours.
+        methods=tuple(name for name in METHODS if name not in _LEFT_OUT),
+        # A quarter of the published width: minutes for a detector on a processor.
+        image_detectors={"image_size": 64, "epochs": 10, "features": 16, "max_images": 4000},
+        notes=(
+            "One training list, 1,200 images with threats and 12,000 without, serves all three subsets.",
+            "The test lists share their 150 images with threats; the threat-free ones are nested. SIXray1000 is the "
+            "list of SIXray100 with each threat-free image counted ten times (average precision with sample weights). "
+            "That flatters its levels by some points, as rare threat-free images that look most like threats are "
+            "mostly missing; differences between methods suffer less. The three subsets are one network at three "
+            "prevalences, no three experiments.",
+        ),
+    ),
+    "full": Scale(
+        backbones=("resnet34", "resnet50", "resnet101", "inception_v3", "densenet121"),
+        settings={"size": 224, "fpn_width": 256, "head_width": 256, "epochs": 15, "views": 2},
+        sizes={"inception_v3": 299},
+        lists={
+            "10": ListSizes(7496, 74_960, 1433, 14_330),
+            "100": ListSizes(7496, 749_600, 1433, 143_300),
+            "1000": ListSizes(839, 839_000, 161, 161_000),
+        },
+        subsets=(Subset("10", "10", 1, 10), Subset("100", "100", 1, 100), Subset("1000", "1000", 1, 1000)),
+        image_size=384,
+        notes=("The lists are nested; each subset has a training list of its own, of the size of SIXray's.",),
+    ),
+}  # fmt: skip
+
+
+def scale_of(name: str) -> Scale:
+    """Scale by name; GbadError if it is unknown."""
+    if name not in SCALES:
+        raise GbadError(f"unknown scale {name!r}; choose one of {', '.join(SCALES)}")
+    return SCALES[name]

@@ -1,0 +1,77 @@
+"""``gbad benchmark``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def benchmark(
+    data: Annotated[
+        Path | None, typer.Argument(help="Folder in SIXray's layout. Default: simulated SIXray10, 100 and 1000.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for data, cells and results.")] = Path("runs/benchmark"),
+    scale: Annotated[str, typer.Option(help="small (2 cores, hours) or full (GPU or cluster).")] = "small",
+    methods: Annotated[
+        str | None, typer.Option(help="Names with commas between them. Default: the scale's; 'all' for all.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Of the trainings, numbers with commas between them.")] = "0,1,2",
+    backbones: Annotated[str | None, typer.Option(help="Names with commas. Default: the scale's.")] = None,
+    data_seed: Annotated[int, typer.Option(min=0, help="Of the simulated data.")] = 0,
+    mislabelled: Annotated[
+        Path | None, typer.Option(help="Text file of ids to leave out of all lists, one a line.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of phase 1. Default: the scale's.")] = None,
+    size: Annotated[int | None, typer.Option(min=32, help="Side in pixels of the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Of phase 1.")] = None,
+    fpn_width: Annotated[int | None, typer.Option(min=1, help="Channels of each FPN level.")] = None,
+    head_width: Annotated[int | None, typer.Option(min=1, help="Outputs of each of FC1 to FC4.")] = None,
+    pretrained: Annotated[bool | None, typer.Option(help="Start from ImageNet weights if they can be had.")] = None,
+    image_size: Annotated[int | None, typer.Option(min=64, help="Longer side of simulated images in pixels.")] = None,
+    load: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="Contents of simulated bags.")] = None,
+    resamples: Annotated[int | None, typer.Option(min=2, help="Of the bootstrap intervals.")] = None,
+) -> None:
+    """Reproduce the letter's tables: GBAD against CNN and CHR; a killed benchmark continues with the same command."""
+    from gbad.benchmarks.paper.methods import METHODS
+    from gbad.benchmarks.paper.run import run_benchmark
+    from gbad.benchmarks.paper.scales import scale_of
+    from gbad.benchmarks.paper.summary import readable_targets
+
+    console = Console()
+    chosen = scale_of(scale)
+    changed = {"image_size": image_size, "load": load, "resamples": resamples}
+    chosen = replace(chosen, **{name: value for name, value in changed.items() if value is not None})  # type: ignore[arg-type]
+    overrides = {
+        "epochs": epochs, "size": size, "batch_size": batch_size, "fpn_width": fpn_width, "head_width": head_width,
+        "pretrained": pretrained,
+    }  # fmt: skip
+    summary = run_benchmark(
+        out, chosen, data=data, methods=[*METHODS] if methods == "all" else _words(methods), seeds=_numbers(seeds),
+        backbones=_words(backbones),
+        data_seed=data_seed, mislabelled=mislabelled,
+        overrides={name: value for name, value in overrides.items() if value is not None},
+        say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), show_progress=True,
+    )  # fmt: skip
+    table = Table("target", "SIXray", "backbone", "value", "interval", "needed", "met")
+    columns = ("target", "subset", "backbone", "value", "interval", "needed", "met")
+    for target in readable_targets(summary):
+        if target["met"] != "not run":
+            table.add_row(*(target[column] for column in columns))
+    console.print(table)
+    console.print(f"Report in {out / 'results' / 'report.html'}.", markup=False, highlight=False, soft_wrap=True)
+
+
+def _words(text: str | None) -> list[str] | None:
+    return None if text is None else text.replace(",", " ").split()
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(word) for word in text.replace(",", " ").split()]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r}: give whole numbers with commas between them, such as 0,1,2") from error

@@ -1,0 +1,112 @@
+"""``gbad benchmark-detectors``: parse arguments, run the benchmark, print its table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from typer.core import TyperCommand
+
+_MANY = ("--detectors", "--classes", "--normal", "--seeds", "--set")
+_SHOWN = (0, 1, 3, 4, 9, 15, 18)
+"""Columns of the table that fit on a screen; `table.md` has all."""
+
+
+class _ManyValues(TyperCommand):
+    """Command whose options `_MANY` take several values after one another: ``--seeds 0 1 2``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, repeat_options(args, _MANY))
+
+
+def repeat_options(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
+    """Write ``--seeds 0 1 2`` as ``--seeds 0 --seeds 1 --seeds 2``, the form that the parser understands.
+
+    Examples
+    --------
+    >>> repeat_options(["--seeds", "0", "1", "--size", "32"], ["--seeds"])
+    ['--seeds', '0', '--seeds', '1', '--size', '32']
+    """
+    repeated: list[str] = []
+    option, is_first = "", False
+    for argument in arguments:
+        if argument.startswith("--"):
+            option, is_first = (argument if argument in options else ""), True
+        elif option and not is_first:
+            repeated.append(option)
+        else:
+            is_first = False
+        repeated.append(argument)
+    return repeated
+
+
+def benchmark_detectors(
+    data: Annotated[Path, typer.Option(help="Folder of the data set; nothing is downloaded.")],
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="one-vs-rest (the class is normal), leave-one-class-out (the class is abnormal) or normal-vs-abnormal."
+        ),
+    ],
+    detectors: Annotated[list[str], typer.Option(help="Names, one or more: ganomaly skip_ganomaly ...")],
+    out: Annotated[Path, typer.Option(help="Folder of the benchmark. One that is there already continues.")],
+    classes: Annotated[list[str] | None, typer.Option(help="Classes or categories. Default: all.")] = None,
+    normal: Annotated[
+        list[str] | None, typer.Option(help="Normal classes in normal-vs-abnormal, where the data set does not say.")
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="idx, cifar10, sixray, mvtec, normal-abnormal or classes. Default: what the folder is."),
+    ] = None,
+    subset: Annotated[str, typer.Option(help="Lists of a data set in SIXray's layout.")] = "10",
+    grid: Annotated[int, typer.Option(min=1, help="Patches a side (sixray, mvtec); 1 takes whole images.")] = 1,
+    size: Annotated[int, typer.Option(min=32, help="Side of images, or patches, in pixels.")] = 32,
+    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 15,
+    seeds: Annotated[list[int] | None, typer.Option(min=0, help="Of the trainings. Default: 0 1 2.")] = None,
+    paper_every: Annotated[
+        int, typer.Option(min=0, help="Paper mode tests after the last epoch and every so many before; 0: never.")
+    ] = 1,
+    max_train: Annotated[int | None, typer.Option(min=2, help="Most training images of a class.")] = None,
+    max_test: Annotated[int | None, typer.Option(min=2, help="Most test images, the same for all.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Hyperparameters: features=16 or ganomaly.features=16.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+) -> None:
+    """Compare image-level anomaly detectors, clean and in paper mode, and write tables, plots and a report."""
+    from gbad.benchmarks.detectors.outputs import write_outputs
+    from gbad.benchmarks.detectors.runner import Settings, run_benchmark
+    from gbad.benchmarks.detectors.tables import headers, rows, summarise
+
+    settings = Settings(
+        data=str(data), protocol=protocol, layout=layout, subset=subset, grid=grid, normal=tuple(normal or ()),
+        size=size, epochs=epochs, paper_every=paper_every, max_train=max_train, max_test=max_test,
+        parameters=tuple(set_ or ()), device=device,
+    )  # fmt: skip
+    results = run_benchmark(
+        out, settings, detectors=detectors, classes=classes, seeds=seeds or (0, 1, 2),
+        command=shlex.join(["gbad", *sys.argv[1:]]), show_progress=True,
+    )  # fmt: skip
+    write_outputs(out, results)
+    console = Console()
+    table = Table(title=escape(f"{results[0]['dataset']}, {protocol}"))
+    titles, summaries = headers(), summarise(results)
+    for column in _SHOWN:
+        table.add_column(titles[column], justify="right" if column else "left")
+    for row in rows(summaries):
+        table.add_row(*(escape(row[column]) for column in _SHOWN))
+    console.print(table)
+    console.print(f"Report in {out / 'report.html'}, tables in {out / 'table.md'} and {out / 'results.csv'}.",
+                  markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to an application."""
+    app.command("benchmark-detectors", cls=_ManyValues)(benchmark_detectors)

@@ -1,0 +1,47 @@
+"""What commands print: tables and texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+_TRAINING = ("train", "refit", "demo", "benchmark", "benchmark-detectors")
+_GOING_ON = {
+    **dict.fromkeys(_TRAINING, "training goes on where it stopped"),
+    **dict.fromkeys(("simulate", "project"), "finished images are kept"),
+    "predict": "it goes on behind the images that it has scored",
+}
+
+
+def interrupted(command: str) -> str:
+    """What to say to Ctrl-C: how a command of ``gbad`` goes on, if it does not begin again.
+
+    Examples
+    --------
+    >>> interrupted("train"), interrupted("check")
+    ('Interrupted. Run the same command again: training goes on where it stopped.', 'Interrupted.')
+    """
+    return "Interrupted." + (f" Run the same command again: {_GOING_ON[command]}." if command in _GOING_ON else "")
+
+
+def ap_table(metrics: dict[str, Any]) -> Table:
+    """Per-class average precision of an evaluation, in percent, for the terminal."""
+    table = Table(
+        title=f"Average precision (%), subset {escape(metrics['subset'])}, {metrics['n_images']:,} test images"
+    )
+    for column in ("class", "positives", "prevalence", "CNN ungated", "GBAD gated"):
+        table.add_column(column, justify="left" if column == "class" else "right")
+
+    def percent(value: float | None) -> str:
+        return "missing" if value is None or value != value else f"{100 * value:.1f}"
+
+    for name in metrics["classes"]:
+        scores = [percent(metrics[method]["per_class_ap"][name]) for method in ("ungated", "gbad")]
+        table.add_row(escape(name), f"{metrics['n_positive'][name]:,}", percent(metrics["prevalence"][name]), *scores)
+    table.add_section()
+    present = [metrics["prevalence"][name] for name in metrics["classes"] if metrics["n_positive"][name]]
+    mean = percent(sum(present) / len(present) if present else None)
+    table.add_row("mAP", "", mean, percent(metrics["ungated"]["map"]), percent(metrics["gbad"]["map"]), style="bold")
+    return table

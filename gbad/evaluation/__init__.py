@@ -1,0 +1,1 @@
+"""Figures of an evaluation: pure functions of labels and scores."""

@@ -1,0 +1,1 @@
+"""Detectors of unusual feature rows: the BiGAN, and simpler ones to compare it with."""

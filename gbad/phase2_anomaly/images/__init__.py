@@ -1,0 +1,1 @@
+"""Image-level detectors: GANomaly and its family, EGBAD, AnoGAN, a VAE."""

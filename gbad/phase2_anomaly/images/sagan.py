@@ -1,0 +1,114 @@
+"""Skip-Attention GAN (SAGAN): Skip-GANomaly with attention in its skip connections and separable convolutions.
+
+Source: Liu, Lan, Zhang, Huang, Wang, "SAGAN: Skip-Attention GAN for Anomaly Detection"; equation numbers refer to it.
+The code published with it differs from the paper in weights (1, 50, 1), lambda (0.9) and learning rate (2e-4), and
+builds the generator of Skip-GANomaly; here the paper counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gbad.phase2_anomaly.images.blocks import Discriminator, initialise
+from gbad.phase2_anomaly.images.sagan_networks import AttentionUNet
+from gbad.phase2_anomaly.images.skip_ganomaly import SkipGANomaly, SkipGANomalyDetector
+
+# ---- networks -------------------------------------------------------------------------------------------------------
+
+
+class SAGAN(SkipGANomaly):
+    """Attention U-Net in place of Skip-GANomaly's, and its discriminator (Fig. 1)."""
+
+    def __init__(
+        self, channels: int, size: int, widths: Sequence[int], separable: bool, features: int, latent_size: int
+    ) -> None:
+        nn.Module.__init__(self)
+        self.generator = AttentionUNet(channels, widths, separable)
+        self.discriminator = Discriminator(channels, features, size, latent_size)
+        initialise(self)
+
+
+# ---- losses: those of Skip-GANomaly, Eqs. (1) to (4) ----------------------------------------------------------------
+
+
+def late_decay(epoch: int, n_epochs: int) -> float:
+    """Factor of the learning rate: 1 in the first half of the epochs, then falling evenly, 0 behind the last one.
+
+    The paper says "lambda decay" and gives no formula.
+
+    Examples
+    --------
+    >>> [late_decay(epoch, 4) for epoch in range(4)]
+    [1.0, 1.0, 1.0, 0.5]
+    """
+    return min(1.0, 2.0 * (n_epochs - epoch) / n_epochs)
+
+
+# ---- detector -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class SAGANDetector(SkipGANomalyDetector):
+    """Skip-Attention GAN. What its generator cannot reproduce, in pixels or in the discriminator's code, is abnormal.
+
+    At 32 px in colour the networks have 5,102,035 parameters (18,415,575 with ordinary convolutions); the paper counts
+    5,181,089 (18,498,481) and leaves open what makes up the last percent.
+
+    R and L of the score are the norms that Eqs. (1) and (2) print: sums over the pixels and over the code. There are
+    far more pixels, so R decides most scores in spite of its small lambda; means, as in training, or ``scale_parts``
+    leave the score to the code.
+
+    Parameters
+    ----------
+    widths : tuple of int
+        Channels of the generator's levels, from fine to coarse; fewer and narrower ones are faster.
+    separable : bool
+        Depth-wise separable convolutions (Section 2.3).
+    features : int
+        Channels after the discriminator's first layer.
+    score_weight : float
+        Lambda of Eq. (5), share of the reconstruction in the score, in [0, 1].
+    latent_size, adversarial_weight, contextual_weight, latent_weight
+        See `SkipGANomalyDetector`.
+    learning_rate : float
+        Of Adam, as the paper prints it. In a small trial (Fashion-MNIST, class 8) the discriminator's loss stayed at
+        2 log 2: it had stopped learning. 2e-4 is the published code's.
+    **common
+        See `ImageAnomalyDetector`. Epochs and batch are not in the paper; the batch is that of its code.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).integers(0, 99, (8, 32, 32), dtype=np.uint8)
+    >>> detector = SAGANDetector(widths=(4, 8), features=4, latent_size=8, epochs=1).fit(images)
+    >>> detector.score_samples(images[:2]).shape, detector.anomaly_map(images[:2]).shape
+    ((2,), (2, 32, 32))
+    """
+
+    widths: tuple[int, ...] = (64, 128, 256, 512, 512)
+    separable: bool = True
+    score_weight: float = 0.2
+    scale_parts: bool = False
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+
+    def _networks(self) -> SAGAN:
+        return SAGAN(self.channels_, self.image_size, self.widths, self.separable, self.features, self.latent_size)
+
+    def _rate_factor(self, epoch: int) -> float:
+        return late_decay(epoch, self.epochs)
+
+    def _score_parts(self, networks: SkipGANomaly, x: Tensor) -> Tensor:
+        reconstructed = networks.generator(x)
+        code, reconstructed_code = networks.discriminator(x)[1], networks.discriminator(reconstructed)[1]
+        residual = (x - reconstructed).abs().flatten(1).sum(dim=1)
+        return torch.stack([residual, torch.linalg.vector_norm((code - reconstructed_code).flatten(1), dim=1)], dim=1)
+
+    def _check_parameters(self) -> None:
+        super()._check_parameters()
+        if not 1 <= len(self.widths) <= 6:
+            raise ValueError(f"widths must be 1 to 6 numbers of channels, got {self.widths!r}.")

@@ -1,0 +1,1 @@
+"""Where and how gbad runs: device, randomness, progress, signals, memory, versions."""

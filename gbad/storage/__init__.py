@@ -1,0 +1,1 @@
+"""How gbad writes and reads files: whole or not at all, plain data only, and what each is about."""

@@ -1,0 +1,112 @@
+"""Write files so that a killed process or a full disk never leaves half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError
+
+from gbad.errors import GbadError, RunError
+from gbad.runtime.signals import interrupts_held
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; move it into place when the block ends without an error.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the finished file (or folder) should be. Missing parent folders are made.
+
+    Yields
+    ------
+    Path
+        A path in the same folder, with the same suffix, that does not exist yet.
+
+    Raises
+    ------
+    GbadError
+        If the disk is full or the folder cannot be written; an older file at `path` stays as it was.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True)
+        try:
+            temporary = Path(folder.name) / path.name
+            yield temporary
+            if temporary.is_file():
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            with interrupts_held():
+                folder.cleanup()
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save and safetensors have errors of their own
+        reason = getattr(error, "strerror", None) or error
+        raise GbadError(
+            f"{path}: cannot be written ({reason}). Nothing that existed was changed; "
+            "free some space or choose another folder, then run the same command again."
+        ) from error
+
+
+def remove_folder(path: str | Path) -> None:
+    """Delete a folder if it is there, as far as possible. Ctrl-C waits until it is gone."""
+    with interrupts_held():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write `content` as indented JSON, whole or not at all. NaN becomes null, since JSON has none."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a damaged one gives an error that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise GbadError(
+            f"{path}: not valid JSON ({error}). Delete the file and run the step that writes it again."
+        ) from error
+
+
+def read_table(path: str | Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
+    """Read a CSV of a run folder as texts, paths in bytes that are no UTF-8 included.
+
+    Raises
+    ------
+    RunError
+        If it is damaged, or has not all of `columns`; the message ends with the remedy.
+    """
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+    except ValueError as error:  # pandas' own errors are ValueErrors
+        raise RunError(f"{path}: damaged ({error}). {remedy}") from error
+    if missing := [name for name in columns if name not in table.columns]:
+        raise RunError(f"{path}: damaged, it has no column {', '.join(missing)}. {remedy}")
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, Path):
+        return str(value)
+    return value

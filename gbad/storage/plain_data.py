@@ -1,0 +1,115 @@
+"""Save a pipeline as one joblib file, and load it without running anything that the file might ask for.
+
+Such a file is a pickle of numbers, texts and bytes: arrays are written as their bytes, so the only class that it names
+is `GBADPipeline`. NumPy's own pickles would need ``numpy.ndarray`` and ``numpy.dtype``, which can be made to read
+arbitrary memory.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+
+from gbad.errors import GbadError, PipelineFileError
+from gbad.storage.files import atomic_path
+from gbad.storage.unpickling import PlainUnpickler, check_tree
+
+_ALLOWED = frozenset({("gbad.pipeline", "GBADPipeline")})
+_ARRAY_KEYS = {"dtype", "shape", "data"}
+
+
+class _StrictUnpickler(PlainUnpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise PipelineFileError(
+                f"refuses {module}.{name}, which no pipeline file needs. Do not load this file by other means."
+            )
+        return super().find_class(module, name)
+
+    def load_build(self) -> None:
+        check_tree(self.stack[-1])  # type: ignore[attr-defined]  # a pipeline's state, through which it walks at once
+        super().load_build()  # type: ignore[misc]
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = PlainUnpickler.dispatch | {pickle.BUILD[0]: load_build}
+
+
+def pack(value: Any) -> Any:
+    """Turn arrays into their bytes, NumPy's numbers into Python's and paths into text, in dicts, lists and tuples.
+
+    Raises
+    ------
+    GbadError
+        If there is anything else, since `load` would refuse it.
+    """
+    if isinstance(value, dict):
+        return {str(key): pack(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(pack(item) for item in value)
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return {"dtype": value.dtype.str, "shape": value.shape, "data": value.tobytes()}
+    if isinstance(value, np.generic):
+        return pack(value.item())
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise GbadError(f"{value!r} cannot be saved: use numbers, texts, lists and numeric arrays only")
+
+
+def unpack(value: Any) -> Any:
+    """Rebuild the arrays; the inverse of `pack`."""
+    if isinstance(value, dict) and value.keys() == _ARRAY_KEYS:
+        dtype = np.dtype(str(value["dtype"]))
+        if dtype.kind not in "biuf":
+            raise ValueError(f"an array of {dtype}")
+        return np.frombuffer(value["data"], dtype).reshape(value["shape"]).copy()
+    if isinstance(value, dict):
+        return {key: unpack(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(unpack(item) for item in value)
+    return value
+
+
+def save_plain(content: Any, path: str | Path) -> None:
+    """Write numbers, texts and arrays, in dicts, lists and tuples, as one file, whole or not at all."""
+    packed = pack(content)
+    with atomic_path(path) as temporary:
+        joblib.dump(packed, temporary)
+
+
+def load_plain(path: str | Path) -> Any:
+    """Read a file of `save_plain`.
+
+    Raises
+    ------
+    PipelineFileError
+        If the file is missing, damaged, or names any class or function but `GBADPipeline`.
+    """
+    content = read_pickle(path)
+    try:
+        check_tree(content)
+        return unpack(content)
+    except (TypeError, ValueError) as error:
+        raise PipelineFileError(f"{path}: damaged, it holds {error}. Copy it again.") from error
+
+
+def read_pickle(path: str | Path) -> Any:
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            return _StrictUnpickler(file).load()
+    except FileNotFoundError as error:
+        raise PipelineFileError(f"{path}: no such file. `gbad train` writes RUN/pipeline.joblib.") from error
+    except OSError as error:
+        raise PipelineFileError(f"{path}: cannot be read ({error.strerror or error}). Check the path.") from error
+    except PipelineFileError as error:
+        raise PipelineFileError(f"{path}: {error}") from error
+    except Exception as error:  # damaged bytes make an unpickler raise almost anything
+        raise PipelineFileError(
+            f"{path}: damaged, or not a gbad file ({type(error).__name__}: {error}). Copy it again."
+        ) from error

@@ -1,0 +1,1 @@
+"""From a training list to a fitted model: the three phases on a run folder."""

@@ -1,0 +1,198 @@
+"""What an interrupted run has left in ``<out>.part``: the scores in it are kept, and need not be computed again."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import joblib
+
+from gbad.data.bad_images import BadImages
+from gbad.data.source import ImageSource
+from gbad.errors import GbadError, ImageError
+from gbad.storage.files import read_json, write_json
+
+_log = logging.getLogger(__name__)
+
+BATCH = 32
+"""Images that are scored together. The last digits of a score may depend on it, so only whole batches are kept."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Rows of ``<out>.part`` that need not be computed again.
+
+    Attributes
+    ----------
+    rows : int
+        The first so many images have theirs.
+    scored, anomalous : int
+        How many of them could be used; how many of these are anomalous.
+    """
+
+    rows: int = 0
+    scored: int = 0
+    anomalous: int = 0
+
+
+def part_of(out: str | Path) -> Path:
+    """Where the rows of `out` are until all are there.
+
+    Raises
+    ------
+    GbadError
+        If `out` is a folder.
+    """
+    if Path(out).is_dir():
+        raise GbadError(f"{out}: scores cannot be written, it is a folder. Give the path of a CSV file.")
+    return Path(f"{out}.part")
+
+
+def identity(pipeline: Any, paths: Sequence[str | Path]) -> dict[str, str]:
+    """What the scores of an image list depend on: paths, sizes and times of the images, and the fitted pipeline."""
+    images = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        try:
+            status = os.stat(path)
+            found = [status.st_size, status.st_mtime_ns]
+        except (OSError, ValueError):
+            found = []
+        images.update(json.dumps([str(path), *found]).encode())
+    return {"images": images.hexdigest(), "pipeline": str(joblib.hash(pipeline.__getstate__()))}
+
+
+def begin(out: str | Path, about: dict[str, str]) -> None:
+    """Make ready for ``<out>.part``: one that is there gets another name, unless it is of the rows that follow.
+
+    Parameters
+    ----------
+    out : path-like
+        The CSV file to be.
+    about : dict
+        What `identity` gives. It goes into ``<out>.part.json``.
+    """
+    partial = part_of(out)
+    if _about(partial) != about:
+        _set_aside(partial)
+        write_json(_head(partial), about)
+
+
+def go_on(
+    out: str | Path, about: dict[str, str], paths: Sequence[str], source: ImageSource, bad: BadImages
+) -> Kept:  # fmt: skip
+    """Keep what ``<out>.part`` holds of the same images in the same order, scored by the same pipeline.
+
+    Parameters
+    ----------
+    out, about
+        As for `begin`.
+    paths : sequence of n str
+        Column ``path`` of the n rows to be.
+    source : ImageSource
+        The n images. One that could not be read is tried again; if it can be now, rows from its batch on are dropped.
+        (One whose file has another size or time is another image.)
+    bad : BadImages
+        Told of those that still cannot be used.
+
+    Raises
+    ------
+    ImageError, TooManyBadImagesError
+        As `bad` decides.
+    GbadError
+        If a file cannot be changed.
+    """
+    partial = part_of(out)
+    begin(out, about)
+    rows = _whole_rows(partial, paths)
+    done = len(rows) if len(rows) == len(paths) else len(rows) // BATCH * BATCH
+    for number, row in enumerate(rows[:done]):
+        if row.status != "ok" and _can_be_used(source, number, bad):
+            done = number // BATCH * BATCH
+            break
+    if not done:
+        return Kept()
+    try:
+        os.truncate(partial, rows[done - 1].end)
+    except OSError as error:
+        raise GbadError(f"{partial}: scores cannot be continued ({error.strerror}). Move the file away.") from error
+    _log.info("continuing behind the %d images that have scores in %s", done, partial)
+    scored = [row for row in rows[:done] if row.status == "ok"]
+    return Kept(done, len(scored), sum(row.anomalous for row in scored))
+
+
+def finish(out: str | Path) -> None:
+    """Turn ``<out>.part``, in which all rows are now, into `out`."""
+    partial = part_of(out)
+    os.replace(partial, out)
+    _head(partial).unlink(missing_ok=True)
+
+
+class _Row(NamedTuple):
+    status: str
+    anomalous: bool
+    end: int  # bytes of the file up to the row's end
+
+
+def _whole_rows(partial: Path, paths: Sequence[str]) -> list[_Row]:
+    """Rows at the beginning of a file that are whole and stand where they should."""
+    rows: list[_Row] = []
+    position, whole = 0, False
+    try:
+        with partial.open("rb") as file:
+
+            def lines() -> Iterator[str]:
+                nonlocal position, whole
+                for line in file:
+                    position, whole = position + len(line), line.endswith(b"\n")
+                    yield line.decode("utf-8", "surrogateescape")
+
+            reader = csv.reader(lines())
+            header = next(reader, [])
+            for path, row in zip(paths, reader, strict=False):
+                if not whole or len(row) != len(header) or row[:1] != [path]:
+                    break
+                named = dict(zip(header, row, strict=True))
+                rows.append(_Row(sys.intern(named["status"]), named["anomalous"] == "1", position))
+    except (OSError, csv.Error, KeyError):  # no such file; or a damaged one, of which the rows before can be kept
+        pass
+    return rows
+
+
+def _can_be_used(source: ImageSource, row: int, bad: BadImages) -> bool:
+    try:
+        source.load(row)
+    except ImageError as error:
+        bad.add(error)
+        return False
+    return True
+
+
+def _head(partial: Path) -> Path:
+    return Path(f"{partial}.json")
+
+
+def _about(partial: Path) -> Any:
+    try:
+        return read_json(_head(partial))
+    except (OSError, GbadError):
+        return None
+
+
+def _set_aside(partial: Path) -> None:
+    try:
+        if not partial.exists() or not partial.stat().st_size:
+            return
+        aside = next(path for number in count(1) if not (path := Path(f"{partial}.{number}")).exists())
+        os.replace(partial, aside)
+    except OSError as error:
+        raise GbadError(f"{partial}: cannot be renamed ({error.strerror}). Move it away by hand.") from error
+    _log.warning("%s is of other images or another pipeline; it is called %s now", partial, aside)

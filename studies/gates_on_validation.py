@@ -1,0 +1,132 @@
+"""What each piece of phases 2 and 3 is worth, on the validation parts of finished runs; no test image is looked at.
+
+python benchmarks/gates_on_validation.py runs/demo RUN... --detectors bigan gaussian neighbours bigan+neighbours+maximum
+
+The validation part is cut into five folds. Gates, their strength and the share of the class heads are chosen without
+the fold that they are applied to, and images are ranked within a fold, since two folds may choose differently; the
+letter's gate is fitted on the training rows, as class heads are. Each detector learns from the threat-free training
+rows. Names with + between them are inputs of one gate; "maximum" is the probability of the image's likeliest class.
+Threat-free rows count so often that there are as many for each row with a threat as --ratios say; strengths and shares
+are chosen for the list's own ratio, whatever these are. mAP in percent, mean of the folds; over several runs, the mean
+with Student's 95 % interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedKFold
+
+from gbad.evaluation.measures import t_interval
+from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
+from gbad.phase1_classifier import FeatureFile
+from gbad.phase2_anomaly import FEATURE_DETECTORS
+from gbad.phase3_gate import choose_alpha, choose_share, fit_class_heads, held_out_gate, log_sigmoid, mixed, suppress
+from gbad.runtime.versions import hardware, library_versions
+from gbad.storage.files import atomic_path
+from gbad.training.fitted import default_gate, detector_input, gate_predictions, make_detector
+from gbad.training.run_folder import open_run
+
+EPSILON = 1e-3
+MAXIMUM = "maximum"
+
+
+def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFrame:
+    """MAP in percent of each variant (rows) at each ratio (columns) on the validation part of a run."""
+    run = open_run(folder)
+    data = run.data
+    file = FeatureFile(folder / "phase2" / "features")
+    rows, features, logits = file.rows, np.asarray(file.features), np.asarray(file.logits)
+    labels, threat, held_out = data.labels[rows], data.positive[rows].astype(int), data.validation[rows]
+    inputs = detector_input(features, logits)
+    heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
+    own, log_odds = logits[held_out], heads.log_odds(features[held_out])
+    truth, kind = labels[held_out], threat[held_out]
+
+    variants = {"classifier alone": own, "class heads": np.empty_like(own), "class heads, a share each": own.copy()}
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(own, kind))
+    ranking = []
+    for fit, apply in folds:
+        share = choose_share(own[fit], log_odds[fit], truth[fit])
+        ranking.append(mixed(own, log_odds, share))
+        variants["class heads"][apply] = ranking[-1][apply]
+        for c in np.flatnonzero(truth[fit].any(axis=0)):
+            share = choose_share(own[fit, c : c + 1], log_odds[fit, c : c + 1], truth[fit, c : c + 1])
+            variants["class heads, a share each"][apply, c] = mixed(own, log_odds, share)[apply, c]
+    found = {MAXIMUM: np.exp(log_sigmoid(logits)).max(axis=1, keepdims=True)}
+    for name in sorted({part for names in detectors for part in names.split("+")} - set(found)):
+        detector = make_detector({"detector": name, "random_state": run.pipeline.random_state})
+        found[name] = detector.fit(inputs[~held_out & (threat == 0)]).losses(inputs)
+    for name in detectors:
+        losses = np.concatenate([found[part] for part in name.split("+")], axis=1)
+        paper = default_gate("paper").fit(losses[~held_out], threat[~held_out])
+        losses = losses[held_out]
+        variants[f"{name}: letter's hard gate"] = gate_predictions(own, losses, paper, "hard", EPSILON)[0]
+        rules = ("hard gate, held-out", "soft gate", "class heads, soft gate", "class heads, a soft gate each")
+        gated = {rule: np.empty_like(own) for rule in rules}
+        for (fit, apply), ranked in zip(folds, ranking, strict=True):
+            gate = default_gate("held-out").fit(losses[fit], kind[fit])
+            held = held_out_gate(gate, losses[fit], kind[fit])
+            score = gate.decision_function(losses[apply])
+            p_anomalous = gate.probability(score)
+            for rule, scores in (("hard gate, held-out", own), ("soft gate", own), ("class heads, soft gate", ranked)):
+                suppression, strength = "hard", EPSILON
+                if "soft" in rule:
+                    suppression = "soft"
+                    strength = 0.0 if held is None else choose_alpha(scores[fit], truth[fit], held[1])
+                gated[rule][apply] = suppress(scores[apply], score, p_anomalous, suppression, strength)
+            for c in range(own.shape[1]):
+                chosen, strength = ranked[:, c : c + 1], 0.0
+                if held is not None and truth[fit, c].any():
+                    strength = choose_alpha(chosen[fit], truth[fit, c : c + 1], held[1])
+                own_gate = suppress(chosen[apply], score, p_anomalous, "soft", strength)
+                gated["class heads, a soft gate each"][apply, c] = own_gate[:, 0]
+        variants |= {f"{name}: {rule}": scores for rule, scores in gated.items()}
+    by_ratio = {
+        ratio: {
+            name: np.mean([_map(truth[apply], scores[apply], data.classes, ratio) for _, apply in folds])
+            for name, scores in variants.items()
+        }
+        for ratio in ratios
+    }
+    return pd.DataFrame(by_ratio)
+
+
+def _map(labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], ratio: int) -> float:
+    free = ~labels.any(axis=1)
+    weight = np.where(free, ratio * (~free).sum() / free.sum(), 1.0)
+    return 100 * mean_average_precision(average_precision_per_class(labels, scores, classes, sample_weight=weight))
+
+
+def main() -> None:
+    """Print a table of the means over the runs; write all values."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", help="finished run folders")
+    parser.add_argument("--detectors", nargs="+", default=list(FEATURE_DETECTORS), help="names, or some with +")
+    parser.add_argument("--ratios", type=int, nargs="+", default=[10, 100, 1000], help="threat-free rows a positive")
+    parser.add_argument("--out", type=Path, help="CSV file for all values")
+    options = parser.parse_args()
+    parts = {part for name in options.detectors for part in name.split("+")}
+    if unknown := parts - {*FEATURE_DETECTORS, MAXIMUM}:
+        parser.error(f"no detector {', '.join(sorted(unknown))}. There are: {', '.join(FEATURE_DETECTORS)}, {MAXIMUM}.")
+
+    tables = {str(run): compare(run, options.detectors, options.ratios) for run in options.runs}
+    everything = pd.concat(tables, names=["run", "variant"])
+    by_variant = everything.groupby("variant", sort=False)
+    shown = by_variant.mean().round(1).astype(str)
+    if len(tables) > 1:
+        for ratio in options.ratios:
+            bounds = by_variant[ratio].apply(lambda values: "{:.1f} to {:.1f}".format(*t_interval(values)))
+            shown[ratio] += " (" + bounds + ")"
+    print(shown.to_string())
+    print(library_versions() | hardware())
+    if options.out:
+        with atomic_path(options.out) as path:
+            everything.round(3).to_csv(path)
+
+
+if __name__ == "__main__":
+    main()

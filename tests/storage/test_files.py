@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gbad.errors import GbadError
+from gbad.runtime.progress import progress_bar
+from gbad.runtime.versions import hardware, library_versions
+from gbad.storage.digests import digest
+from gbad.storage.files import atomic_path, read_json, write_json
+from gbad.storage.ledger import claim
+
+
+def test_the_file_appears_whole_when_the_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file.txt"
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert not path.exists()
+        assert temporary.parent.parent == path.parent
+        assert temporary.suffix == ".txt"
+    assert path.read_text() == "half"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError, ValueError])
+def test_an_error_leaves_what_was_there(error: type[BaseException], tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_text("older")
+    with pytest.raises((error, GbadError)), atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_text("newer")
+        raise error("stop")
+    assert path.read_text() == "older"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_folders_appear_whole_too(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "part").touch()
+    assert os.listdir(tmp_path / "folder") == ["part"]
+
+
+def test_every_writer_reports_a_full_disk_in_the_same_way(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    values = np.zeros(1000)
+    writers: dict[str, Callable[[Path], object]] = {
+        "text": lambda path: path.write_text("x" * 8000),
+        "numpy": lambda path: np.save(path, values),
+        "torch": lambda path: torch.save(torch.from_numpy(values), path),
+        "safetensors": lambda path: save_file({"values": torch.from_numpy(values)}, path),
+    }
+    for name, write in writers.items():
+        path = tmp_path / f"{name}.npy"
+        path.write_text("older")
+        with full_disk(1000), pytest.raises(GbadError, match=f"{name}.npy: cannot be written") as caught:  # noqa: SIM117
+            with atomic_path(path) as temporary:
+                write(temporary)
+        assert "free some space" in str(caught.value)
+        assert path.read_text() == "older"
+    assert len(os.listdir(tmp_path)) == len(writers)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(GbadError, match=r"file/report\.json: cannot be written \(Not a directory|File exists"):
+        write_json(tmp_path / "file" / "report.json", {})
+
+
+def test_written_files_can_be_read_by_those_who_may_read_the_folder(tmp_path: Path) -> None:
+    write_json(tmp_path / "file.json", {})
+    (tmp_path / "plain").touch()
+    assert stat.S_IMODE((tmp_path / "file.json").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_json_takes_what_results_hold(tmp_path: Path) -> None:
+    content = {
+        "nan": math.nan, "array": np.array([1.5, math.nan]), "int": np.int64(3), "tuple": (1, True, None),
+        5: Path("a"), "text": "ü",
+    }  # fmt: skip
+    write_json(tmp_path / "file.json", content)
+    expected = {"nan": None, "array": [1.5, None], "int": 3, "tuple": [1, True, None], "5": "a", "text": "ü"}
+    assert read_json(tmp_path / "file.json") == expected
+    assert "NaN" not in (tmp_path / "file.json").read_text(encoding="utf-8")
+
+
+def test_damaged_json_is_named(tmp_path: Path) -> None:
+    for content in (b'{"a": ', b"\xff\xfe", b""):
+        (tmp_path / "file.json").write_bytes(content)
+        with pytest.raises(GbadError, match=r"file\.json: not valid JSON.*Delete the file"):
+            read_json(tmp_path / "file.json")
+
+
+def test_a_run_folder_is_claimed_once(tmp_path: Path) -> None:
+    content = {"data": "a", "settings": {"epochs": 3, "sizes": (1, 2)}}
+    claim(tmp_path, content, {"max_bad": 0.01})
+    claim(tmp_path, content, {"max_bad": 0.5})
+    told = json.loads((tmp_path / "run.json").read_text())
+    assert told["max_bad"] == 0.5
+    assert told["versions"] == library_versions()
+    assert told["hardware"] == hardware()
+
+
+def test_digests_tell_contents_and_shapes_apart() -> None:
+    array = np.arange(6, dtype=np.uint8)
+    found = [
+        digest(array), digest(array.reshape(2, 3)), digest(array.reshape(3, 2)), digest(array.astype(np.int8)),
+        digest(array[::-1]), digest(["ab", "c"]), digest(["a", "bc"]), digest(["a"], ["b"]), digest(["a", "b"]),
+    ]  # fmt: skip
+    assert len(set(found)) == len(found)
+    assert digest(np.asfortranarray(array.reshape(2, 3))) == digest(array.reshape(2, 3))
+
+
+def test_progress_goes_to_standard_error_only(capsys: pytest.CaptureFixture[str]) -> None:
+    for show in (True, False):
+        with progress_bar("decoding [/]", 10, show=show) as advance:
+            advance(4)
+            advance(6, 20)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert bool(captured.err) == show

@@ -1,0 +1,317 @@
+"""Any detector in the BiGAN's place, and an image-level one beside it, through the whole pipeline."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import gbad
+from gbad.data.bad_images import BadImages
+from gbad.data.decoded import decode_images
+from gbad.data.images import read_image
+from gbad.data.source import source_from_array, source_from_paths
+from gbad.errors import GbadError, ImageError, RunError
+from gbad.explanation import LETTER_LOSSES
+from gbad.phase1_classifier import Classifier
+from gbad.phase2_anomaly import (
+    FEATURE_DETECTORS,
+    BiGANDetector,
+    GANomalyDetector,
+    GaussianDetector,
+    ImageAnomalyDetector,
+    IsolationForestDetector,
+    NearestNeighboursDetector,
+    OneClassSVMDetector,
+)
+from gbad.phase3_gate import ThreatGate
+from gbad.pipeline import GBADPipeline
+from gbad.training import fitted as training
+from gbad.training import phase2 as detector_phase
+from gbad.training.run_folder import Run, finish, start_run
+from gbad.training.settings import params_from, plain_settings
+
+Make = Callable[..., GBADPipeline]
+
+OTHERS: dict[str, Any] = {
+    "gaussian": GaussianDetector(),
+    "neighbours": NearestNeighboursDetector(n_neighbors=3, max_rows=20),
+    "isolation_forest": IsolationForestDetector(n_trees=10),
+    "one_class_svm": OneClassSVMDetector(),
+}
+IMAGES = GANomalyDetector(features=4, latent_size=4, epochs=2, batch_size=8)
+
+
+def with_detectors(trained: Run, folder: Path, make_pipeline: Make, **options: Any) -> GBADPipeline:
+    """A pipeline with the classifier of a finished run, but detectors of its own."""
+    shutil.copytree(trained.folder / "phase1", folder / "phase1")
+    return make_pipeline(**options).fit_phases(trained.data, folder, BadImages(72))
+
+
+@pytest.fixture(scope="module")
+def both(trained: Run, make_pipeline: Make, tmp_path_factory: pytest.TempPathFactory) -> tuple[GBADPipeline, Path]:
+    """BiGAN and GANomaly together, and the run folder. Not to be changed."""
+    folder = tmp_path_factory.mktemp("both") / "run"
+    return with_detectors(trained, folder, make_pipeline, image_detector=IMAGES), folder
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_any_detector_stands_in_the_bigans_place(
+    name: str, trained: Run, make_pipeline: Make, train_paths: list[Path], tmp_path: Path
+) -> None:
+    pipeline = with_detectors(trained, tmp_path / "run", make_pipeline, detector=OTHERS[name])
+    explained = pipeline.explain(train_paths)
+    assert explained.losses.shape == (72, 1)
+    assert explained.loss_names == FEATURE_DETECTORS[name].loss_names == pipeline.loss_names_
+    assert (explained.losses >= 0).all()
+    assert np.ptp(explained.losses) > 0
+    pipeline.save(tmp_path / "pipeline.joblib")
+    for loaded in (gbad.load(tmp_path / "pipeline.joblib"), joblib.load(tmp_path / "pipeline.joblib")):
+        assert type(loaded.detector_) is FEATURE_DETECTORS[name]
+        np.testing.assert_array_equal(loaded.explain(train_paths).losses, explained.losses)
+        np.testing.assert_array_equal(loaded.explain(train_paths).log_gated, explained.log_gated)
+    order = np.random.default_rng(0).permutation(72)
+    shuffled = pipeline.explain([train_paths[row] for row in order])
+    np.testing.assert_allclose(shuffled.losses, explained.losses[order], rtol=1e-4)
+    np.testing.assert_allclose(pipeline.explain(train_paths[:1]).losses, explained.losses[:1], rtol=1e-4)
+    rows, _, losses, _ = training.read_losses(tmp_path / "run", pipeline.classes_)
+    np.testing.assert_allclose(losses, explained.losses[rows], rtol=1e-4)
+
+
+def test_a_name_is_a_detector_with_the_pipelines_seed(make_pipeline: Make) -> None:
+    def made(**options: Any) -> Any:
+        return training.make_detector(make_pipeline(**options).get_params(deep=False))
+
+    assert type(made(detector="bigan")) is type(made(detector=None)) is BiGANDetector
+    assert made(detector="bigan").get_params() == made(detector=None).get_params()
+    assert type(made(detector="gaussian")) is GaussianDetector
+    one, other = made(detector="neighbours"), made(detector="neighbours", random_state=2)
+    assert one.random_state != other.random_state
+    params = make_pipeline(image_detector="vae").get_params(deep=False)
+    detector = detector_phase.make_image_detector(params)
+    assert detector is not None
+    assert (type(detector).__name__, detector.device) == ("VAEDetector", "cpu")
+    assert detector_phase.make_image_detector(make_pipeline().get_params(deep=False)) is None
+
+
+def test_an_image_level_detector_adds_a_column(
+    both: tuple[GBADPipeline, Path], trained: Run, train_paths: list[Path]
+) -> None:
+    pipeline, folder = both
+    names = (*LETTER_LOSSES, "image_anomaly")
+    explained, without = pipeline.explain(train_paths), trained.pipeline.explain(train_paths)
+    assert explained.loss_names == names
+    np.testing.assert_allclose(explained.losses[:, :2], without.losses, rtol=1e-6)
+    images = np.stack([read_image(path, 64) for path in train_paths])
+    assert pipeline.image_detector_ is not None
+    expected = np.maximum(pipeline.image_detector_.anomaly_score(images), 0)
+    np.testing.assert_allclose(explained.losses[:, 2], expected, atol=1e-5)
+    assert (explained.losses[:, 2] >= 0).all()
+    assert pipeline.gate_.n_features_in_ == 3
+    assert pipeline.gate_.grid_ is not None
+    table = pd.read_csv(folder / "phase2" / "losses.csv")
+    assert tuple(table.columns[3:6]) == names
+    np.testing.assert_allclose(table["image_anomaly"], explained.losses[table["row"], 2], atol=1e-5)
+    assert not [path for path in (folder / "phase2").iterdir() if path.suffix in (".u8", ".pt")]
+
+
+def test_scores_with_images_depend_on_nothing_but_the_image(
+    both: tuple[GBADPipeline, Path], train_paths: list[Path]
+) -> None:
+    pipeline, _ = both
+    together = pipeline.explain(train_paths)
+    order = np.random.default_rng(0).permutation(72)
+    shuffled = pipeline.explain([train_paths[row] for row in order])
+    for name in ("losses", "gate_score", "log_gated"):
+        np.testing.assert_allclose(getattr(shuffled, name), getattr(together, name)[order], rtol=1e-4, atol=1e-4)
+        alone = getattr(pipeline.explain(train_paths[5:6]), name)
+        np.testing.assert_allclose(alone, getattr(together, name)[5:6], rtol=1e-4, atol=1e-4)
+
+
+def test_saved_and_loaded_scores_are_equal(both: tuple[GBADPipeline, Path], pixels: np.ndarray, tmp_path: Path) -> None:
+    pipeline, _ = both
+    pipeline.save(tmp_path / "pipeline.joblib")
+    loaded = gbad.load(tmp_path / "pipeline.joblib")
+    assert loaded.image_detector.get_params() == IMAGES.get_params()
+    for name in ("losses", "gate_score", "log_gated"):
+        np.testing.assert_array_equal(getattr(loaded.explain(pixels), name), getattr(pipeline.explain(pixels), name))
+    loaded.save(tmp_path / "again.joblib")
+    assert gbad.load(tmp_path / "again.joblib").__getstate__() == loaded.__getstate__()
+
+
+def test_only_what_needs_it_gets_a_newer_file(
+    both: tuple[GBADPipeline, Path], pipeline: GBADPipeline, make_pipeline: Make
+) -> None:
+    assert pipeline.__getstate__()["format_version"] == 1
+    assert "image_detector" not in pipeline.__getstate__()["params"]
+    assert both[0].__getstate__()["format_version"] == 2
+    assert make_pipeline(detector="gaussian").__getstate__()["format_version"] == 2
+    older = pipeline.__getstate__()
+    del older["detector"]["kind"]
+    again = GBADPipeline.__new__(GBADPipeline)
+    again.__setstate__(older)
+    assert type(again.detector_) is BiGANDetector
+    assert again.image_detector_ is None
+
+
+def test_settings_survive_as_plain_data(make_pipeline: Make) -> None:
+    for options in (
+        {"detector": None}, {"detector": "neighbours"}, {"detector": GaussianDetector(contamination=0.2)},
+        {"detector": BiGANDetector(latent_size=3)}, {"image_detector": IMAGES}, {"image_detector": "sagan"},
+    ):  # fmt: skip
+        params = make_pipeline(**options).get_params(deep=False)
+        back = GBADPipeline(**params_from(plain_settings(params)))
+        assert plain_settings(back.get_params(deep=False)) == plain_settings(params)
+        for name, value in options.items():
+            assert type(getattr(back, name)) is type(value)
+    assert not {"image_detector", "augmentation"} & plain_settings(make_pipeline().get_params(deep=False)).keys()
+    strong = make_pipeline(augmentation="strong").get_params(deep=False)
+    assert params_from(plain_settings(strong))["augmentation"] == "strong"
+
+
+def test_image_detector_learns_from_threat_free_training_images_only(
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    fit = ImageAnomalyDetector.fit
+
+    def spy(self: Any, X: np.ndarray, *args: Any, **options: Any) -> Any:
+        seen.append(np.array(X))
+        return fit(self, X, *args, **options)
+
+    monkeypatch.setattr(ImageAnomalyDetector, "fit", spy)
+    with_detectors(trained, tmp_path / "run", make_pipeline, detector="gaussian", image_detector=IMAGES)
+    wanted = np.flatnonzero(~trained.data.validation & ~trained.data.positive)
+    small = source_from_paths([Path(trained.data.source.names[row]) for row in wanted.tolist()], 64)
+    images = source_from_array(np.stack([small.load(row) for row in range(len(wanted))]), 32)
+    np.testing.assert_array_equal(seen[0], np.stack([images.load(row) for row in range(len(wanted))]))
+
+
+def test_paths_need_not_be_utf_8(trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
+    source = trained.data.source
+    names = [f"donn\udce9es/{Path(name).name}" for name in source.names]  # the byte E9, as Python reads it
+    data = replace(trained.data, source=replace(source, names=names))
+    shutil.copytree(trained.folder / "phase1", tmp_path / "phase1")
+    training.fit_phase2(data, make_pipeline(detector="gaussian").get_params(deep=False), tmp_path, BadImages(72))
+    assert b"donn\xe9es/" in (tmp_path / "phase2" / "losses.csv").read_bytes()
+    rows, _, losses, _ = training.read_losses(tmp_path, data.classes)
+    assert (len(rows), losses.shape) == (72, (72, 1))
+    training.fit_phase3(data, make_pipeline().get_params(deep=False), tmp_path)
+    whole = (tmp_path / "phase2" / "losses.csv").read_text(errors="surrogateescape")
+    first = whole.splitlines()[0]
+    cells = "0,a,training" + ",{}" * (first.count(",") - 2)
+    for content in (
+        "",
+        "row,part\n",
+        f"{first}\n{cells.format(*['x'] * 9)}\n",
+        f"{first}\n{cells.format(*['nan'] * 9)}\n",
+    ):
+        (tmp_path / "phase2" / "losses.csv").write_text(content)
+        with pytest.raises(RunError, match=r"losses\.csv: damaged.*Delete it and .*done\.json, then run phase 2 again"):
+            training.read_losses(tmp_path, data.classes)
+
+
+@pytest.mark.parametrize(("device", "where"), [("auto", "meta"), ("cpu", "cpu")])
+def test_features_are_made_where_phase_1_trained(
+    device: str, where: str, trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(model: Classifier, *args: Any, **options: Any) -> None:
+        assert {parameter.device.type for parameter in model.parameters()} == {where}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(detector_phase, "_device", lambda: "meta")  # stands for a GPU
+    monkeypatch.setattr(detector_phase, "extract_features", stop)
+    shutil.copytree(trained.folder / "phase1", tmp_path / "phase1")
+    with pytest.raises(KeyboardInterrupt):
+        training.fit_phase2(trained.data, make_pipeline(device=device).get_params(deep=False), tmp_path, BadImages(72))
+
+
+@pytest.mark.parametrize("where", ["decoding", "training", "scoring"])
+def test_phase_2_goes_on_where_it_was_killed(
+    where: str, both: tuple[GBADPipeline, Path], trained: Run, make_pipeline: Make, train_paths: list[Path],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    expected = both[0].explain(train_paths).losses
+    calls: list[str] = []
+
+    def killed(*args: Any, **options: Any) -> Any:
+        calls.append(where)
+        raise KeyboardInterrupt
+
+    name, target = {
+        "decoding": ("decode_images", detector_phase), "training": ("fit", GANomalyDetector),
+        "scoring": ("image_loss", detector_phase),
+    }[where]  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(target, name, killed)
+        with pytest.raises(KeyboardInterrupt):
+            with_detectors(trained, tmp_path / "run", make_pipeline, image_detector=IMAGES)
+    assert calls == [where]
+    if where != "decoding":
+        monkeypatch.setattr("gbad.data.decoded.stream", _none_left)
+    if where == "scoring":
+        monkeypatch.setattr(GANomalyDetector, "fit", lambda *args, **options: pytest.fail("trained again"))
+    pipeline = make_pipeline(image_detector=IMAGES).fit_phases(trained.data, tmp_path / "run", BadImages(72))
+    np.testing.assert_allclose(pipeline.explain(train_paths).losses, expected, rtol=1e-6)
+
+
+def _none_left(source: Any, rows: np.ndarray, batch_size: int) -> Any:
+    assert not len(rows), "decoded again"
+    return iter(())
+
+
+def test_run_folders_report_and_scores_follow(dataset: Path, trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
+    from gbad.workflows.predict import evaluate_list
+
+    options = {"detector": "gaussian", "image_detector": IMAGES}
+    run = start_run(tmp_path / "run", dataset, 10, make_pipeline(**options))
+    shutil.copytree(trained.folder / "phase1", tmp_path / "run" / "phase1")
+    finish(start_run(tmp_path / "run", dataset, 10, make_pipeline(**options)))
+    assert run.pipeline.detector == "gaussian"
+    evaluate_list(gbad.load(tmp_path / "run" / "pipeline.joblib"), dataset, 10, tmp_path / "out")
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    assert list(scores.columns[-5:-1]) == ["mahalanobis_distance", "image_anomaly", "gate_score", "anomalous"]
+    assert scores.notna().all().all()
+    assert (tmp_path / "out" / "plots" / "losses.png").stat().st_size > 1000
+    with pytest.raises(gbad.RunError, match="another detector"):
+        start_run(tmp_path / "run", dataset, 10, make_pipeline(**options | {"detector": "neighbours"}))
+    with pytest.raises(gbad.RunError, match="another image_detector"):
+        start_run(tmp_path / "run", dataset, 10, make_pipeline(**options | {"image_detector": "vae"}))
+
+
+def test_gate_with_more_than_three_inputs_clips() -> None:
+    random = np.random.default_rng(0)
+    X, y = random.lognormal(size=(300, 5)), np.arange(300) % 3 == 0
+    X[y] *= 2
+    gate = ThreatGate().fit(X, y.astype(int))
+    clipped = ThreatGate(monotone=False).fit(X, y.astype(int))
+    assert gate.grid_ is None
+    np.testing.assert_array_equal(gate.decision_function(X * 1.5), clipped.decision_function(X * 1.5))
+    np.testing.assert_array_equal(
+        gate.decision_function(X.max(axis=0, keepdims=True) * 9), gate.decision_function(X.max(axis=0, keepdims=True))
+    )
+    assert roc_auc_score(y, gate.decision_function(X)) > 0.8
+
+
+def test_decoded_images_are_those_of_the_source_and_continue(pixels: np.ndarray, tmp_path: Path) -> None:
+    source, rows = source_from_array(pixels, 64), np.array([3, 1, 30, 17])
+    images = decode_images(source, rows, 32, tmp_path / "images.u8")
+    expected = source_from_array(pixels, 32)
+    np.testing.assert_array_equal(images, np.stack([expected.load(row) for row in rows]))
+    whole = (tmp_path / "images.u8").read_bytes()
+    (tmp_path / "images.u8").write_bytes(whole[: len(whole) // 2 + 100])
+    np.testing.assert_array_equal(decode_images(source, rows, 32, tmp_path / "images.u8"), images)
+    missing = source_from_paths([tmp_path / "missing.png"], 64)
+    with pytest.raises(ImageError, match="missing"):
+        decode_images(missing, np.array([0]), 32, tmp_path / "none.u8")
+    (tmp_path / "folder.u8").mkdir()
+    with pytest.raises(GbadError, match=r"folder\.u8: decoded images cannot be written"):
+        decode_images(source, rows, 32, tmp_path / "folder.u8")

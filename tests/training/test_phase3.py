@@ -1,0 +1,215 @@
+"""Class heads and several views, through the whole pipeline."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gbad
+from gbad.data.labels import LabelList
+from gbad.errors import GbadError
+from gbad.phase1_classifier import FeatureFile, predict_batch
+from gbad.phase3_gate import (
+    best_thresholds,
+    choose,
+    fit_any_threat,
+    fit_class_heads,
+    hard_gate,
+    held_out_gate,
+    log_odds,
+    mixed,
+)
+from gbad.pipeline import GBADPipeline
+from gbad.training import fitted as training
+from gbad.training.run_folder import Run
+
+Make = Callable[..., GBADPipeline]
+
+
+@pytest.fixture(scope="module")
+def seen_twice(
+    train_paths: list[Path], train_list: LabelList, make_pipeline: Make, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[GBADPipeline, Path]:
+    """A pipeline of two views, and its run folder."""
+    run = tmp_path_factory.mktemp("views") / "run"
+    return make_pipeline(views=2).fit(train_paths, train_list.labels, run=run), run
+
+
+@pytest.fixture
+def with_heads(seen_twice: tuple[GBADPipeline, Path], tmp_path: Path) -> GBADPipeline:
+    """The same with class heads, which a tiny training may well leave out."""
+    pipeline, run = seen_twice
+    pipeline.save(tmp_path / "copy.joblib")
+    copy = gbad.load(tmp_path / "copy.joblib")
+    rows, held_out, _, logits = training.read_losses(run, copy.classes_)
+    labels = np.zeros_like(logits, dtype=np.uint8)
+    labels[:5, 0] = labels[3:9, 1] = 1
+    features = FeatureFile(run / "phase2" / "features").features
+    copy.heads_, copy.heads_share_ = fit_class_heads(features, logits, labels), 0.5
+    return copy
+
+
+def test_views_are_what_all_phases_see(seen_twice: tuple[GBADPipeline, Path], train_paths: list[Path]) -> None:
+    pipeline, run = seen_twice
+    file = FeatureFile(run / "phase2" / "features")
+    source = pipeline.image_source(train_paths)
+    rows = file.rows[:5]
+    images = np.stack([source.load(int(row)) for row in rows])
+    logits, features = predict_batch(pipeline.network(), images, views=2)
+    np.testing.assert_allclose(file.logits[:5], logits, atol=1e-4)
+    np.testing.assert_allclose(file.features[:5], features, atol=1e-4)
+    explained = pipeline.explain([train_paths[row] for row in rows])
+    np.testing.assert_allclose(explained.logits, logits, atol=1e-4)
+    assert np.abs(predict_batch(pipeline.network(), images)[0] - logits).max() > 1e-3
+    mirrored = pipeline.explain(np.ascontiguousarray(images[:, :, ::-1]))
+    np.testing.assert_allclose(mirrored.log_gated, pipeline.explain(images).log_gated, atol=1e-3)
+
+
+def test_heads_are_mixed_in_before_the_gate(with_heads: GBADPipeline, pixels: np.ndarray) -> None:
+    explained = with_heads.explain(pixels)
+    logits, features = predict_batch(with_heads.network(), pixels, views=2)
+    assert with_heads.heads_ is not None
+    ranking = mixed(logits, with_heads.heads_.log_odds(features), 0.5)
+    expected = hard_gate(ranking, explained.anomalous, with_heads.strength_)
+    np.testing.assert_allclose(explained.log_gated, expected, atol=1e-4)
+    np.testing.assert_allclose(explained.ungated, training.sigmoid(logits), atol=1e-6)  # phase 1 alone
+
+
+def test_saved_heads_score_alike_and_need_a_newer_reader(
+    with_heads: GBADPipeline, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    assert with_heads.__getstate__()["format_version"] == 2
+    with_heads.save(tmp_path / "heads.joblib")
+    again = gbad.load(tmp_path / "heads.joblib")
+    assert again.heads_share_ == 0.5
+    np.testing.assert_array_equal(again.explain(pixels).log_gated, with_heads.explain(pixels).log_gated)
+    one_by_one = np.concatenate([again.explain(pixels[k : k + 1]).log_gated for k in range(len(pixels))])
+    np.testing.assert_allclose(one_by_one, with_heads.explain(pixels).log_gated, atol=1e-5)
+
+
+def test_heads_learn_from_training_rows_and_are_chosen_on_the_others(
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    shutil.rmtree(folder / "phase3")
+    seen: dict[str, Any] = {}
+
+    def fit(features: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Any:
+        seen["fitted"] = len(features)
+        return fit_class_heads(features, logits, labels)
+
+    def choose(logits: np.ndarray, log_odds: np.ndarray, labels: np.ndarray, **options: Any) -> float:
+        seen["chosen"] = len(logits)
+        return 0.5
+
+    monkeypatch.setattr("gbad.training.phase3.fit_class_heads", fit)
+    monkeypatch.setattr("gbad.phase3_gate.choices.choose_share", choose)
+    training.fit_phase3(trained.data, make_pipeline(class_heads=True).get_params(deep=False), folder)
+    _, held_out, _, _ = training.read_losses(folder, trained.data.classes)
+    assert seen == {"fitted": (~held_out).sum(), "chosen": held_out.sum()}
+    heads, share = training.heads_from_state(training.load_gate(folder))
+    assert share == 0.5
+    assert heads is not None
+
+
+def test_phase_3_chooses_for_the_prevalence_in_use(trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
+    found = {}
+    for prevalence in (None, 1e-4):
+        folder = Path(shutil.copytree(trained.folder, tmp_path / f"run {prevalence}"))
+        shutil.rmtree(folder / "phase3")
+        chosen = make_pipeline(class_heads=True, suppression="soft", prevalence=prevalence)
+        training.fit_phase3(trained.data, chosen.get_params(deep=False), folder)
+        found[prevalence] = training.load_gate(folder)
+    usual, rare = found[None], found[1e-4]
+    assert (rare["thresholds"] >= usual["thresholds"]).all()
+    none = np.zeros((1, 5))
+    suspicion = [training.any_threat_from_state(state).score(none)[0] for state in (usual, rare)]
+    assert suspicion[1] < suspicion[0] - 3  # images are as they are, threats some thousand times as rare
+
+
+@pytest.mark.parametrize("class_heads", [False, True])
+def test_the_letters_gate_needs_no_threat_in_the_validation_part(
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, class_heads: bool
+) -> None:
+    """It is fitted elsewhere; there is then nothing to choose or to calibrate."""
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    shutil.rmtree(folder / "phase3")
+    rows, held_out, losses, logits = training.read_losses(folder, trained.data.classes)
+    kept = ~(held_out & trained.data.positive[rows])
+    without = rows[kept], held_out[kept], losses[kept], logits[kept]
+    monkeypatch.setattr("gbad.training.phase3.read_losses", lambda *_: without)
+    settings = make_pipeline(gate_fit="paper", class_heads=class_heads).get_params(deep=False)
+    training.fit_phase3(trained.data, settings, folder)
+    state = training.load_gate(folder)
+    assert state.get("heads_share", 0.0) == 0.0
+    assert state["thresholds"].tolist() == [0.5] * 5
+    assert training.any_threat_from_state(state).slope.tolist() == [1.0] * 5
+
+
+def test_the_prevalence_is_that_of_the_list_and_not_of_the_rows_that_phase_2_kept(
+    trained: Run, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = training.read_losses(trained.folder, trained.data.classes)
+    rows, held_out = everything[:2]
+    free = np.flatnonzero(held_out & ~trained.data.positive[rows])
+    kept = np.setdiff1d(np.arange(len(rows)), free[::2])
+    monkeypatch.setattr("gbad.training.phase3.read_losses", lambda *_: tuple(values[kept] for values in everything))
+    asked: list[float] = []
+
+    def spy(*args: Any) -> Any:
+        asked.append(args[-1])
+        return choose(*args)
+
+    monkeypatch.setattr("gbad.training.phase3.choose", spy)
+    for prevalence in (None, 0.01):
+        training.fit_phase3(
+            trained.data, make_pipeline(prevalence=prevalence).get_params(deep=False), tmp_path / str(prevalence)
+        )
+    assert asked == [trained.data.positive[trained.data.validation].mean(), 0.01]
+    assert asked[0] < trained.data.positive[rows[kept]][held_out[kept]].mean()
+
+
+@pytest.mark.parametrize("prevalence", [0.0, 1.0, -0.1, "rare"])
+def test_a_prevalence_that_is_none_is_refused(make_pipeline: Make, prevalence: object) -> None:
+    with pytest.raises(GbadError, match="prevalence must be a number above 0 and below 1, not"):
+        make_pipeline(prevalence=prevalence).fit(np.zeros((4, 64, 64, 3), np.uint8), np.eye(4, 2, dtype=np.uint8))
+
+
+def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
+    seen_twice: tuple[GBADPipeline, Path], train_list: LabelList
+) -> None:
+    pipeline, run = seen_twice
+    rows, held_out, losses, logits = training.read_losses(run, pipeline.classes_)
+    ranking = logits[held_out]
+    labels = train_list.labels[rows][held_out]
+    held = held_out_gate(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
+    assert held is not None
+    log_gated = hard_gate(ranking, held[0] > 0, pipeline.strength_)
+    gated = np.exp(log_gated)
+    expected = fit_any_threat(log_odds(log_gated), labels)
+    np.testing.assert_allclose(pipeline.any_threat_.slope, expected.slope, rtol=1e-9)
+    np.testing.assert_allclose(pipeline.any_threat_.bias, expected.bias, rtol=1e-9)
+    np.testing.assert_allclose(pipeline.thresholds_, best_thresholds(labels, gated), rtol=1e-12)
+
+
+def test_a_file_of_before_the_score_for_any_threat_takes_the_log_odds_as_they_are(trained: Run) -> None:
+    state = dict(training.load_gate(trained.folder))
+    assert training.any_threat_from_state(state).bias.any()
+    logits = np.array([[0.0, 1.0, 2.0, -1.0, 0.5]])
+    none = np.prod(1 / (1 + np.exp(logits)))
+    for arrays in ({}, {"any_threat": {"mean": np.zeros(5), "deviation": np.ones(5)}}):
+        del state["any_threat"]
+        state |= arrays
+        score = training.any_threat_from_state(state).score(logits)
+        np.testing.assert_allclose(score, np.log((1 - none) / none))
+        state.setdefault("any_threat", {})
+
+
+def test_views_that_do_not_exist_are_refused(make_pipeline: Make) -> None:
+    with pytest.raises(GbadError, match="views must be one of 1, 2, 4, not 3"):
+        make_pipeline(views=3).fit(np.zeros((4, 64, 64, 3), np.uint8), np.eye(4, 2, dtype=np.uint8))

@@ -1,0 +1,481 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import shutil
+import zlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from gbad import DataError, GbadError, ImageError
+from gbad.data.bad_images import BadImages
+from gbad.data.images import locate, read_image
+from gbad.data.labels import SIXRAY_CLASSES, read_sixray
+from gbad.errors import TooManyBadImagesError
+from gbad.pipeline import GBADPipeline
+from gbad.workflows.predict import evaluate_list, expand, predict_paths, score_to_csv
+
+COLUMNS = [
+    "status", *SIXRAY_CLASSES, *(f"ungated_{name}" for name in SIXRAY_CLASSES), "reconstruction_loss",
+    "feature_matching_loss", "gate_score", "anomalous", "any_threat",
+]  # fmt: skip
+
+
+def read(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+
+
+def rewrite(data: Path, change: Callable[[pd.DataFrame], pd.DataFrame], part: str = "test") -> None:
+    path = data / "ImageSet" / "10" / f"{part}.csv"
+    change(pd.read_csv(path)).to_csv(path, index=False)
+
+
+@pytest.fixture
+def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out plots and report, which take seconds and have tests of their own."""
+    monkeypatch.setattr("gbad.workflows.predict.save_plots", lambda *args, **options: None)
+    monkeypatch.setattr("gbad.workflows.predict.write_report", lambda *args, **options: None)
+
+
+def evaluate(pipeline: GBADPipeline, data: Path, out: Path, **options: Any) -> dict[str, Any]:
+    return evaluate_list(pipeline, data, 10, out, **options)
+
+
+def test_evaluation_leaves_what_is_promised(pipeline: GBADPipeline, dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "evaluation"
+    metrics = evaluate(pipeline, dataset, out)
+    stored = json.loads((out / "metrics.json").read_text())
+    assert {"metrics.json", "scores.csv", "report.html", "plots"} == set(os.listdir(out))
+    assert (out / "report.html").read_text(encoding="utf-8").count("Scissors") > 1
+    assert list((out / "plots").iterdir())
+
+    test = read_sixray(dataset, 10, "test")
+    assert stored["subset"] == "10"
+    assert stored["classes"] == list(SIXRAY_CLASSES)
+    assert stored["n_images"] == 36
+    assert stored["n_positive"] == test.counts()
+    assert stored["n_bad"] == 0
+    assert stored["phase3"] == {
+        "suppression": "hard", "strength": pipeline.strength_, "heads_share": 0.0, "prevalence": None,
+        "thresholds": dict(zip(pipeline.classes_, pipeline.thresholds_, strict=True)),
+    }  # fmt: skip
+    assert set(stored["ungated"]) == set(stored["gbad"]) == {"map", "per_class_ap"}
+    assert {"roc_auc", "pr_auc", "macro_precision", "macro_recall", "macro_f1"} <= set(stored["anomaly"])
+    assert {"gbad", "python", "torch", "scikit-learn", "numpy"} <= set(stored["versions"])
+    assert stored["seed"] == 1
+    assert set(stored["seconds"]) == {"phase1", "phase2", "phase3", "evaluation"}
+    assert stored["intervals"].keys() >= {"ungated", "gbad"}
+    assert metrics["gbad"]["map"] == stored["gbad"]["map"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_scores_csv_has_all_values_in_the_order_of_the_list(
+    pipeline: GBADPipeline, dataset: Path, tmp_path: Path
+) -> None:
+    metrics = evaluate(pipeline, dataset, tmp_path)
+    table, test = read(tmp_path / "scores.csv"), read_sixray(dataset, 10, "test")
+    assert list(table.columns) == ["name", *COLUMNS]
+    assert tuple(table["name"]) == test.names
+    assert set(table["status"]) == {"ok"}
+    explained = pipeline.explain(locate(dataset, test.names))
+    expected = np.column_stack([explained.gated, explained.ungated, explained.losses, explained.gate_score])
+    np.testing.assert_array_equal(table[COLUMNS[1:-2]].to_numpy(np.float64), expected)
+    np.testing.assert_array_equal(table["any_threat"].to_numpy(np.float64), explained.any_threat)
+    np.testing.assert_array_equal(table["anomalous"], explained.anomalous.astype(int).astype(str))
+
+    for method, prefix in (("ungated", "ungated_"), ("gbad", "")):
+        reference = {
+            name: average_precision_score(test.labels[:, c], table[prefix + name].to_numpy(np.float64))
+            for c, name in enumerate(test.classes)
+        }
+        assert metrics[method]["per_class_ap"] == pytest.approx(reference, abs=1e-12)
+        assert metrics[method]["map"] == pytest.approx(np.mean(list(reference.values())), abs=1e-12)
+    roc = roc_auc_score(test.positive, table["gate_score"].to_numpy(np.float64))
+    assert metrics["anomaly"]["roc_auc"] == pytest.approx(roc, abs=1e-12)
+    ranked = average_precision_score(test.positive, table["any_threat"].to_numpy(np.float64))
+    assert metrics["any_threat"]["pr_auc"] == pytest.approx(ranked, abs=1e-12)
+
+    first = (tmp_path / "scores.csv").read_bytes()
+    assert evaluate(pipeline, dataset, tmp_path)["gbad"] == metrics["gbad"]
+    assert (tmp_path / "scores.csv").read_bytes() == first
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_class_without_positives_is_missing_not_zero(
+    pipeline: GBADPipeline, own_dataset: Path, tmp_path: Path
+) -> None:
+    rewrite(own_dataset, lambda table: table.assign(Gun=-1, Pliers=-1))
+    metrics = evaluate(pipeline, own_dataset, tmp_path / "out")
+    text = (tmp_path / "out" / "metrics.json").read_text()
+    stored = json.loads(text)
+    assert "NaN" not in text
+    for method in ("ungated", "gbad"):
+        per_class = stored[method]["per_class_ap"]
+        assert per_class["Gun"] is None
+        assert per_class["Pliers"] is None
+        assert math.isnan(metrics[method]["per_class_ap"]["Gun"])
+        present = [per_class[name] for name in ("Knife", "Wrench", "Scissors")]
+        assert stored[method]["map"] == pytest.approx(np.mean(present))
+    assert stored["n_positive"]["Gun"] == 0
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_list_with_one_kind_of_image_has_no_figures(
+    pipeline: GBADPipeline, own_dataset: Path, tmp_path: Path
+) -> None:
+    rewrite(own_dataset, lambda table: table.assign(**dict.fromkeys(SIXRAY_CLASSES, -1)))
+    stored = evaluate(pipeline, own_dataset, tmp_path / "out")
+    assert math.isnan(stored["gbad"]["map"])
+    stored = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert stored["gbad"]["map"] is None
+    assert stored["anomaly"]["roc_auc"] is None
+    assert len(read(tmp_path / "out" / "scores.csv")) == 36
+
+
+@pytest.mark.usefixtures("no_report")
+def test_the_list_may_name_the_classes_in_another_order(
+    pipeline: GBADPipeline, dataset: Path, own_dataset: Path, tmp_path: Path
+) -> None:
+    expected = evaluate(pipeline, dataset, tmp_path / "expected")
+    rewrite(own_dataset, lambda table: table[["name", *reversed(SIXRAY_CLASSES)]])
+    found = evaluate(pipeline, own_dataset, tmp_path / "found")
+    for key in ("classes", "n_positive", "gbad", "ungated", "anomaly"):
+        assert found[key] == expected[key]
+    assert (tmp_path / "found/scores.csv").read_bytes() == (tmp_path / "expected/scores.csv").read_bytes()
+
+
+def test_a_list_of_other_classes_is_refused(pipeline: GBADPipeline, own_dataset: Path, tmp_path: Path) -> None:
+    rewrite(own_dataset, lambda table: table.rename(columns={"Gun": "Hammer"}))
+    with pytest.raises(DataError, match=r"Hammer.*trained on Gun, Knife"):
+        evaluate(pipeline, own_dataset, tmp_path / "out")
+    rewrite(own_dataset, lambda table: table.drop(columns="Knife"))
+    with pytest.raises(DataError, match="the same classes"):
+        evaluate(pipeline, own_dataset, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
+    pipeline: GBADPipeline, own_dataset: Path, tmp_path: Path
+) -> None:
+    paths = locate(own_dataset, read_sixray(own_dataset, 10, "test").names)
+    paths[3].write_bytes(b"")
+    paths[7].unlink()
+    out = tmp_path / "out"
+    with pytest.raises(TooManyBadImagesError, match=r"1 of 36 images.*1\.0%.*bad_test_images\.csv.*--max-bad"):
+        evaluate(pipeline, own_dataset, out)
+    assert set(os.listdir(out)) == {"bad_test_images.csv", "scores.csv.part", "scores.csv.part.json"}
+    with pytest.raises(ImageError, match="empty"):
+        evaluate(pipeline, own_dataset, out, strict=True)
+    with pytest.raises(TooManyBadImagesError, match="2 of 12 images with threats cannot be used, more than the 6.0%"):
+        evaluate(pipeline, own_dataset, out, max_bad=0.06)
+    metrics = evaluate(pipeline, own_dataset, out, max_bad=0.5)
+    assert metrics["n_bad"] == 2
+    assert metrics["n_images"] == 34
+    assert read(out / "bad_test_images.csv")["status"].tolist() == ["unreadable", "missing"]
+    table = read(out / "scores.csv")
+    assert len(table) == 36
+    assert table["status"].tolist().count("ok") == 34
+    assert table.loc[3].tolist()[1:] == ["unreadable"] + [""] * 15
+    assert table.loc[7, "status"] == "missing"
+    assert set(table["anomalous"]) <= {"0", "1", ""}
+    for path in (paths[3], paths[7]):
+        shutil.copy(paths[0], path)
+    assert evaluate(pipeline, own_dataset, out)["n_bad"] == 0
+    assert not (out / "bad_test_images.csv").exists()
+    for path in paths:
+        path.unlink()
+    with pytest.raises(DataError, match="none of the test images can be used"):
+        evaluate(pipeline, own_dataset, out, max_bad=1.0)
+
+
+def bad_images(folder: Path) -> dict[str, str]:
+    """Write images that cannot be used; name and status."""
+    whole = folder / "whole.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole)
+    content = whole.read_bytes()
+    (folder / "truncated.png").write_bytes(content[: len(content) // 2])
+    (folder / "empty.jpg").touch()
+    (folder / "text.jpg").write_text("no image")
+    header = content[:16] + (20_000).to_bytes(4, "big") * 2 + content[24:]
+    header = header[:29] + zlib.crc32(header[12:29]).to_bytes(4, "big") + header[33:]
+    (folder / "huge.png").write_bytes(header)
+    zero = content[:16] + (0).to_bytes(4, "big") * 2 + content[24:]
+    zero = zero[:29] + zlib.crc32(zero[12:29]).to_bytes(4, "big") + zero[33:]
+    (folder / "zero.png").write_bytes(zero)
+    Image.new("CMYK", (64, 64)).save(folder / "cmyk.jpg")
+    frames = [Image.new("L", (64, 64), shade) for shade in (0, 255)]
+    frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
+    whole.unlink()
+    return {
+        "animated.gif": "unsupported", "cmyk.jpg": "unsupported", "empty.jpg": "unreadable", "huge.png": "too_large",
+        "text.jpg": "unreadable", "truncated.png": "unreadable", "zero.png": "unreadable",
+    }  # fmt: skip
+
+
+def test_prediction_gives_a_row_for_each_input_in_its_order(
+    pipeline: GBADPipeline, dataset: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "images"
+    (folder / "sub").mkdir(parents=True)
+    bad = bad_images(folder)
+    good = locate(dataset, read_sixray(dataset, 10, "test").names[:3])
+    sixteen_bit = folder / "sub" / "16-bit.png"
+    Image.fromarray((np.arange(4096, dtype=np.uint16) * 16).reshape(64, 64)).save(sixteen_bit)
+    (folder / "notes.txt").write_text("no image, and not asked for")
+    inputs = [good[2], tmp_path / "missing.jpg", folder, good[0], good[2], folder / "notes.txt"]
+    counts = predict_paths(pipeline, inputs, tmp_path / "scores.csv")
+    table = read(tmp_path / "scores.csv")
+    assert list(table.columns) == ["path", *COLUMNS]
+    expected = [good[2], tmp_path / "missing.jpg", *(folder / name for name in sorted(bad)), sixteen_bit, good[0],
+                good[2], folder / "notes.txt"]  # fmt: skip
+    assert table["path"].tolist() == list(map(str, expected))
+    statuses = ["ok", "missing", *(bad[name] for name in sorted(bad)), "ok", "ok", "ok", "unreadable"]
+    assert table["status"].tolist() == statuses
+    assert counts["images"] == len(table)
+    assert counts["bad"] == len(bad) + 2
+    usable = table[table["status"] == "ok"]
+    assert counts["anomalous"] == (usable["anomalous"] == "1").sum()
+    assert set(usable["anomalous"]) <= {"0", "1"}
+    assert (table[table["status"] != "ok"][COLUMNS[1:]] == "").all(axis=None)
+    twice = usable.iloc[[0, 3]]  # BLAS may sum a row in another order where it stands elsewhere: the last digit differs
+    np.testing.assert_allclose(*twice[COLUMNS[1:]].to_numpy(np.float64), rtol=1e-12)
+    explained = pipeline.explain([good[2], sixteen_bit, good[0]])
+    np.testing.assert_allclose(usable.iloc[:3]["Gun"].to_numpy(np.float64), explained.gated[:, 0], rtol=1e-5)
+
+
+def test_prediction_when_the_first_batches_are_all_bad(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
+) -> None:
+    inputs = [tmp_path / f"{number}.jpg" for number in range(40)] + train_paths[:2]
+    assert predict_paths(pipeline, inputs, tmp_path / "scores.csv")["bad"] == 40
+    table = read(tmp_path / "scores.csv")
+    assert list(table.columns) == ["path", *COLUMNS]
+    assert table["status"].tolist() == ["missing"] * 40 + ["ok"] * 2
+    counts = predict_paths(pipeline, [inputs[0], inputs[0]], tmp_path / "scores.csv")
+    assert counts == {"images": 2, "anomalous": 0, "bad": 2}
+    assert list(read(tmp_path / "scores.csv").columns) == ["path", *COLUMNS]
+
+
+def test_prediction_stops_where_the_user_says_so(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
+) -> None:
+    inputs = [*train_paths[:3], tmp_path / "missing.jpg"]
+    (tmp_path / "scores.csv").write_text("older")
+    with pytest.raises(ImageError, match="no such file"):
+        predict_paths(pipeline, inputs, tmp_path / "scores.csv", strict=True)
+    with pytest.raises(TooManyBadImagesError, match="1 of 4"):
+        predict_paths(pipeline, inputs, tmp_path / "scores.csv", max_bad=0.2)
+    assert (tmp_path / "scores.csv").read_text() == "older"
+
+
+def test_file_names_that_are_no_text(pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path) -> None:
+    names = [b'comma, quote".jpg', b"line\nbreak.jpg", "ünï.jpg".encode(), b"latin-\xfc.jpg"]
+    folder = tmp_path / "odd"
+    folder.mkdir()
+    try:
+        for name in names:
+            shutil.copy(train_paths[0], os.path.join(os.fsencode(folder), name))
+    except OSError:
+        pytest.skip("the file system takes no such names")
+    predict_paths(pipeline, [folder], tmp_path / "scores.csv")
+    table = pd.read_csv(tmp_path / "scores.csv", encoding_errors="surrogateescape")
+    assert [os.fsencode(path) for path in table["path"]] == [
+        os.fsencode(folder) + b"/" + name for name in sorted(names)
+    ]
+    assert set(table["status"]) == {"ok"}
+
+
+def test_folders_are_expanded_in_the_order_of_names(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "c/1.tif", "c/0.bmp", "b/9.webp", "read.me"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    expected = ["a.png", "b.JPG", "b/9.webp", "c/0.bmp", "c/1.tif"]
+    assert expand([tmp_path]) == [tmp_path / name for name in expected]
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(DataError, match=r"no image in .*nothing; gbad reads \.bmp"):
+        expand([tmp_path / "nothing"])
+    if os.geteuid() != 0:
+        (tmp_path / "c").chmod(0)
+        with pytest.raises(DataError, match="cannot be listed"):
+            expand([tmp_path])
+        (tmp_path / "c").chmod(0o700)
+
+
+def test_rows_are_on_disk_while_scoring_goes_on(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
+) -> None:
+    batches = score_to_csv(pipeline, train_paths, tmp_path / "scores.csv", BadImages(72))
+    rows, _ = next(batches)
+    assert len(read(tmp_path / "scores.csv.part")) == len(rows) < 72
+    assert not (tmp_path / "scores.csv").exists()
+    batches.close()  # type: ignore[attr-defined]
+    assert len(list(score_to_csv(pipeline, train_paths, tmp_path / "scores.csv", BadImages(72)))) > 1
+    assert len(read(tmp_path / "scores.csv")) == 72
+    assert not (tmp_path / "scores.csv.part").exists()
+
+
+class Scored:
+    """Counts the images of each batch; Ctrl-C comes instead of one of the batches."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.batches: list[int] = []
+        self.interrupted: int | None = None
+        explain = GBADPipeline._explain_batch
+
+        def count(pipeline: GBADPipeline, images: np.ndarray) -> Any:
+            if len(self.batches) == self.interrupted:
+                raise KeyboardInterrupt
+            self.batches.append(len(images))
+            return explain(pipeline, images)
+
+        monkeypatch.setattr(GBADPipeline, "_explain_batch", count)
+
+    def interrupt(self, batch: int, pipeline: GBADPipeline, inputs: list[Path], out: Path) -> None:
+        self.batches, self.interrupted = [], batch
+        with pytest.raises(KeyboardInterrupt):
+            predict_paths(pipeline, inputs, out)
+        self.batches, self.interrupted = [], None
+
+
+def test_an_interrupted_prediction_goes_on_behind_its_whole_batches(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, part = tmp_path / "scores.csv", tmp_path / "scores.csv.part"
+    inputs = [*train_paths[:5], tmp_path / 'comma, "quote"\nline.jpg', *train_paths[5:70]]
+    counts = predict_paths(pipeline, inputs, out)
+    whole = out.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    scored = Scored(monkeypatch)
+    # The file breaks off: as the last flush left it; in a row; in a name; at zeros, which a power cut can leave.
+    for spoil in (b"", lines[70][:90], b'"one, ', b"\0" * 4000):
+        scored.interrupt(2, pipeline, inputs, out)
+        assert part.read_bytes() == b"".join(lines[:66])  # header, 64 rows, of which one takes two lines
+        with part.open("ab") as file:
+            file.write(spoil)
+        out.unlink(missing_ok=True)
+        assert predict_paths(pipeline, inputs, out) == counts
+        assert scored.batches == [7]
+        assert out.read_bytes() == whole
+        assert os.listdir(tmp_path) == ["scores.csv"]
+    scored.interrupt(2, pipeline, inputs, out)
+    with pytest.raises(ImageError, match="no such file"):  # the image without scores counts as if it came now
+        predict_paths(pipeline, inputs, out, strict=True)
+    with pytest.raises(TooManyBadImagesError, match="1 of 71"):
+        predict_paths(pipeline, inputs, out, max_bad=0.01)
+    assert part.read_bytes() == b"".join(lines[:66])
+
+
+def test_a_prediction_goes_on_with_nothing_but_the_same_images_and_pipeline(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, part = tmp_path / "out" / "scores.csv", tmp_path / "out" / "scores.csv.part"
+    copied = [Path(shutil.copy(path, tmp_path)) for path in train_paths[:66]]
+    other = copy.deepcopy(pipeline)
+    other.strength_ = pipeline.strength_ * 2
+    scored = Scored(monkeypatch)
+    for number, (again, inputs, change) in enumerate(
+        (
+            (pipeline, copied[::-1], lambda: None),
+            (pipeline, copied[:64], lambda: None),
+            (other, copied, lambda: None),
+            (pipeline, copied, lambda: os.utime(copied[0], (0, 0))),
+            (pipeline, copied, lambda: Path(f"{part}.json").write_text("{")),
+        ),
+        start=1,
+    ):
+        scored.interrupt(1, pipeline, copied, out)
+        first = part.read_bytes()
+        change()
+        predict_paths(again, inputs, out)
+        assert sum(scored.batches) == len(inputs)
+        assert Path(f"{part}.{number}").read_bytes() == first
+    assert len(os.listdir(out.parent)) == 6
+
+
+def test_an_image_that_can_be_used_again_is_scored_again(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict_paths(pipeline, train_paths, tmp_path / "expected.csv")
+    scored = Scored(monkeypatch)
+
+    def lost(path: Path, *options: Any) -> np.ndarray:
+        if path == train_paths[40]:
+            raise ImageError(path, "unreadable", "the network drive is away")
+        return read_image(path, *options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gbad.data.source.read_image", lost)
+        scored.interrupt(2, pipeline, train_paths, tmp_path / "scores.csv")
+    assert predict_paths(pipeline, train_paths, tmp_path / "scores.csv")["bad"] == 0
+    assert scored.batches == [32, 8]
+    assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
+
+
+@pytest.mark.usefixtures("no_report")
+def test_an_evaluation_leaves_other_files_of_its_folder_alone(
+    pipeline: GBADPipeline, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with ``--out RUN``: the run's list of bad training images stays, and so do scores that are not its own."""
+    (tmp_path / "bad_images.csv").write_text("of the training")
+    (tmp_path / "scores.csv.part").write_text("of another run")
+    scored = Scored(monkeypatch)
+    scored.interrupted = 1
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(pipeline, dataset, tmp_path)
+    scored.interrupted = None
+    evaluate(pipeline, dataset, tmp_path)
+    assert set(os.listdir(tmp_path)) == {"bad_images.csv", "scores.csv.part.1", "scores.csv", "metrics.json"}
+    assert (tmp_path / "scores.csv.part.1").read_text() == "of another run"
+    assert (tmp_path / "bad_images.csv").read_text() == "of the training"
+
+
+def test_a_folder_as_csv_is_refused_before_anything_is_scored(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GBADPipeline, "stream", lambda *args: pytest.fail("scoring began"))
+    with pytest.raises(GbadError, match=r"scores cannot be written, it is a folder\. Give the path of a CSV file"):
+        predict_paths(pipeline, train_paths, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_are_searched_by_the_rules_of_all_data(tmp_path: Path) -> None:
+    for name in ("in/b.jpg", "in/._b.jpg", "in/.hidden/c.jpg", "in/Mask/b.png", "elsewhere/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    try:
+        (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "in" / "circle").symlink_to(tmp_path / "in")
+        (tmp_path / "in" / "nowhere.jpg").symlink_to(tmp_path / "nowhere")
+    except OSError:
+        pytest.skip("this file system has no links")
+    expected = ["in/b.jpg", "in/nowhere.jpg", "in/linked/a.jpg", "in/._b.jpg"]
+    assert expand([tmp_path / "in", tmp_path / "in" / "._b.jpg"]) == [tmp_path / name for name in expected]
+
+
+def test_a_full_disk_keeps_the_older_scores(
+    pipeline: GBADPipeline,
+    train_paths: list[Path],
+    tmp_path: Path,
+    full_disk: Callable[[int], AbstractContextManager[None]],
+) -> None:
+    out = tmp_path / "scores.csv"
+    out.write_text("older")
+    with full_disk(12_000), pytest.raises(GbadError, match=r"scores\.csv: scores cannot be written.*scores\.csv\.part"):
+        predict_paths(pipeline, train_paths, out)
+    assert out.read_text() == "older"
+    with pytest.raises(GbadError, match="cannot be written"):
+        predict_paths(pipeline, train_paths[:2], out / "below a file" / "scores.csv")
+    with pytest.raises(GbadError, match="cannot be written"):
+        predict_paths(pipeline, train_paths[:2], tmp_path)
