@@ -30,6 +30,7 @@ from gbad.phase1_classifier.backbones import backbone
 from gbad.phase1_classifier.checkpoints import load_checkpoint, save_checkpoint
 from gbad.phase1_classifier.features import predict_batch
 from gbad.phase1_classifier.sampling import epoch_rows
+from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed, torch_generator
 
@@ -243,7 +244,7 @@ def _highest_logit(model: Classifier, cache: DecodedCache, show_progress: bool, 
 
 
 def _accelerator(backbone_name: str, precision: str, device: str) -> Accelerator:
-    cpu = device == "cpu" or not torch.accelerator.is_available()
+    cpu = chosen_device(device) == "cpu"
     if precision == "auto":
         if cpu:
             fast = backbone(backbone_name).bfloat16_on_cpu and torch.cpu._is_amx_tile_supported()

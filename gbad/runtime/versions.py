@@ -8,6 +8,8 @@ from importlib.metadata import version
 
 import torch
 
+from gbad.runtime.device import chosen_device
+
 _LIBRARIES = ("torch", "torchvision", "scikit-learn", "numpy", "pandas", "joblib", "accelerate", "pillow")
 
 
@@ -18,12 +20,11 @@ def library_versions() -> dict[str, str]:
 
 def hardware() -> dict[str, str | int]:
     """Processor, cores and accelerator of this machine."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    name = torch.cuda.get_device_name() if accelerator is not None and accelerator.type == "cuda" else str(accelerator)
+    device = chosen_device()
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        "accelerator": name if accelerator is not None else "none",
+        "accelerator": torch.cuda.get_device_name() if device == "cuda" else "none" if device == "cpu" else device,
         "system": f"{platform.system()} {platform.machine()}",
     }
 

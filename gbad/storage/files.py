@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors import SafetensorError
 
 from gbad.errors import GbadError, RunError
 from gbad.runtime.signals import interrupts_held
@@ -51,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         finally:
             with interrupts_held():
                 folder.cleanup()
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch.save and safetensors have errors of their own
+    except (OSError, RuntimeError) as error:  # torch.save turns what the system reports into RuntimeErrors
         reason = getattr(error, "strerror", None) or error
         raise GbadError(
             f"{path}: cannot be written ({reason}). Nothing that existed was changed; "

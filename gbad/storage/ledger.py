@@ -9,10 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import torch
-from accelerate import PartialState
-
 from gbad.errors import RunError
+from gbad.runtime.device import training_processes
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import read_json, write_json
 
@@ -85,8 +83,7 @@ def locked(folder: Path, device: str) -> Iterator[None]:
     RunError
         If another process holds the lock.
     """
-    state = PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
-    file = _lock(folder) if state.is_main_process else None
+    file = _lock(folder) if training_processes(device).is_main_process else None
     try:
         yield
     finally:

@@ -99,6 +99,7 @@ def load_plain(path: str | Path) -> Any:
 
 
 def read_pickle(path: str | Path) -> Any:
+    """Unpickle a file that names no class or function but `GBADPipeline`; PipelineFileError for any other file."""
     path = Path(path)
     try:
         with path.open("rb") as file:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
@@ -58,7 +57,6 @@ def test_every_writer_reports_a_full_disk_in_the_same_way(
         "text": lambda path: path.write_text("x" * 8000),
         "numpy": lambda path: np.save(path, values),
         "torch": lambda path: torch.save(torch.from_numpy(values), path),
-        "safetensors": lambda path: save_file({"values": torch.from_numpy(values)}, path),
     }
     for name, write in writers.items():
         path = tmp_path / f"{name}.npy"

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from gbad.benchmarks.paper.any_threat import SeedScores
 from gbad.benchmarks.paper.cells import BAD_SHARE, VERSION, fingerprint, is_scored, score_in_parts, scores_path
@@ -33,6 +32,7 @@ from gbad.data.labels import LabelList
 from gbad.data.source import source_from_paths, stream
 from gbad.errors import DataError, DivergedError, GbadError
 from gbad.phase2_anomaly import IMAGE_DETECTORS, ImageAnomalyDetector
+from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.files import read_json, remove_folder, write_json
@@ -111,7 +111,7 @@ def train_detector_cell(cell: DetectorCell, data: BenchmarkData, *, show_progres
     if len(rows) > cell.max_images:
         draw = np.random.default_rng(derived_seed(cell.seed, "images of detector"))
         rows = np.sort(draw.choice(rows, cell.max_images, replace=False))
-    detector = cell.detector.set_params(device=_device())
+    detector = cell.detector.set_params(device=chosen_device())
     bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
     with closing(DecodedCache(source_from_paths(paths, detector.image_size), cell.folder / "cache", bad)) as cache:
         rows = cache.fill(rows, show_progress=show_progress)
@@ -149,7 +149,7 @@ def score_detector_cell(
     path = scores_path(cell.folder, test.names)
     if is_scored(path, data, test.names):
         return False
-    detector = IMAGE_DETECTORS[cell.name].load(cell.folder / "detector.joblib").set_params(device=_device())
+    detector = IMAGE_DETECTORS[cell.name].load(cell.folder / "detector.joblib").set_params(device=chosen_device())
     paths = locate(data.folder, test.names)
     source = source_from_paths(paths, detector.image_size)
     bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
@@ -228,8 +228,3 @@ def detector_costs(cell: DetectorCell, names: tuple[str, ...]) -> dict[str, Any]
 def _scores(names: np.ndarray, anomaly: np.ndarray, labels: np.ndarray | None = None) -> Scores:
     """Scores of a detector, which knows no classes."""
     return Scores(names, np.empty((len(names), 0)), gate_score=anomaly, labels=labels)
-
-
-def _device() -> str:
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return "cpu" if accelerator is None else accelerator.type

@@ -12,7 +12,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-import torch
 
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
@@ -20,6 +19,7 @@ from gbad.errors import GbadError, ImageError
 from gbad.phase1_classifier import Classifier, predict_stream
 from gbad.phase3_gate import Evidence, apply_choices, choose
 from gbad.pipeline import GBADPipeline, load
+from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.signals import interrupts_held
 from gbad.storage.files import atomic_path
@@ -272,4 +272,4 @@ def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
 
 def _on_device(model: Classifier) -> Classifier:
     model.eval()
-    return model.to(torch.accelerator.current_accelerator()) if torch.accelerator.is_available() else model
+    return model.to(chosen_device())

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from sklearn.utils.validation import check_is_fitted
 
 from gbad.errors import PipelineFileError
 from gbad.phase2_anomaly.images.parameters import plain_params
 from gbad.phase2_anomaly.learnt import learnt_arrays, set_learnt_arrays
+from gbad.runtime.device import device_or_cpu
 from gbad.storage.plain_data import load_plain, save_plain
 
 FORMAT = 1
@@ -61,7 +61,7 @@ class DetectorFiles(ABC):
 
         It scores on the CPU where this machine lacks the device that it was trained on.
         """
-        detector = cls(**params | {"device": _usable(params["device"])})
+        detector = cls(**params | {"device": device_or_cpu(params["device"])})
         set_learnt_arrays(detector, arrays)
         return detector
 
@@ -81,16 +81,3 @@ def read_detector_file(path: str | Path, name: str) -> dict[str, Any]:
     if content.get("format") != FORMAT:
         raise PipelineFileError(f"{path}: format {content.get('format')!r}; this version reads {FORMAT}. Update gbad.")
     return dict(content)
-
-
-def _usable(device: str) -> str:
-    """Give `device` if this machine has it, else the CPU."""
-    wanted = torch.device(device)
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if (
-        accelerator is None
-        or wanted.type != accelerator.type
-        or (wanted.index or 0) >= torch.accelerator.device_count()
-    ):
-        return "cpu"
-    return str(device)
