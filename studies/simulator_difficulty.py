@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import logsumexp
 
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.data.simulate import simulate_dataset
 from gbad.data.source import source_from_paths, stream
@@ -102,7 +102,7 @@ def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
     lists = [read_sixray(data, 10, part) for part in ("train", "test")]
     truth = np.concatenate([part.labels for part in lists])
     rows = truth.any(axis=1)
-    paths = [path for part in lists for path in locate(data, part.names)]
+    paths = [path for part in lists for path in image_paths(data, part.names)]
     logits = scores(run, [path for path, wanted in zip(paths, rows, strict=True) if wanted], size)
     truth = truth[rows]
     classes = lists[0].classes
@@ -158,7 +158,7 @@ def main() -> None:
         run = train(options, seed)
         result: dict[str, Any] = {}
         if test is not None:
-            logits = scores(run, locate(options.out / "test", test.names), options.size)
+            logits = scores(run, image_paths(options.out / "test", test.names), options.size)
             result["simulated"] = difficulty(test.labels, logits, test.classes)
         if options.real:
             result["real"] = transfer(run, options.real, options.size)

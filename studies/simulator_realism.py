@@ -24,7 +24,7 @@ from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from gbad.data.images import locate, read_image
+from gbad.data.images import image_paths, read_image
 from gbad.data.labels import find_subsets, read_sixray
 from gbad.data.simulate.dataset import numbered_scan
 from gbad.storage.files import atomic_path
@@ -169,7 +169,7 @@ def main() -> None:
     free = free[:: -(-len(free) // (options.most or len(free) or 1))]
     if len(free) <= 4 * NEIGHBOURS:
         parser.error(f"{len(free)} threat-free images are too few to compare: more than {4 * NEIGHBOURS} are needed.")
-    pairs = [(path, seed, k, size) for k, path in enumerate(locate(options.real, free), start=1)]
+    pairs = [(path, seed, k, size) for k, path in enumerate(image_paths(options.real, free), start=1)]
     if beside:
         rows = np.array_split(np.linspace(0, len(pairs) - 1, options.n).astype(int), -(-options.n // 6))
         shown = [list(zip(*(real_and_simulated(*pairs[k]) for k in row), strict=True)) for row in rows]

@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.data.simulate import Scan
 from gbad.data.simulate.dataset import numbered_scan
@@ -137,7 +137,7 @@ def simulated(options: argparse.Namespace) -> list[DataSet]:
 def stored(folder: Path) -> DataSet:
     """Features of the images of a folder in SIXray's layout."""
     lists = [read_sixray(folder, 10, part) for part in ("train", "test")]
-    paths = [path for part in lists for path in locate(folder, part.names)]
+    paths = [path for part in lists for path in image_paths(folder, part.names)]
     truth = np.concatenate([part.positive for part in lists]).astype(int)
     return [image_features(path.read_bytes()) for path in paths], truth, np.arange(len(truth)) < len(lists[0])
 

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 import gbad
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import LabelList, read_sixray
 from gbad.data.simulate import simulate_dataset
 from gbad.phase2_anomaly import BiGANDetector
@@ -75,7 +75,7 @@ def train_list(dataset: Path) -> LabelList:
 
 @pytest.fixture(scope="session")
 def train_paths(dataset: Path, train_list: LabelList) -> list[Path]:
-    return locate(dataset, train_list.names)
+    return image_paths(dataset, train_list.names)
 
 
 @pytest.fixture(scope="session")

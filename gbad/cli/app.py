@@ -107,11 +107,12 @@ def check(
     out: Annotated[Path, typer.Option(help="CSV of all that is wrong.")] = Path("check.csv"),
 ) -> None:
     """Say whether a download is complete and sound; exit status 1 if it is not."""
-    from gbad.data.check import check_dataset, render
+    from gbad.cli.check_report import print_report
+    from gbad.data.check import check_dataset
     from gbad.storage.files import atomic_path
 
     report = check_dataset(data, subset, mislabelled, show_progress=True)
-    render(report, _console)
+    print_report(report, _console)
     with atomic_path(out) as temporary:
         report.problems.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
     _say(f"{len(report.problems):,} findings are listed in {out}.")

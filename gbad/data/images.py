@@ -107,7 +107,7 @@ def find_name_collisions(root: str | Path) -> dict[str, list[Path]]:
     return collisions
 
 
-def locate(data: str | Path, names: Iterable[str]) -> list[Path]:
+def image_paths(data: str | Path, names: Iterable[str]) -> list[Path]:
     """Give the path of each named image.
 
     Parameters

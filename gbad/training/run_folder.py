@@ -15,7 +15,7 @@ from accelerate import PartialState
 
 from gbad.data.bad_images import COLUMNS, BadImages
 from gbad.data.boxes import Boxes, read_boxes
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import GbadError, RunError
@@ -74,7 +74,7 @@ def start_run(
     check_settings(params)
     labels = read_sixray(data, subset, "train")
     check_labels(labels.labels, labels.classes)
-    paths = locate(data, labels.names)
+    paths = image_paths(data, labels.names)
     # Before anything is written: what is found wrong later would keep the corrected command out of the folder.
     validation = None if (folder / "split.csv").exists() else _new_split(labels, paths, pipeline)
     boxes = _boxes(folder, data, labels, paths, pipeline)
@@ -104,7 +104,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], LabelList, list[Path], Boxes | 
     if missing := [name for name in ("subset", "max_bad", "strict") if name not in content]:
         raise RunError(f"{folder / 'run.json'}: damaged, it has no {', '.join(missing)}. Restore it, or train again.")
     labels = read_sixray(content["data"], content["subset"], "train")
-    paths = locate(content["data"], labels.names)
+    paths = image_paths(content["data"], labels.names)
     return content, labels, paths, _boxes(folder, content["data"], labels, paths, _pipeline(folder, content))
 
 

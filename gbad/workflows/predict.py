@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from gbad.data.bad_images import BadImages
-from gbad.data.images import IMAGE_SUFFIXES, locate, read_image, walk_images
+from gbad.data.images import IMAGE_SUFFIXES, image_paths, read_image, walk_images
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError, GbadError
 from gbad.evaluation.figures import evaluate
@@ -196,7 +196,7 @@ def evaluate_list(
             f"{', '.join(pipeline.classes_)}. Evaluate on a list with the same classes."
         )
     labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
-    paths = locate(data, test.names)
+    paths = image_paths(data, test.names)
     shown, listed = (paths, labels, pipeline.classes_), out / "bad_test_images.csv"
     bad = BadImages(len(paths), max_bad, strict=strict, report=listed, shown=shown)
     begin(out / "scores.csv", identity(pipeline, paths))

@@ -16,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 
 from gbad.cli.terminal import ap_table
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.training import fitted as training
@@ -96,7 +96,7 @@ def test_simulate_check_train_evaluate_predict(
     assert str(out / "report.html") in outcome.out
     assert json.loads((out / "metrics.json").read_text())["seed"] == 5
 
-    images = locate(data, read_sixray(data, 10, "test").names)
+    images = image_paths(data, read_sixray(data, 10, "test").names)
     bad = root / "bad.jpg"
     bad.touch()
     inputs = [images[0], bad, images[0], root / "missing"]
@@ -265,7 +265,7 @@ def test_pipeline_files_that_cannot_be_used(
 def test_images_of_every_kind(gbad_command: Command, pipeline_file: Path, own_dataset: Path, tmp_path: Path) -> None:
     """An evaluation skips what it cannot use; the files behind the names may have any format."""
     out = tmp_path / "out"
-    paths = locate(own_dataset, read_sixray(own_dataset, 10, "test").names)
+    paths = image_paths(own_dataset, read_sixray(own_dataset, 10, "test").names)
     grey = (np.arange(4096, dtype=np.uint16) * 16).reshape(64, 64)
     for path, image in ((paths[0], Image.new("CMYK", (64, 64))), (paths[1], Image.fromarray(grey))):
         path.unlink()
@@ -290,7 +290,7 @@ def test_huge_images_are_refused_from_their_header(
 ) -> None:
     path = tmp_path / "huge.png"
     Image.new("1", (20_000, 20_000)).save(path)  # 50 kB
-    good = locate(dataset, read_sixray(dataset, 10, "test").names)[0]
+    good = image_paths(dataset, read_sixray(dataset, 10, "test").names)[0]
     outcome = gbad_command("predict", pipeline_file, path, good, "--out", tmp_path / "scores.csv")
     assert outcome.status == 0
     assert pd.read_csv(tmp_path / "scores.csv")["status"].tolist() == ["too_large", "ok"]

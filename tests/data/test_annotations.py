@@ -14,7 +14,7 @@ from gbad.data.annotations import (
     labels_from_voc,
     read_voc_boxes,
 )
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError
 
@@ -250,7 +250,7 @@ def test_folder_labels(tmp_path: Path, negatives: str) -> None:
     assert labels.classes == ("Gun", "Knife", "Wrench")
     found = dict(zip(labels.names, labels.labels.tolist(), strict=True))
     assert found == {"a": [1, 1, 0], "b": [1, 0, 0], "n": [0, 0, 0]}
-    assert all(path.is_file() for path in locate(tmp_path, labels.names))
+    assert all(path.is_file() for path in image_paths(tmp_path, labels.names))
 
 
 def test_folders_that_contradict_each_other(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from gbad.data.check import INCOMPLETE, PROBLEMS, CheckReport, check_dataset, render
+from gbad.cli.check_report import print_report
+from gbad.data.check import INCOMPLETE, PROBLEMS, CheckReport, check_dataset
 from gbad.errors import DataError
 
 SIXRAY_MINI = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
@@ -272,7 +273,7 @@ def test_summary_shows_counts_findings_and_verdict(data: Path) -> None:
 
     def shown() -> str:
         output = StringIO()
-        render(check_dataset(data, 10, ids), Console(file=output, width=100))
+        print_report(check_dataset(data, 10, ids), Console(file=output, width=100))
         return output.getvalue()
 
     write_list(data, "train", {"P1": "1"}, subset="100", header="name,[red]Axe")

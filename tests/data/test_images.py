@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gbad.data.images import find_images, find_name_collisions, locate, read_image, walk_images
+from gbad.data.images import find_images, find_name_collisions, image_paths, read_image, walk_images
 from gbad.errors import DataError, ImageError
 
 SIXRAY_MINI = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
@@ -378,9 +378,9 @@ def test_folder_that_is_none(tmp_path: Path) -> None:
     assert find_images(tmp_path) == {}
 
 
-def test_locate_keeps_the_order_and_gives_a_path_to_what_is_missing(tmp_path: Path) -> None:
+def test_image_paths_keep_the_order_and_gives_a_path_to_what_is_missing(tmp_path: Path) -> None:
     touch(tmp_path, "JPEGImage/3/P1.jpg", "Image/P2.png")
-    paths = locate(tmp_path, ["P2", "gone", "P1", "P2"])
+    paths = image_paths(tmp_path, ["P2", "gone", "P1", "P2"])
     assert paths == [
         tmp_path / name for name in ("Image/P2.png", "JPEGImage/gone.jpg", "JPEGImage/3/P1.jpg", "Image/P2.png")
     ]

@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gbad import DataError, GbadError, ImageError
 from gbad.data.bad_images import BadImages
-from gbad.data.images import locate, read_image
+from gbad.data.images import image_paths, read_image
 from gbad.data.labels import SIXRAY_CLASSES, read_sixray
 from gbad.errors import TooManyBadImagesError
 from gbad.pipeline import GBADPipeline
@@ -87,7 +87,7 @@ def test_scores_csv_has_all_values_in_the_order_of_the_list(
     assert list(table.columns) == ["name", *COLUMNS]
     assert tuple(table["name"]) == test.names
     assert set(table["status"]) == {"ok"}
-    explained = pipeline.explain(locate(dataset, test.names))
+    explained = pipeline.explain(image_paths(dataset, test.names))
     expected = np.column_stack([explained.gated, explained.ungated, explained.losses, explained.gate_score])
     np.testing.assert_array_equal(table[COLUMNS[1:-2]].to_numpy(np.float64), expected)
     np.testing.assert_array_equal(table["any_threat"].to_numpy(np.float64), explained.any_threat)
@@ -169,7 +169,7 @@ def test_a_list_of_other_classes_is_refused(pipeline: GBADPipeline, own_dataset:
 def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     pipeline: GBADPipeline, own_dataset: Path, tmp_path: Path
 ) -> None:
-    paths = locate(own_dataset, read_sixray(own_dataset, 10, "test").names)
+    paths = image_paths(own_dataset, read_sixray(own_dataset, 10, "test").names)
     paths[3].write_bytes(b"")
     paths[7].unlink()
     out = tmp_path / "out"
@@ -230,7 +230,7 @@ def test_prediction_gives_a_row_for_each_input_in_its_order(
     folder = tmp_path / "images"
     (folder / "sub").mkdir(parents=True)
     bad = bad_images(folder)
-    good = locate(dataset, read_sixray(dataset, 10, "test").names[:3])
+    good = image_paths(dataset, read_sixray(dataset, 10, "test").names[:3])
     sixteen_bit = folder / "sub" / "16-bit.png"
     Image.fromarray((np.arange(4096, dtype=np.uint16) * 16).reshape(64, 64)).save(sixteen_bit)
     (folder / "notes.txt").write_text("no image, and not asked for")

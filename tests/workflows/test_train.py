@@ -17,7 +17,7 @@ import pytest
 import gbad
 from gbad import DataError, GbadError, RunError
 from gbad.data.bad_images import BadImages
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.errors import ImageError, TooManyBadImagesError
 from gbad.phase2_anomaly import BiGANDetector, GaussianDetector, NearestNeighboursDetector, VAEDetector
@@ -58,7 +58,7 @@ def unbroken(dataset: Path, tmp_path_factory: pytest.TempPathFactory, run_python
 
 
 def assert_same_pipeline(one: Path, other: Path, data: Path) -> None:
-    paths = locate(data, read_sixray(data, 10, "test").names)
+    paths = image_paths(data, read_sixray(data, 10, "test").names)
     expected, found = (gbad.load(folder / "pipeline.joblib").explain(paths) for folder in (one, other))
     assert np.ptp(expected.logits, axis=0).min() > 1e-3
     for name in ("logits", "losses", "gate_score", "gated"):
@@ -288,7 +288,9 @@ def test_what_fails_at_once_leaves_no_run_behind(own_dataset: Path, make_pipelin
     assert not run.exists()
     start_run(run, own_dataset, 10, make_pipeline(gate_fit="paper"))
     with pytest.raises(DataError, match="validation part has 0 images with threats"):
-        make_pipeline().fit(locate(own_dataset, table["name"]), table.iloc[:, 1:].to_numpy() == 1, run=tmp_path / "fit")
+        make_pipeline().fit(
+            image_paths(own_dataset, table["name"]), table.iloc[:, 1:].to_numpy() == 1, run=tmp_path / "fit"
+        )
     assert not (tmp_path / "fit").exists()
 
 
@@ -388,7 +390,7 @@ def test_bad_images_stop_the_run_are_listed_and_may_be_tolerated_afterwards(
     own_dataset: Path, make_pipeline: Make, tmp_path: Path
 ) -> None:
     names = read_sixray(own_dataset, 10, "train").names
-    broken, missing = locate(own_dataset, [names[0], names[-1]])
+    broken, missing = image_paths(own_dataset, [names[0], names[-1]])
     broken.write_bytes(broken.read_bytes()[:300])
     missing.unlink()
     pipeline, folder = make_pipeline(negatives="all", epochs=1), tmp_path / "run"

@@ -27,7 +27,7 @@ from gbad.benchmarks.paper.methods import Network
 from gbad.benchmarks.paper.peaks import peaks_in_boxes
 from gbad.benchmarks.paper.scales import Scale, Subset
 from gbad.data.bad_images import BadImages
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import LabelList
 from gbad.errors import DataError, GbadError, RunError, TooManyBadImagesError
 from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights, normalisation
@@ -187,7 +187,7 @@ def score_cell(cell: Cell, data: BenchmarkData, test: LabelList, *, show_progres
     path = scores_path(cell.folder, names)
     if is_scored(path, data, names):
         return False
-    paths = locate(data.folder, names)
+    paths = image_paths(data.folder, names)
     bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
     run = cell.folder / "run"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gbad.benchmarks.paper.scales import ListSizes, Scale, Subset
 from gbad.data.check import read_ids
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
 from gbad.errors import DataError, RunError
@@ -76,7 +76,7 @@ class BenchmarkData:
             return ""
         key = digest(names)
         if key not in self._images:
-            self._images[key] = files_fingerprint(locate(self.folder, names), self.folder)
+            self._images[key] = files_fingerprint(image_paths(self.folder, names), self.folder)
         return self._images[key]
 
 

@@ -27,7 +27,7 @@ from gbad.benchmarks.paper.inference import Scores, validation_sample
 from gbad.benchmarks.paper.scales import Scale, Subset
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import LabelList
 from gbad.data.source import source_from_paths, stream
 from gbad.errors import DataError, DivergedError, GbadError
@@ -104,7 +104,7 @@ def train_detector_cell(cell: DetectorCell, data: BenchmarkData, *, show_progres
     write_json(cell.folder / "cell.json", cell.content)
     begun = time.monotonic()
     train = data.read(cell.subset, "train")
-    paths = locate(data.folder, train.names)
+    paths = image_paths(data.folder, train.names)
     positive = np.asarray(train.positive)
     held_out = validation_rows(train.names, train.labels, paths, cell.validation_fraction, cell.seed)
     rows = np.flatnonzero(~held_out & ~positive)
@@ -150,7 +150,7 @@ def score_detector_cell(
     if is_scored(path, data, test.names):
         return False
     detector = IMAGE_DETECTORS[cell.name].load(cell.folder / "detector.joblib").set_params(device=chosen_device())
-    paths = locate(data.folder, test.names)
+    paths = image_paths(data.folder, test.names)
     source = source_from_paths(paths, detector.image_size)
     bad = BadImages(len(paths), BAD_SHARE, report=cell.folder / "bad_images.csv")
 

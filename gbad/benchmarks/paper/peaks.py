@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gbad.data.boxes import read_boxes
-from gbad.data.images import locate, read_image
+from gbad.data.images import image_paths, read_image
 from gbad.data.labels import LabelList
 from gbad.errors import ImageError
 from gbad.phase1_classifier import class_heatmap
@@ -38,7 +38,7 @@ def peaks_in_boxes(run: Path, data: Path, labels: LabelList) -> dict[tuple[str, 
     DataError
         If an annotation is damaged.
     """
-    pipeline, paths, found = load(run / "pipeline.joblib"), locate(data, labels.names), {}
+    pipeline, paths, found = load(run / "pipeline.joblib"), image_paths(data, labels.names), {}
     boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes, required=False)
     for row, own in boxes.items():
         try:

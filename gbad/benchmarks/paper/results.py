@@ -15,7 +15,7 @@ from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.methods import BASELINES
 from gbad.benchmarks.paper.published import PUBLISHED_ANY_THREAT, SOURCE
 from gbad.benchmarks.paper.summary import best_baseline, readable_targets, summarise
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.storage.files import atomic_path, write_json
 
 TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
@@ -134,7 +134,7 @@ def write_results(
         ),
         report.section("Gates", [gates] if len(gates) else [], notes=(GATES, BOUNDS)),
     ]  # fmt: skip
-    paths = dict(zip(shown[0].names, locate(data.folder, shown[0].names), strict=True))
+    paths = dict(zip(shown[0].names, image_paths(data.folder, shown[0].names), strict=True))
     title = f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}"
     report.write_page(
         folder / "report.html", title=title, cards=_cards(values, groups), sections=sections,

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gbad.data.annotations import find_annotations, read_voc_boxes
-from gbad.data.images import locate, read_image
+from gbad.data.images import image_paths, read_image
 from gbad.data.labels import read_sixray
 from gbad.data.one_class.class_data import ClassData, Masks, Part, part, rows_of
 from gbad.data.one_class.mvtec import load_mask
@@ -41,7 +41,7 @@ def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int =
         If a list is missing, or an image with threats has no boxes although patches are asked for.
     """
     lists = {name: read_sixray(data, subset, name) for name in ("train", "test")}
-    paths = {name: locate(data, labels.names) for name, labels in lists.items()}
+    paths = {name: image_paths(data, labels.names) for name, labels in lists.items()}
     threat_free = [path for path, threat in zip(paths["train"], lists["train"].positive, strict=True) if not threat]
     images = source_of_patches(threat_free, grid, size)
     train = part(images, np.zeros(len(images), np.int64))

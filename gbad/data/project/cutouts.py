@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from gbad.data.annotations import Box, find_annotations, read_voc_boxes
-from gbad.data.images import decode_image, locate, read_file, read_image
+from gbad.data.images import decode_image, image_paths, read_file, read_image
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
 
@@ -116,7 +116,7 @@ def _from_boxes(data: Path, shown: Mapping[str, Collection[str]], classes: Seque
     annotations = {name: path for name, path in find_annotations(data / "Annotation").items() if name in shown}
     found = []
     wrong: list[str] = []
-    for (name, annotation), path in zip(annotations.items(), locate(data, annotations), strict=True):
+    for (name, annotation), path in zip(annotations.items(), image_paths(data, annotations), strict=True):
         mask = data / "Mask" / f"{name}.png"
         try:
             boxes = read_voc_boxes(annotation)

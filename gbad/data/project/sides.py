@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gbad.data.duplicates import find_duplicates
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import PARTS, read_sixray
 from gbad.data.project.cutouts import Cutout, find_cutouts
 from gbad.errors import DataError
@@ -32,7 +32,7 @@ def read_sides(data: Path, subset: int, threats: Path | None) -> tuple[dict[str,
     names = {part: set(rows.names) for part, rows in lists.items()}
     if shared := names["train"] & names["test"]:
         raise DataError(f"{data}: {min(shared)!r} is on both lists. Delete one of the two rows.")
-    bags = {part: locate(data, rows.select(~rows.positive).names) for part, rows in lists.items()}
+    bags = {part: image_paths(data, rows.select(~rows.positive).names) for part, rows in lists.items()}
     shown = {
         name: {label for label, value in zip(classes, row.tolist(), strict=True) if value}
         for rows in lists.values()

@@ -19,7 +19,7 @@ from gbad.benchmarks.paper.inference import Scores, at_prevalence, score_images
 from gbad.benchmarks.paper.methods import METHODS, NETWORKS, chosen_methods, needed_networks
 from gbad.benchmarks.paper.scales import SCALES, ListSizes
 from gbad.data.bad_images import BadImages
-from gbad.data.images import locate, read_image
+from gbad.data.images import image_paths, read_image
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError, GbadError, TooManyBadImagesError
 from gbad.evaluation.metrics import average_precision_per_class
@@ -172,7 +172,7 @@ def test_scores_are_those_of_the_saved_pipeline(finished: Path, data: BenchmarkD
     folder = next((finished / "cells").glob("gbad_paper-resnet18-10-seed1-*"))
     scores = Scores.load(next(folder.glob("test-*.npz")))
     pipeline = gbad.load(folder / "run" / "pipeline.joblib")
-    explained = pipeline.explain(locate(data.folder, scores.names[:5].tolist()))
+    explained = pipeline.explain(image_paths(data.folder, scores.names[:5].tolist()))
     assert scores.logits[:5] == pytest.approx(explained.logits, abs=1e-5)
     assert scores.log_gated is not None
     assert scores.log_gated[:5] == pytest.approx(explained.log_gated, abs=1e-4)
@@ -238,7 +238,7 @@ def test_networks_without_gate_are_scored_on_the_views_of_the_scale(
     own: Path, data: BenchmarkData, tmp_path: Path
 ) -> None:
     test = read_sixray(data.folder, 10, "test")
-    paths = locate(data.folder, test.names[:4])
+    paths = image_paths(data.folder, test.names[:4])
     folder = next((own / "cells").glob("cnn-resnet18-10-seed1-*")) / "run"
     settings = [SCALES[name].settings["views"] for name in ("small", "full")]
     assert settings == [1, 2]
@@ -305,7 +305,7 @@ def test_scores_of_images_that_were_replaced_are_not_taken(own_dataset: Path, tm
     assert not cells.is_scored(path, own, names)
     cells.score_in_parts(path, 2, own.images(names), lambda start, stop: Scores(np.array(["a", "b"]), np.zeros((2, 1))))
     assert cells.is_scored(path, own, names)
-    image, other = locate(own_dataset, names[:2])
+    image, other = image_paths(own_dataset, names[:2])
     image.write_bytes(other.read_bytes())
     assert not cells.is_scored(path, existing_data(own_dataset), names)
     assert not path.exists()

@@ -8,7 +8,7 @@ import pytest
 
 from gbad.benchmarks.paper.data import existing_data, simulated_data, without_mislabelled
 from gbad.benchmarks.paper.scales import SCALES, ListSizes, Subset, scale_of
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError, GbadError, RunError
 
@@ -36,7 +36,7 @@ def test_test_lists_share_threats_and_nest_the_others(folder: Path) -> None:
     assert train["10"].names == train["100"].names
     assert len(train["10"]) == 15
     assert not set(train["10"].names) & set(large.names)
-    assert all(path.is_file() for path in locate(folder, large.names))
+    assert all(path.is_file() for path in image_paths(folder, large.names))
 
 
 def test_subsets_that_share_a_training_list_have_one_fingerprint(folder: Path) -> None:
@@ -74,7 +74,7 @@ def test_replaced_images_of_a_folder_of_the_user_are_noticed(own_dataset: Path) 
     subset = before.subsets[0]
     train, test = (before.read(subset, part).names for part in ("train", "test"))
     assert before.fingerprint(subset) == existing_data(own_dataset).fingerprint(subset)
-    image, other = locate(own_dataset, (train[0], train[1]))
+    image, other = image_paths(own_dataset, (train[0], train[1]))
     image.write_bytes(other.read_bytes())
     after = existing_data(own_dataset)
     assert after.fingerprint(subset) != before.fingerprint(subset)
@@ -98,7 +98,7 @@ def test_mislabelled_images_leave_the_lists_and_nothing_else_changes(dataset: Pa
         labels = cleaned.read(cleaned.subsets[0], part)
         assert labels.names == before[part].names[:row] + before[part].names[row + 1 :]
         np.testing.assert_array_equal(labels.labels, np.delete(before[part].labels, row, axis=0))
-        assert all(path.is_file() for path in locate(cleaned.folder, labels.names))
+        assert all(path.is_file() for path in image_paths(cleaned.folder, labels.names))
     assert (cleaned.folder / "Annotation" / "P00001.xml").is_file()
     assert cleaned.fingerprint(cleaned.subsets[0]) != data.fingerprint(data.subsets[0])
     assert "2 images" in cleaned.notes[-1]

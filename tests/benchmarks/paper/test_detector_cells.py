@@ -22,7 +22,7 @@ from gbad.benchmarks.paper.detector_cells import (
 from gbad.benchmarks.paper.inference import Scores
 from gbad.benchmarks.paper.methods import METHODS, chosen_methods, needed_networks
 from gbad.benchmarks.paper.scales import SCALES, Scale
-from gbad.data.images import locate
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.errors import DivergedError, GbadError
 from gbad.phase2_anomaly import GANomalyDetector, ImageAnomalyDetector
@@ -66,7 +66,7 @@ def test_a_cell_learns_from_threat_free_images_of_the_training_part(
     cell = make(tmp_path, data, scale=replace(SCALE, image_detectors=TINY | {"max_images": 1000}))
     train_detector_cell(cell, data)
     train = read_sixray(data.folder, 10, "train")
-    held_out = validation_rows(train.names, train.labels, locate(data.folder, train.names), 0.2, 1)
+    held_out = validation_rows(train.names, train.labels, image_paths(data.folder, train.names), 0.2, 1)
     assert len(seen[0]) == (~held_out & ~train.labels.any(axis=1)).sum()
     validation = Scores.load(cell.folder / "validation.npz")
     assert sorted(validation.names) == sorted(np.array(train.names)[held_out])
@@ -83,7 +83,7 @@ def test_scores_are_those_of_the_saved_detector(done: DetectorCell, data: Benchm
     assert tuple(scores.names) == test.names
     assert scores.logits.shape == (36, 0)
     detector = GANomalyDetector.load(done.folder / "detector.joblib")
-    expected = detector.anomaly_score([str(path) for path in locate(data.folder, test.names)])
+    expected = detector.anomaly_score([str(path) for path in image_paths(data.folder, test.names)])
     assert scores.gate_score is not None
     np.testing.assert_allclose(scores.gate_score, expected, atol=1e-5)
     assert not list(done.folder.glob("c*e*/")), "cache and checkpoint are gone"
@@ -160,7 +160,7 @@ def test_a_killed_cell_goes_on(
 
 def test_a_cell_tells_of_images_that_cannot_be_used(own_dataset: Path, tmp_path: Path) -> None:
     own = existing_data(own_dataset)
-    for path in locate(own_dataset, own.read(own.subsets[0], "train").names)[-5:]:
+    for path in image_paths(own_dataset, own.read(own.subsets[0], "train").names)[-5:]:
         path.unlink()
     with pytest.raises(GbadError, match="of 72 images cannot be used"):
         train_detector_cell(make(tmp_path, own), own)
