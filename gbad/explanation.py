@@ -8,8 +8,8 @@ from typing import Self
 
 import numpy as np
 
-LETTER_LOSSES = ("reconstruction_loss", "feature_matching_loss")
-"""The losses of the letter's detector, Equations 3 and 4."""
+PAPER_LOSSES = ("reconstruction_loss", "feature_matching_loss")
+"""The losses of GBAD's detector (Dumagpi et al. 2020, Equations 3 and 4)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Explanation:
     ranking: np.ndarray
     log_gated: np.ndarray
     any_threat: np.ndarray
-    loss_names: tuple[str, ...] = LETTER_LOSSES
+    loss_names: tuple[str, ...] = PAPER_LOSSES
 
     @property
     def gated(self) -> np.ndarray:

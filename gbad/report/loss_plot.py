@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from gbad.explanation import LETTER_LOSSES
+from gbad.explanation import PAPER_LOSSES
 from gbad.report.style import (
     FALSE_ALARM,
     MUTED,
@@ -27,7 +27,7 @@ MAX_SCATTER_POINTS = 4000
 
 
 def loss_figure(
-    y_any: np.ndarray, losses: np.ndarray, anomalous: np.ndarray, names: Sequence[str] = LETTER_LOSSES
+    y_any: np.ndarray, losses: np.ndarray, anomalous: np.ndarray, names: Sequence[str] = PAPER_LOSSES
 ) -> Figure:
     """Plot the first loss against each other one; a single loss as the share of images below it.
 

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate
-from gbad.explanation import LETTER_LOSSES
+from gbad.explanation import PAPER_LOSSES
 from gbad.report.gallery import Heatmaps, choose, outranked, pictures
 from gbad.report.plots import figures, precision_recall_figure
 from gbad.report.style import GATED, GRID, INK, svg
@@ -50,7 +50,7 @@ def write_report(
     info: Mapping[str, Any] | None = None,
     heatmaps: Heatmaps | None = None,
     any_threat: npt.ArrayLike | None = None,
-    loss_names: Sequence[str] = LETTER_LOSSES,
+    loss_names: Sequence[str] = PAPER_LOSSES,
 ) -> None:
     """Write the report of an evaluation as one HTML file that needs nothing else, neither files nor network.
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from gbad.evaluation.metrics import confusion_counts
-from gbad.explanation import LETTER_LOSSES
+from gbad.explanation import PAPER_LOSSES
 from gbad.report.loss_plot import loss_figure
 from gbad.report.style import (
     FALSE_ALARM,
@@ -224,7 +224,7 @@ def figures(
     metrics: Mapping[str, Any],
     history: pd.DataFrame | None = None,
     any_threat: npt.ArrayLike | None = None,
-    loss_names: Sequence[str] = LETTER_LOSSES,
+    loss_names: Sequence[str] = PAPER_LOSSES,
 ) -> dict[str, Figure]:
     """Draw an evaluation, except for the curves of each class (:func:`precision_recall_figure`).
 

@@ -20,7 +20,7 @@ from gbad.data.decoded import decode_images
 from gbad.data.images import read_image
 from gbad.data.source import source_from_array, source_from_paths
 from gbad.errors import GbadError, ImageError, RunError
-from gbad.explanation import LETTER_LOSSES
+from gbad.explanation import PAPER_LOSSES
 from gbad.phase1_classifier import Classifier
 from gbad.phase2_anomaly import (
     FEATURE_DETECTORS,
@@ -106,7 +106,7 @@ def test_an_image_level_detector_adds_a_column(
     both: tuple[GBADPipeline, Path], trained: Run, train_paths: list[Path]
 ) -> None:
     pipeline, folder = both
-    names = (*LETTER_LOSSES, "image_anomaly")
+    names = (*PAPER_LOSSES, "image_anomaly")
     explained, without = pipeline.explain(train_paths), trained.pipeline.explain(train_paths)
     assert explained.loss_names == names
     np.testing.assert_allclose(explained.losses[:, :2], without.losses, rtol=1e-6)
