@@ -16,7 +16,7 @@ from gbad.data.images import TRUNCATED, decode_image, find_images, find_name_col
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
-from gbad.storage.digests import content_digest
+from gbad.storage.digests import bytes_digest
 
 PROBLEMS = {
     "missing_list": "train or test list that is not there",
@@ -240,7 +240,7 @@ def _decode_chunk(rows: Sequence[Row]) -> list[bytes | Problem]:
         try:
             content = read_file(Path(row.path))
             decode_image(Path(row.path), content, _DECODED_SIZE)
-            results.append(content_digest(content))
+            results.append(bytes_digest(content))
         except ImageError as error:
             status = "truncated" if error.reason.startswith(TRUNCATED) else error.status
             results.append(row.problem("missing_image" if status == "missing" else status, error.reason))

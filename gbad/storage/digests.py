@@ -1,17 +1,24 @@
-"""Digests (BLAKE2b, 16 bytes) of data: by them a run that goes on tells whether its data are still the same."""
+"""Digests (BLAKE2b, 16 bytes) of texts, arrays and files: equal digests mean equal content.
+
+Long lists of files are compared by the bytes of their digests (`bytes_digest`, `file_digest`), which take half the
+memory; all other digests are texts of 32 hexadecimal digits.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _READ_WHOLE = 4 * 2**30  # bytes of all files together: some seconds
 _HEAD = 16 * 1024
+_SIZE = 16
 
 
 def relative_name(path: str | Path, folder: Path) -> str:
@@ -26,34 +33,9 @@ def relative_name(path: str | Path, folder: Path) -> str:
     return str(path).removeprefix(f"{folder}{os.sep}").replace(os.sep, "/")
 
 
-def files_fingerprint(files: Sequence[Path], folder: Path) -> str:
-    """Hash names, sizes and content of files.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        In an order that is always the same. One that is missing counts as such.
-    folder : Path
-        Names are relative to it: a folder that has moved has the same fingerprint.
-
-    Returns
-    -------
-    str
-        Of 32 hexadecimal digits. If all files together have more than 4 GiB, only the first 16 KiB of each are read,
-        so that a change further behind that leaves a file's size as it was goes unnoticed.
-    """
-    sizes = [file_size(path) for path in files]
-    limit = None if sum(size or 0 for size in sizes) <= _READ_WHOLE else _HEAD
-    total = hashlib.blake2b(digest_size=16)
-    for path, size in zip(files, sizes, strict=True):
-        content = file_digest(path, limit)
-        total.update(json.dumps([relative_name(path, folder), size, content and content.hex()]).encode())
-    return total.hexdigest()
-
-
-def digest(*parts: Sequence[str] | np.ndarray) -> str:
-    """Fingerprint of lists of texts and of arrays."""
-    total = hashlib.blake2b(digest_size=16)
+def digest(*parts: Sequence[str] | npt.NDArray[Any]) -> str:
+    """Digest of lists of texts and of arrays; arrays of another shape or dtype have another digest."""
+    total = hashlib.blake2b(digest_size=_SIZE)
     for part in parts:
         if isinstance(part, np.ndarray):
             total.update(f"{part.dtype.str} {part.shape}".encode())
@@ -64,9 +46,14 @@ def digest(*parts: Sequence[str] | np.ndarray) -> str:
     return total.hexdigest()
 
 
-def content_digest(data: bytes) -> bytes:
-    """Give a 16-byte hash (BLAKE2b) of a file's content; equal digests mean equal content."""
-    return hashlib.blake2b(data, digest_size=16).digest()
+def json_digest(content: Mapping[str, Any]) -> str:
+    """Digest of JSON types, whatever the order of keys; TypeError if there is anything else."""
+    return bytes_digest(json.dumps(content, sort_keys=True).encode()).hex()
+
+
+def bytes_digest(data: bytes) -> bytes:
+    """Digest of a file's content that is in memory, 16 bytes."""
+    return hashlib.blake2b(data, digest_size=_SIZE).digest()
 
 
 def file_size(path: str | Path) -> int | None:
@@ -78,15 +65,40 @@ def file_size(path: str | Path) -> int | None:
 
 
 def file_digest(path: str | Path, limit: int | None = None) -> bytes | None:
-    """Hash the first `limit` bytes of a file, or all, in bounded memory; None if it cannot be read."""
-    digest = hashlib.blake2b(digest_size=16)
+    """Digest of the first `limit` bytes of a file, or of all, in bounded memory; None if it cannot be read."""
+    total = hashlib.blake2b(digest_size=_SIZE)
     try:
         with open(path, "rb") as file:
             if limit is not None:
-                digest.update(file.read(limit))
+                total.update(file.read(limit))
             else:
                 while block := file.read(2**20):
-                    digest.update(block)
+                    total.update(block)
     except OSError:
         return None
-    return digest.digest()
+    return total.digest()
+
+
+def files_digest(files: Sequence[Path], folder: Path) -> str:
+    """Digest of names, sizes and content of files.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        In an order that is always the same. A missing file counts as missing.
+    folder : Path
+        Names are relative to it: a folder that has moved has the same digest.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits. If all files together have more than 4 GiB, only the first 16 KiB of each are read: a
+        change behind them is noticed only if it changes the size of the file.
+    """
+    sizes = [file_size(path) for path in files]
+    limit = None if sum(size or 0 for size in sizes) <= _READ_WHOLE else _HEAD
+    total = hashlib.blake2b(digest_size=_SIZE)
+    for path, size in zip(files, sizes, strict=True):
+        content = file_digest(path, limit)
+        total.update(json.dumps([relative_name(path, folder), size, content and content.hex()]).encode())
+    return total.hexdigest()

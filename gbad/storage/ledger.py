@@ -1,10 +1,10 @@
-"""What keeps others out of a run folder: ``run.json``, which says what the run is about, and a lock while it works."""
+"""Whether what lies on disk is about the same thing: run folders, their lock, and JSON results of a computation."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,21 +18,21 @@ _log = logging.getLogger(__name__)
 
 
 def claim(folder: Path, content: dict[str, Any], notes: dict[str, Any] | None = None) -> None:
-    """Write what a run is about, or make sure that the folder's run is about the same.
+    """Write what a run is about into ``run.json``, or make sure that the run in the folder is about the same.
 
     Parameters
     ----------
     folder : Path
         The run folder.
     content : dict
-        JSON types: what a run must agree with to be continued. Differences below ``settings`` are named one by one.
+        JSON types: what must be equal for the run to continue. Under ``settings``, each setting is compared by itself.
     notes : dict, optional
-        JSON types: what else to keep; the newest values count.
+        JSON types: what to keep besides; new values replace old ones.
 
     Raises
     ------
     RunError
-        If the folder holds another run, the message names what differs; if ``run.json`` is damaged.
+        If the folder holds another run (the message names the differences), or ``run.json`` is damaged.
     """
     head = folder / "run.json"
     content, notes = json.loads(json.dumps(content)), notes or {}
@@ -64,19 +64,39 @@ def read_head(folder: Path) -> dict[str, Any]:
     return content
 
 
+def kept(path: Path, about: dict[str, Any], compute: Callable[[], Any]) -> Any:
+    """Result of a computation that is done once: the file at `path` holds it, with what it is about.
+
+    Parameters
+    ----------
+    path : Path
+        JSON. A file that is about anything else is written anew.
+    about : dict
+        JSON types: all that decides the result.
+    compute : callable
+        Gives the result, JSON types.
+    """
+    about = json.loads(json.dumps(about))
+    if path.exists() and (found := read_json(path))["about"] == about:
+        return found["result"]
+    result = compute()
+    write_json(path, {"about": about, "result": result})
+    return result
+
+
 @contextmanager
 def locked(folder: Path, device: str) -> Iterator[None]:
-    """Keep other trainings out of a run folder until the block ends, or the process however it does.
+    """Keep other trainings out of a run folder until the block ends or the process dies.
 
-    Two that write to one folder delete each other's half-written files. Of several processes of one training, the main
-    one holds the lock. Systems and disks without locks do without.
+    Two trainings in one folder would delete each other's half-written files. If one training has several processes,
+    the main process holds the lock. On systems and disks without locks nothing is locked.
 
     Parameters
     ----------
     folder : Path
-        The run folder; it is there already.
+        The run folder, which exists.
     device : {"auto", "cpu"}
-        Of the training, as in `gbad.GBADPipeline`.
+        Device of the training, as in `gbad.GBADPipeline`.
 
     Raises
     ------

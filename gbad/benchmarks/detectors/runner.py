@@ -22,7 +22,7 @@ from gbad.evaluation.measures import FALSE_ALARM_RATE
 from gbad.phase2_anomaly import ImageAnomalyDetector
 from gbad.runtime.progress import Advance, progress_bar
 from gbad.runtime.versions import hardware, library_versions
-from gbad.storage.digests import digest, files_fingerprint
+from gbad.storage.digests import digest, files_digest
 from gbad.storage.files import read_json, remove_folder, write_json
 from gbad.storage.ledger import claim
 from gbad.storage.plain_data import load_plain
@@ -214,7 +214,7 @@ def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def _images(data: Sequence[ClassData], folder: Path) -> str:
     """What decides the pixels: rows by their names, and all files of images and masks by their content."""
     names = [name for one in data for part in (one.train, one.test) for name in part.images.names]
-    return digest(names, [files_fingerprint(one.files, folder) for one in data])
+    return digest(names, [files_digest(one.files, folder) for one in data])
 
 
 def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | np.ndarray]:

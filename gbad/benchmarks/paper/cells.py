@@ -33,7 +33,7 @@ from gbad.errors import DataError, GbadError, RunError, TooManyBadImagesError
 from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights, normalisation
 from gbad.phase1_classifier.checkpoints import read_history
 from gbad.pipeline import GBADPipeline
-from gbad.storage.digests import content_digest, digest
+from gbad.storage.digests import bytes_digest, digest
 from gbad.storage.files import read_json, remove_folder, write_json
 from gbad.training.run_folder import Run, finish, open_run, start_run
 from gbad.training.settings import check_settings, plain_settings
@@ -109,7 +109,7 @@ def make_cell(
     if backbone == "inception_v3":  # whose first cells had images normalised otherwise; those of other backbones hold
         content["normalisation"] = normalisation(backbone)
     if pipeline.weights is not None:  # the path says nothing about what is in the file
-        content["weights"] = content_digest(Path(pipeline.weights).read_bytes()).hex()
+        content["weights"] = bytes_digest(Path(pipeline.weights).read_bytes()).hex()
     folder = root / f"{name}-{backbone}-{subset.list}-seed{seed}-{fingerprint(content)}"
     return Cell(folder, name, backbone, seed, subset, pipeline, network.phases, content)
 

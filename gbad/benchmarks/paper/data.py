@@ -16,7 +16,7 @@ from gbad.data.images import image_paths
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
 from gbad.errors import DataError, RunError
-from gbad.storage.digests import digest, files_fingerprint
+from gbad.storage.digests import digest, files_digest
 from gbad.storage.files import read_json, write_json
 
 SUBSETS_FILE = "subsets.json"
@@ -76,7 +76,7 @@ class BenchmarkData:
             return ""
         key = digest(names)
         if key not in self._images:
-            self._images[key] = files_fingerprint(image_paths(self.folder, names), self.folder)
+            self._images[key] = files_digest(image_paths(self.folder, names), self.folder)
         return self._images[key]
 
 

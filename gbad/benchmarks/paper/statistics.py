@@ -35,8 +35,8 @@ def seed_mean_samples(
 
     Notes
     -----
-    Images are drawn as in `gbad.evaluation.bootstrap.bootstrap_average_precision`, the same for all methods and seeds; then
-    `with_seed_deviations` adds the chance of training. A single seed leaves it out.
+    Images are drawn as in `gbad.evaluation.bootstrap.bootstrap_average_precision`, the same for all methods and
+    seeds. Then `with_seed_deviations` adds the chance of training; with a single seed it adds nothing.
     """
     rankings = [ranking for method in scores.values() for ranking in method]
     values = bootstrap_average_precision(y_true, rankings, resamples=resamples, seed=seed, sample_weight=weights)

@@ -22,7 +22,7 @@ from gbad.data.sixray_writer import (
     write_small,
 )
 from gbad.errors import DataError
-from gbad.storage.digests import content_digest, file_size
+from gbad.storage.digests import bytes_digest, file_size
 
 _IMAGES_PER_JOB = 16
 
@@ -137,7 +137,7 @@ def _fingerprint(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
         }
         for part, side in sides.items()
     }
-    return content_digest(json.dumps([content, classes]).encode()).hex()
+    return bytes_digest(json.dumps([content, classes]).encode()).hex()
 
 
 def _project_files(

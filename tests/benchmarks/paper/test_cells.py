@@ -11,13 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbad.benchmarks.paper import cells, command, run
+from gbad.benchmarks.paper import cells, run
 from gbad.benchmarks.paper import data as benchmark_data
 from gbad.benchmarks.paper.cells import cell_scores, cell_validation, make_cell, score_cell, train_cell
 from gbad.benchmarks.paper.data import BenchmarkData, existing_data
 from gbad.benchmarks.paper.inference import Scores, at_prevalence, score_images
 from gbad.benchmarks.paper.methods import METHODS, NETWORKS, chosen_methods, needed_networks
 from gbad.benchmarks.paper.scales import SCALES, ListSizes
+from gbad.cli.benchmark import benchmark as command
 from gbad.data.bad_images import BadImages
 from gbad.data.images import image_paths, read_image
 from gbad.data.labels import read_sixray
@@ -423,7 +424,7 @@ def test_options_of_the_simulation_reach_it(monkeypatch: pytest.MonkeyPatch, tmp
         return {"targets": []}
 
     monkeypatch.setattr("gbad.benchmarks.paper.run.run_benchmark", instead)
-    command.benchmark(out=tmp_path, image_size=320, load=0.5, size=224)
+    command(out=tmp_path, image_size=320, load=0.5, size=224)
     assert asked["scale"] == replace(SCALES["small"], image_size=320, load=0.5)
     assert asked["overrides"] == {"size": 224}
     assert asked["data"] is None

@@ -23,6 +23,5 @@ def test_a_change_of_a_default_raises_the_version_of_cells() -> None:
         "gates": {fit: default_gate(fit).get_params() for fit in ("held-out", "paper")},
         "heads": {"shrinkage": SHRINKAGE, "shares": SHARES, "alphas": DEFAULT_ALPHAS},
     }
-    # Where this fails, raise gbad.benchmarks.paper.cells.VERSION, and note the new pair here. (Inception's normalisation was
-    # changed within version 6: its cells have a fingerprint of their own.)
+    # Where this fails, raise gbad.benchmarks.paper.cells.VERSION, and note the new pair here.
     assert (VERSION, fingerprint(defaults)) == (6, "d45ce14df9")
