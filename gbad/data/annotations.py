@@ -15,6 +15,7 @@ from xml.parsers import expat
 
 import numpy as np
 
+from gbad.data.arrays import Mask
 from gbad.data.images import NO_IMAGE_FOLDERS, walk_images
 from gbad.data.labels import LabelList, is_safe_name, strip_suffix
 from gbad.errors import DataError
@@ -52,7 +53,7 @@ def read_voc_boxes(path: str | Path) -> list[tuple[str, Box]]:
     return [(name, _read_box(Path(path), name, element)) for name, element in _voc_objects(Path(path))]
 
 
-def box_of(mask: np.ndarray) -> Box:
+def box_of(mask: Mask) -> Box:
     """Smallest box around a mask, bool (height, width), that is not empty; the pixel (0, 0) covers [0, 1) x [0, 1)."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gbad.data.arrays import Labels
 from gbad.errors import ImageError, TooManyBadImagesError
 from gbad.storage.files import atomic_path
 
 COLUMNS = ("path", "status", "reason")
 """Of the list of bad images."""
 
-Shown = tuple[Sequence[str | Path], np.ndarray, Sequence[str]]
+Shown = tuple[Sequence[str | Path], Labels, Sequence[str]]
 """Paths of n images, their labels (n, C) of 0 and 1, and the names of the C classes."""
 
 
@@ -101,7 +102,7 @@ class BadImages:
             table.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
 
 
-def _groups(paths: Sequence[str | Path], labels: np.ndarray, classes: Sequence[str]) -> dict[str, list[str]]:
+def _groups(paths: Sequence[str | Path], labels: Labels, classes: Sequence[str]) -> dict[str, list[str]]:
     """Groups that each image with a threat belongs to, by its path; threat-free images are left out."""
     groups: dict[str, list[str]] = {}
     for row in np.flatnonzero(labels.any(axis=1)).tolist():

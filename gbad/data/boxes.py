@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from gbad.data.annotations import find_annotations, read_voc_boxes
+from gbad.data.arrays import Labels, Rows
 from gbad.data.images import image_size
 from gbad.errors import DataError, ImageError
 
-Boxes = dict[int, np.ndarray]
+Boxes = dict[int, npt.NDArray[np.float32]]
 """Of the rows that have boxes: float32 (k, 5), a box a line: column of its class; left, top, right, bottom in [0, 1].
 
 These four are shares of the image's width and height, so that they hold for the warped image as well.
@@ -23,7 +25,7 @@ GivenBox = tuple[str | int, float, float, float, float]
 
 def given_boxes(
     boxes: Sequence[Sequence[GivenBox]],
-    labels: np.ndarray,
+    labels: Labels,
     classes: Sequence[str],
     size_of: Callable[[int], tuple[int, int]],
 ) -> Boxes:
@@ -60,8 +62,8 @@ def given_boxes(
 
 
 def _given_box(
-    row: int, box: GivenBox, labels: np.ndarray, classes: Sequence[str], size: tuple[int, int]
-) -> np.ndarray:
+    row: int, box: GivenBox, labels: Labels, classes: Sequence[str], size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
     if len(box) != 5:
         raise DataError(f"image {row}: {box!r} is no box (class, left, top, right, bottom)")
     label, left, top, right, bottom = box
@@ -85,7 +87,7 @@ def read_boxes(
     data: str | Path,
     names: Sequence[str],
     paths: Sequence[Path],
-    labels: np.ndarray,
+    labels: Labels,
     classes: Sequence[str],
     *,
     required: bool = True,
@@ -137,7 +139,7 @@ def read_boxes(
     return found
 
 
-def padded_boxes(boxes: Boxes, rows: np.ndarray) -> np.ndarray:
+def padded_boxes(boxes: Boxes, rows: Rows) -> npt.NDArray[np.float32]:
     """Boxes of some rows as one array, float32 (len(rows), K, 5), K the largest number, at least 1; class -1 = none."""
     own = [boxes.get(int(row), np.empty((0, 5), np.float32)) for row in rows]
     padded = np.full((len(rows), max([1, *map(len, own)]), 5), -1.0, np.float32)

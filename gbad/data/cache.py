@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gbad.data.arrays import Pixels, Rows
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, stream
 from gbad.errors import GbadError, RunError
@@ -76,9 +77,7 @@ class DecodedCache:
         self._status = np.where(status == _READY, _READY, _EMPTY).astype(np.uint8)
         self._images = np.memmap(self._folder / "images.u8", np.uint8, "r", shape=(len(self.source), *self._shape))
 
-    def fill(
-        self, rows: Sequence[int] | np.ndarray, *, description: str = "decoding", show_progress: bool = False
-    ) -> np.ndarray:
+    def fill(self, rows: Sequence[int] | Rows, *, description: str = "decoding", show_progress: bool = False) -> Rows:
         """Decode those of `rows` that are not in the cache yet; give those that can be used, in order.
 
         Raises
@@ -101,9 +100,9 @@ class DecodedCache:
                     self._write(done, images)
                     advance(len(done) + len(errors))
             self._status[missing[self._status[missing] == _EMPTY]] = _BAD
-        return rows[self._status[rows] == _READY]
+        return np.asarray(rows[self._status[rows] == _READY])
 
-    def _write(self, rows: np.ndarray, images: np.ndarray) -> None:
+    def _write(self, rows: Rows, images: Pixels) -> None:
         # Writing through a memory map would end the process with a bus error on a full disk; write() reports it.
         # The pixels go before the status, so a killed process never leaves a row that claims to be ready.
         try:
@@ -121,7 +120,7 @@ class DecodedCache:
             ) from error
         self._status[rows] = _READY
 
-    def __getitem__(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+    def __getitem__(self, rows: Sequence[int] | Rows) -> Pixels:
         """Images of rows that `fill` has returned: uint8 (n, size, size, 3)."""
         return self._images[np.asarray(rows, dtype=np.int64)]
 

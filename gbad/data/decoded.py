@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gbad.data.arrays import Pixels, Rows
 from gbad.data.source import ImageSource, source_from_array, stream
 from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
@@ -14,8 +15,8 @@ _BATCH = 64
 
 
 def decode_images(
-    source: ImageSource, rows: np.ndarray, size: int, path: str | Path, *, show_progress: bool = False
-) -> np.ndarray:
+    source: ImageSource, rows: Rows, size: int, path: str | Path, *, show_progress: bool = False
+) -> Pixels:
     """Decode images of a source, warped to another size; a call that was killed goes on where it stopped.
 
     The caller must remove the file if the images or the rows have changed.

@@ -22,6 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from gbad.data.arrays import Pixels
 from gbad.errors import DataError, ImageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
@@ -133,7 +134,7 @@ def image_paths(data: str | Path, names: Iterable[str]) -> list[Path]:
     return [Path(index.get(name) or os.path.join(absent, f"{name}.jpg")) for name in names]
 
 
-def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Read an image as 8-bit RGB.
 
     Grey becomes three equal channels, transparency is laid over white (the background of an X-ray image), and 16-bit
@@ -177,7 +178,7 @@ def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int
         raise ImageError(path, "unreadable", f"damaged ({error}). Copy the file again.") from error
 
 
-def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
     """Decode the content of an image file; all but the reading of `read_image`.
 
     Parameters

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from gbad.data.arrays import Labels, Mask
 from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
 from gbad.storage.files import atomic_path
@@ -52,7 +54,7 @@ class LabelList:
     """
 
     names: tuple[str, ...]
-    labels: np.ndarray
+    labels: Labels
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -64,11 +66,11 @@ class LabelList:
         return len(self.names)
 
     @property
-    def positive(self) -> np.ndarray:
+    def positive(self) -> Mask:
         """Whether an image shows a threat of any class; bool of shape (n_images,)."""
         return np.asarray(self.labels.any(axis=1))
 
-    def select(self, rows: np.ndarray | slice) -> LabelList:
+    def select(self, rows: Mask | slice) -> LabelList:
         """Take some rows, in the given order; `rows` is a bool mask, an array of row numbers or a slice."""
         names = np.array(self.names, dtype=object)[rows]
         return LabelList(tuple(names.tolist()), self.labels[rows], self.classes)
@@ -292,7 +294,7 @@ def _parse_name(path: Path, line: int, text: str) -> str:
     return name
 
 
-def _warn_of_zeros(path: Path, table: np.ndarray, rows: list[int]) -> None:
+def _warn_of_zeros(path: Path, table: npt.NDArray[np.int8], rows: list[int]) -> None:
     zeros = int((np.bincount(rows, minlength=len(table)) * (table == 0).sum(axis=1)).sum())
     if zeros:
         warnings.warn(f"{path}: {zeros:,} values are 0; they count as -1 (absent).", UserWarning, stacklevel=3)

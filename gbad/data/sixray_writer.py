@@ -11,9 +11,11 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
+import numpy.typing as npt
 from joblib import Parallel, delayed
 from PIL import Image
 
+from gbad.data.arrays import Mask, Pixels
 from gbad.data.layout import GeneratedLayout
 from gbad.errors import GbadError, RunError
 from gbad.runtime.progress import progress_bar
@@ -127,21 +129,21 @@ def _finished_files(folder: Path) -> set[str]:
         return {entry.name for entry in entries if entry.stat().st_size > 0}
 
 
-def encode_image(image: np.ndarray) -> bytes:
+def encode_image(image: Pixels) -> bytes:
     """Encode a uint8 image of shape (height, width, 3) as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 
-def encode_png(image: np.ndarray) -> bytes:
+def encode_png(image: Pixels | npt.NDArray[np.uint16]) -> bytes:
     """Encode a uint8 or uint16 array of shape (height, width) as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def encode_mask(shape: tuple[int, int], masks: Iterable[tuple[str, np.ndarray]], classes: Sequence[str]) -> bytes:
+def encode_mask(shape: tuple[int, int], masks: Iterable[tuple[str, Mask]], classes: Sequence[str]) -> bytes:
     """Encode class and bool mask of each threat as PNG: value = 1 + class number; 0 = no threat."""
     image = np.zeros(shape, dtype=np.uint8)
     for label, silhouette in masks:

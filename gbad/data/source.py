@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gbad.data.arrays import Pixels, Rows
 from gbad.data.images import MAX_PIXELS, read_image
 from gbad.errors import DataError, ImageError
 
@@ -35,7 +36,7 @@ class ImageSource:
 
     names: Sequence[str]
     size: int
-    load: Callable[[int], np.ndarray]
+    load: Callable[[int], Pixels]
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,7 +47,7 @@ def source_from_paths(paths: Sequence[str | Path], size: int, *, max_pixels: int
     return ImageSource([str(path) for path in paths], size, lambda row: read_image(paths[row], size, max_pixels))
 
 
-def source_from_array(images: np.ndarray, size: int) -> ImageSource:
+def source_from_array(images: Pixels, size: int) -> ImageSource:
     """Source over images in memory.
 
     Parameters
@@ -64,7 +65,7 @@ def source_from_array(images: np.ndarray, size: int) -> ImageSource:
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise DataError(f"images must be a uint8 array of shape (n, H, W, 3), not {images.dtype} {images.shape}")
 
-    def load(row: int) -> np.ndarray:
+    def load(row: int) -> Pixels:
         image = np.ascontiguousarray(images[row])
         if image.shape[:2] == (size, size):
             return image
@@ -74,8 +75,8 @@ def source_from_array(images: np.ndarray, size: int) -> ImageSource:
 
 
 def stream(
-    source: ImageSource, rows: Sequence[int] | np.ndarray, batch_size: int = 64, workers: int = _WORKERS
-) -> Iterator[tuple[np.ndarray, np.ndarray, dict[int, ImageError]]]:
+    source: ImageSource, rows: Sequence[int] | Rows, batch_size: int = 64, workers: int = _WORKERS
+) -> Iterator[tuple[Rows, Pixels, dict[int, ImageError]]]:
     """Read images in the order of `rows`, a few batches ahead of the consumer.
 
     Yields
@@ -88,7 +89,7 @@ def stream(
         The rows of this batch that could not be read; b is smaller by their number.
     """
     ahead = max(2, -(-4 * workers // batch_size))  # batches: enough to keep all threads busy, however many there are
-    pending: deque[tuple[np.ndarray, list[Future[np.ndarray]]]] = deque()
+    pending: deque[tuple[Rows, list[Future[Pixels]]]] = deque()
     chunks = iter([np.asarray(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)])
     pool = ThreadPoolExecutor(workers)
     try:
@@ -103,9 +104,7 @@ def stream(
         pool.shutdown(cancel_futures=True)
 
 
-def _collect(
-    chunk: np.ndarray, futures: list[Future[np.ndarray]], size: int
-) -> tuple[np.ndarray, np.ndarray, dict[int, ImageError]]:
+def _collect(chunk: Rows, futures: list[Future[Pixels]], size: int) -> tuple[Rows, Pixels, dict[int, ImageError]]:
     images = np.empty((len(chunk), size, size, 3), np.uint8)
     kept: list[int] = []
     errors: dict[int, ImageError] = {}

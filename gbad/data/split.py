@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gbad.data.arrays import Labels, Mask, Rows
 from gbad.data.duplicates import find_duplicates
 from gbad.errors import DataError
 
@@ -18,9 +20,7 @@ _MIN_DRAWS, _MAX_DRAWS = 8, 256
 _MAX_DRAWN = 4_000_000  # groups in all draws together: bounds the time for a million groups
 
 
-def group_neighbours(
-    names: Sequence[str], paths: Sequence[str | Path] | None = None, neighbours: int = 40
-) -> np.ndarray:
+def group_neighbours(names: Sequence[str], paths: Sequence[str | Path] | None = None, neighbours: int = 40) -> Rows:
     """Group images that are likely to show the same bag.
 
     Images with consecutive numbers come from one run of the scanner. A name is a prefix and a number at its end; a name
@@ -61,17 +61,18 @@ def group_neighbours(
     left, right = np.array(links).T
     n_groups = int(groups.max()) + 1
     graph = coo_array((np.ones(len(links), np.int8), (left, right)), shape=(n_groups, n_groups))
-    return connected_components(graph, directed=False)[1].astype(np.int64)[groups]
+    joined: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
+    return joined[groups]
 
 
 def split_validation(
     names: Sequence[str],
-    labels: np.ndarray,
+    labels: Labels,
     paths: Sequence[str | Path] | None = None,
     fraction: float = 0.2,
     neighbours: int = 40,
     seed: int = 0,
-) -> np.ndarray:
+) -> Mask:
     """Choose the validation rows of a training list; whole groups of `group_neighbours` fall on one side.
 
     Of some seeded random draws of groups, the one is taken that leaves the fewest classes without a positive on one
@@ -112,11 +113,12 @@ def split_validation(
             f"cut from it. Add images of other bags, or lower neighbours (now {neighbours})."
         )
     columns = [*labels.T, ~labels.any(axis=1)]  # the last counts threat-free images
-    counts = np.stack([np.bincount(groups, weights=column, minlength=n_groups) for column in columns], axis=1)
+    sums = [np.bincount(groups, weights=column, minlength=n_groups) for column in columns]
+    counts = np.stack(sums, axis=1).astype(np.float64)
     return _best_draw(np.bincount(groups), counts, fraction, np.random.default_rng(seed))[groups]
 
 
-def _group_runs(names: Sequence[str], neighbours: int) -> np.ndarray:
+def _group_runs(names: Sequence[str], neighbours: int) -> Rows:
     prefixes: dict[str, int] = {}
     prefix = np.empty(len(names), np.int64)
     number = np.zeros(len(names), np.int64)
@@ -137,7 +139,7 @@ def _group_runs(names: Sequence[str], neighbours: int) -> np.ndarray:
     return groups
 
 
-def _best_draw(sizes: np.ndarray, counts: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+def _best_draw(sizes: Rows, counts: npt.NDArray[np.float64], fraction: float, rng: np.random.Generator) -> Mask:
     """Choose the groups for validation.
 
     Parameters
@@ -172,7 +174,7 @@ def _best_draw(sizes: np.ndarray, counts: np.ndarray, fraction: float, rng: np.r
     return best
 
 
-def _draw(sizes: np.ndarray, stratum: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+def _draw(sizes: Rows, stratum: Rows, fraction: float, rng: np.random.Generator) -> Mask:
     """Draw groups at random, in each stratum as many as make up `fraction` of its images."""
     order = np.lexsort((rng.random(len(sizes)), stratum))
     ordered = stratum[order]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from gbad.data.arrays import Pixels
 
 AUGMENTATIONS: dict[str, dict[str, Any]] = {
     "standard": {},
@@ -22,7 +23,7 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
 """Freedom of `draw_views` by name: for images of the scanners trained on, and for those of others."""
 
 
-def eval_preset(images: np.ndarray) -> Tensor:
+def eval_preset(images: Pixels) -> Tensor:
     """Turn pixels into network input without changing them.
 
     Parameters
@@ -60,7 +61,7 @@ class Views(NamedTuple):
     gamma: Tensor | None = None
 
 
-def train_preset(images: np.ndarray, generator: torch.Generator, **freedom: Any) -> Tensor:
+def train_preset(images: Pixels, generator: torch.Generator, **freedom: Any) -> Tensor:
     """Draw a random view of each image: `draw_views` and `apply_views` in one.
 
     Parameters
@@ -133,7 +134,7 @@ def draw_views(
     return views
 
 
-def apply_views(images: np.ndarray, views: Views) -> Tensor:
+def apply_views(images: Pixels, views: Views) -> Tensor:
     """Show images in given views. What comes in from outside is white, as the empty belt is.
 
     Parameters

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gbad.data.arrays import Pixels, Rows
 from gbad.data.one_class.class_data import ClassData, Part, part
 from gbad.data.source import source_from_array
 from gbad.errors import DataError
@@ -84,7 +85,7 @@ def _part(paths: list[Path], size: int) -> Part:
     return part(source_from_array(np.concatenate(images), size), np.concatenate(labels))
 
 
-def _read_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_batch(path: Path) -> tuple[Pixels, Rows]:
     """Images, uint8 (n, 32, 32, 3), and labels, int64 (n,), of one batch."""
     try:
         with path.open("rb") as file:

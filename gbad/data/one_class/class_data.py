@@ -10,13 +10,14 @@ from typing import IO
 
 import numpy as np
 
+from gbad.data.arrays import Mask, Pixels, Rows
 from gbad.data.duplicates import find_duplicates
 from gbad.data.source import ImageSource, stream
 from gbad.errors import DataError, GbadError
 
 _IN_MEMORY = 2**31  # bytes
 
-Masks = Callable[[int], np.ndarray]
+Masks = Callable[[int], Mask]
 """From a row of the test part to its mask, bool (size, size), True where the image is defective."""
 
 
@@ -38,9 +39,9 @@ class Part:
     """
 
     images: ImageSource
-    labels: np.ndarray
-    unit: np.ndarray
-    image: np.ndarray | None = None
+    labels: Rows
+    unit: Rows
+    image: Rows | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,19 +76,19 @@ class ClassData:
     files: tuple[Path, ...] = ()
 
 
-def part(images: ImageSource, labels: Sequence[int] | np.ndarray) -> Part:
+def part(images: ImageSource, labels: Sequence[int] | Rows) -> Part:
     """Part whose rows are units of their own."""
     return Part(images, np.asarray(labels, np.int64), np.arange(len(images)))
 
 
-def rows_of(source: ImageSource, rows: np.ndarray) -> ImageSource:
+def rows_of(source: ImageSource, rows: Rows) -> ImageSource:
     """Give some rows of a source as a source, in the given order."""
     return ImageSource(
         [source.names[row] for row in rows.tolist()], source.size, lambda row: source.load(int(rows[row]))
     )
 
 
-def load_all(source: ImageSource) -> np.ndarray:
+def load_all(source: ImageSource) -> Pixels:
     """Read all images of a source: uint8 (n, size, size, 3).
 
     More than 2 GiB go into a temporary file, mapped into memory, that disappears with the array.
@@ -115,7 +116,7 @@ def load_all(source: ImageSource) -> np.ndarray:
     return images
 
 
-def _write(file: IO[bytes], images: np.ndarray) -> None:
+def _write(file: IO[bytes], images: Pixels) -> None:
     try:
         if file.write(images.tobytes()) < images.nbytes:
             raise OSError("the disk took only part of the images")
@@ -126,7 +127,7 @@ def _write(file: IO[bytes], images: np.ndarray) -> None:
         ) from error
 
 
-def hold_out(paths: Sequence[str | Path], fraction: float = 0.2) -> np.ndarray:
+def hold_out(paths: Sequence[str | Path], fraction: float = 0.2) -> Mask:
     """Choose the test rows of a class that has no official test part; the same rows in every run.
 
     Files with the same bytes fall on one side.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from gbad.data.annotations import NEGATIVE_FOLDERS
+from gbad.data.arrays import Mask
 from gbad.data.images import NO_IMAGE_FOLDERS, walk_images
 from gbad.data.one_class.class_data import ClassData, hold_out, part
 from gbad.data.source import source_from_paths
@@ -137,5 +136,5 @@ def _images(folder: Path | None, expected: Path) -> list[Path]:
     return found
 
 
-def _where(paths: Iterable[Path], chosen: np.ndarray) -> list[Path]:
+def _where(paths: Iterable[Path], chosen: Mask) -> list[Path]:
     return [path for path, take in zip(paths, chosen.tolist(), strict=True) if take]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gbad.data.arrays import Pixels
 from gbad.data.one_class.class_data import ClassData, Part, part
 from gbad.data.source import ImageSource
 from gbad.errors import DataError
@@ -36,7 +37,7 @@ def find_idx(folder: Path) -> dict[str, Path]:
     return found
 
 
-def read_idx(path: Path) -> np.ndarray:
+def read_idx(path: Path) -> Pixels:
     """Read an idx file of bytes, packed by gzip or not.
 
     Returns
@@ -103,7 +104,7 @@ def read_idx_folder(folder: Path, size: int) -> list[ClassData]:
     return [ClassData(folder.resolve().name, classes, parts["train"], parts["test"], files=images)]
 
 
-def _part(path: Path, labels: np.ndarray, name: str, size: int) -> Part:
+def _part(path: Path, labels: Pixels, name: str, size: int) -> Part:
     images = read_idx(path)
     if images.ndim != 3 or labels.shape != images.shape[:1]:
         raise DataError(
@@ -111,10 +112,10 @@ def _part(path: Path, labels: np.ndarray, name: str, size: int) -> Part:
             "Copy both files again."
         )
 
-    def load(row: int) -> np.ndarray:
+    def load(row: int) -> Pixels:
         image = Image.fromarray(images[row])
         if image.size != (size, size):
             image = image.resize((size, size), Image.Resampling.BILINEAR)
         return np.asarray(image.convert("RGB"))
 
-    return part(ImageSource([f"{name} {row}" for row in range(len(images))], size, load), labels)
+    return part(ImageSource([f"{name} {row}" for row in range(len(images))], size, load), labels.astype(np.int64))

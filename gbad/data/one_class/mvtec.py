@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gbad.data.arrays import Mask
 from gbad.data.images import read_image, walk_images
 from gbad.data.one_class.class_data import ClassData, Masks, Part
 from gbad.data.one_class.patches import source_of_patches
@@ -45,7 +46,7 @@ def read_mvtec(folder: Path, size: int, grid: int = 1) -> list[ClassData]:
     return [_read_category(path, size, grid) for path in categories]
 
 
-def load_mask(path: Path, size: int) -> np.ndarray:
+def load_mask(path: Path, size: int) -> Mask:
     """Read a mask at another size.
 
     A pixel of the result is defective where any part of its area is, so that a defect finer than a pixel stays.
@@ -115,7 +116,7 @@ def _mask_files(folder: Path, test: list[Path]) -> list[Path | None] | None:
 def _masks(paths: list[Path | None], size: int, grid: int) -> Masks:
     """Masks of the test rows."""
 
-    def mask(row: int) -> np.ndarray:
+    def mask(row: int) -> Mask:
         path, (y, x) = paths[row // grid**2], divmod(row % grid**2, grid)
         if path is None:
             return np.zeros((size, size), bool)

@@ -7,8 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from gbad.data.annotations import Box
+from gbad.data.arrays import Mask, Pixels
 from gbad.data.images import read_image
 from gbad.data.source import ImageSource
 
@@ -31,7 +33,7 @@ def source_of_patches(paths: Sequence[Path], grid: int, size: int) -> ImageSourc
     """
     read = lru_cache(_KEPT)(lambda number: read_image(paths[number], grid * size))
 
-    def load(row: int) -> np.ndarray:
+    def load(row: int) -> Pixels:
         number, y, x = row // grid**2, row // grid % grid, row % grid
         return read(number)[y * size : (y + 1) * size, x * size : (x + 1) * size]
 
@@ -39,7 +41,9 @@ def source_of_patches(paths: Sequence[Path], grid: int, size: int) -> ImageSourc
     return ImageSource(names, size, load)
 
 
-def patch_shares(box: Box, shape: tuple[int, int], grid: int) -> tuple[np.ndarray, np.ndarray]:
+def patch_shares(
+    box: Box, shape: tuple[int, int], grid: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Say how boxes and patches overlap.
 
     Parameters
@@ -71,7 +75,7 @@ def patch_shares(box: Box, shape: tuple[int, int], grid: int) -> tuple[np.ndarra
     return overlap / (height * width), overlap / area if area > 0 else np.zeros(grid**2)
 
 
-def patches_of_boxes(boxes: Sequence[Box], shape: tuple[int, int], grid: int) -> np.ndarray:
+def patches_of_boxes(boxes: Sequence[Box], shape: tuple[int, int], grid: int) -> Mask:
     """Choose the patches that show a threat: those of which a box covers at least a tenth, or that hold half of a box.
 
     Of a box that does so nowhere, the patch that holds most of it is chosen.

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gbad.data.annotations import find_annotations, read_voc_boxes
+from gbad.data.arrays import Mask
 from gbad.data.images import image_paths, read_image
 from gbad.data.labels import read_sixray
 from gbad.data.one_class.class_data import ClassData, Masks, Part, part, rows_of
@@ -53,7 +54,7 @@ def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int =
     return [ClassData(name, _CLASSES, train, test, frozenset({"threat-free"}), shown, files)]
 
 
-def _test_part(data: Path, paths: list[Path], positive: np.ndarray, grid: int, size: int) -> Part:
+def _test_part(data: Path, paths: list[Path], positive: Mask, grid: int, size: int) -> Part:
     source = source_of_patches(paths, grid, size)
     if grid == 1:
         return part(source, positive.astype(np.int64))
@@ -77,7 +78,7 @@ def _test_part(data: Path, paths: list[Path], positive: np.ndarray, grid: int, s
     return Part(rows_of(source, rows), np.concatenate(labels), np.arange(len(rows)), image=rows // grid**2)
 
 
-def _mask_files(data: Path, paths: list[Path], positive: np.ndarray) -> list[Path | None] | None:
+def _mask_files(data: Path, paths: list[Path], positive: Mask) -> list[Path | None] | None:
     """Mask of each image, as a simulated data set has them; None unless all images with threats have one."""
     files = [
         data / "Mask" / f"{path.stem}.png" if threat else None
@@ -89,7 +90,7 @@ def _mask_files(data: Path, paths: list[Path], positive: np.ndarray) -> list[Pat
 
 
 def _masks(files: list[Path | None], size: int) -> Masks:
-    def mask(row: int) -> np.ndarray:
+    def mask(row: int) -> Mask:
         file = files[row]
         return np.zeros((size, size), bool) if file is None else load_mask(file, size)
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from joblib import Parallel, delayed
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from gbad.data.annotations import Box, find_annotations, read_voc_boxes
+from gbad.data.arrays import Mask, Pixels
 from gbad.data.images import decode_image, image_paths, read_file, read_image
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
@@ -144,7 +146,7 @@ def warn_of_skipped(reasons: Sequence[str], where: Path) -> None:
         warnings.warn(message, UserWarning, stacklevel=2)
 
 
-def read_cutout(cutout: Cutout) -> np.ndarray:
+def read_cutout(cutout: Cutout) -> Pixels:
     """Read the darkness, 1 - transmittance, of a cut-out.
 
     Returns
@@ -202,7 +204,7 @@ def _problem(cutout: Cutout) -> str | None:
     return None
 
 
-def _read_rgba(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read_rgba(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     decode_image(path, read_file(path))  # gives the errors on damaged files and hostile sizes
     with Image.open(path) as image:
         if image.mode != "RGBA":
@@ -214,7 +216,7 @@ def _read_rgba(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return values[..., :3].astype(float), values[..., 3] / 255.0
 
 
-def _from_image(cutout: Cutout, box: Box) -> np.ndarray:
+def _from_image(cutout: Cutout, box: Box) -> npt.NDArray[np.float64]:
     image = read_image(cutout.path)
     height, width = image.shape[:2]
     x0, y0 = max(0, int(box[0])), max(0, int(box[1]))
@@ -236,7 +238,7 @@ def _from_image(cutout: Cutout, box: Box) -> np.ndarray:
     return np.asarray(darkness * (np.asarray(soft) / 255.0)[..., None])
 
 
-def _metal(darkness: np.ndarray) -> np.ndarray:
+def _metal(darkness: npt.NDArray[np.float64]) -> Mask:
     """Guess which pixels of a box show the threat: its large connected pieces of metal, bool (h, w).
 
     Metal is shown in blue, so it takes more from red than from blue, or is dark in all colours. Boxes hold more than
@@ -247,5 +249,5 @@ def _metal(darkness: np.ndarray) -> np.ndarray:
     pieces, count = ndimage.label(metal, np.ones((3, 3)))
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
     if not count:
-        return darkness.max(axis=2) > 0.3
+        return np.asarray(darkness.max(axis=2) > 0.3)
     return np.isin(pieces, 1 + np.flatnonzero(sizes >= 0.2 * sizes.max()))

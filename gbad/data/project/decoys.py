@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gbad.data.arrays import Mask, Pixels
 from gbad.data.simulate.decoys import any_decoy
 from gbad.data.simulate.geometry import pose
 from gbad.data.simulate.looks import LOOKS
@@ -14,7 +15,7 @@ from gbad.data.simulate.render import bounds, render
 _PIXELS_PER_CM = 5.0
 
 
-def simulated_decoy(rng: np.random.Generator) -> np.ndarray:
+def simulated_decoy(rng: np.random.Generator) -> Pixels:
     """Draw a simulated metal look-alike; darkness of shape (h, w, 3), uint8."""
     layers = any_decoy(rng)
     at = pose(tilt=float(min(abs(rng.normal(0, 0.4)), 1.2)), scale=_PIXELS_PER_CM)
@@ -24,12 +25,12 @@ def simulated_decoy(rng: np.random.Generator) -> np.ndarray:
     raw = np.clip(transmission(depth) * WHITE_LEVEL, 1, WHITE_LEVEL).astype(np.uint16)
     look = LOOKS[int(rng.integers(len(LOOKS)))]
     shown = pseudo_colour(raw, look).astype(float)
-    darkness = 1 - np.clip(shown / np.array(look.air, dtype=float), 0, 1)
+    darkness = 1 - (shown / np.array(look.air, dtype=float)).clip(0, 1)
     darkness[(depth < 0.01).all(axis=0)] = 0
-    return (255 * darkness + 0.5).astype(np.uint8)
+    return np.asarray((255 * darkness + 0.5).astype(np.uint8))
 
 
-def piece_of_bag(bag: np.ndarray, threat: np.ndarray, rng: np.random.Generator, tries: int = 12) -> np.ndarray:
+def piece_of_bag(bag: Pixels, threat: Pixels, rng: np.random.Generator, tries: int = 12) -> Pixels:
     """Cut a dark or bluish piece out of a threat-free bag, as large as a threat and in its colours.
 
     Its outline is no threat's: what has the outline of a gun is a gun to whoever reads the picture.
@@ -71,7 +72,7 @@ def piece_of_bag(bag: np.ndarray, threat: np.ndarray, rng: np.random.Generator, 
     return darkness
 
 
-def irregular_outline(silhouette: np.ndarray, largest: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def irregular_outline(silhouette: Mask, largest: tuple[int, int], rng: np.random.Generator) -> Mask:
     """Draw an irregular polygon of the area of a silhouette and about its proportions.
 
     Parameters

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gbad.data.arrays import Pixels
 from gbad.data.images import read_image
 from gbad.data.labels import PARTS
 from gbad.data.layout import GeneratedLayout
@@ -23,10 +24,11 @@ def draw_labels(seed: int, number: int, shares: dict[str, float]) -> list[str]:
     """One class, or two of them in a quarter of the images."""
     rng = np.random.default_rng([seed, number, 1])
     count = min(len(shares), 1 + int(rng.random() < 0.25))
-    return rng.choice(list(shares), count, replace=False, p=list(shares.values())).tolist()
+    drawn = rng.choice(list(shares), count, replace=False, p=list(shares.values()))
+    return [str(label) for label in drawn]
 
 
-def _view(path: Path, size: int, rng: Rng) -> tuple[np.ndarray, float]:
+def _view(path: Path, size: int, rng: Rng) -> tuple[Pixels, float]:
     """A bag flipped, turned and scaled, and pixels of the result for one of the file."""
     array = np.rot90(read_image(path), int(rng.integers(4)))
     array = array[:, ::-1] if rng.random() < 0.5 else array
@@ -40,7 +42,7 @@ def _view(path: Path, size: int, rng: Rng) -> tuple[np.ndarray, float]:
 
 def project_image(
     side: Side, layout: GeneratedLayout, part: str, name: str, remove_threats: bool = False
-) -> tuple[np.ndarray, list[tuple[str, Truth]]]:
+) -> tuple[Pixels, list[tuple[str, Truth]]]:
     """Make one image, uint8 (height, width, 3), and the class and truth of each threat in it."""
     number, positive = int(name[1:]), name[0] == "P"
     bag_rng, rng = (np.random.default_rng([layout.seed, number, 2 + positive, stream]) for stream in range(2))

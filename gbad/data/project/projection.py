@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from gbad.data.annotations import Box, box_of
+from gbad.data.arrays import Mask, Pixels
 
 _NOTICEABLE = 12  # levels of 255, in the channel that changes most
 _ON_BAG = 0.95
@@ -28,7 +30,7 @@ class Placement:
         Pixel of the picture that ``patch[0, 0]`` is.
     """
 
-    patch: np.ndarray
+    patch: Pixels
     x: int
     y: int
 
@@ -52,12 +54,12 @@ class Truth:
         Share of the mask where the finished picture would look noticeably different without the patch, in [0, 1].
     """
 
-    mask: np.ndarray
+    mask: Mask
     box: Box
     visible: float
 
 
-def multiply(image: np.ndarray, darkness: np.ndarray) -> np.ndarray:
+def multiply(image: Pixels, darkness: Pixels) -> Pixels:
     """Give ``image * (1 - darkness)``; both uint8 of equal shape, darkness 255 = opaque.
 
     Examples
@@ -69,7 +71,7 @@ def multiply(image: np.ndarray, darkness: np.ndarray) -> np.ndarray:
     return ((product + 127) // 255).astype(np.uint8)
 
 
-def pose_patch(patch: np.ndarray, rng: np.random.Generator, scale: float) -> np.ndarray:
+def pose_patch(patch: Pixels, rng: np.random.Generator, scale: float) -> Pixels:
     """Flip, foreshorten, scale and turn a darkness patch at random; what comes in is 0.
 
     Parameters
@@ -93,19 +95,19 @@ def pose_patch(patch: np.ndarray, rng: np.random.Generator, scale: float) -> np.
     return np.asarray(image)
 
 
-def background(image: np.ndarray) -> np.ndarray:
+def background(image: Pixels) -> npt.NDArray[np.float64]:
     """Colour of the belt, the median of the brighter half of the border: float64 (3,) in [0, 255]."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(int)
     lightness = border.sum(axis=1)
-    return np.median(border[lightness >= np.median(lightness)], axis=0)
+    return np.asarray(np.median(border[lightness >= np.median(lightness)], axis=0))
 
 
-def foreground(image: np.ndarray) -> np.ndarray:
+def foreground(image: Pixels) -> Mask:
     """Whether a pixel differs from the background: bool (height, width)."""
     return np.asarray(np.abs(image - background(image)).max(axis=2) > 14)
 
 
-def place(image: np.ndarray, patch: np.ndarray, rng: np.random.Generator, on: np.ndarray | None = None) -> Placement:
+def place(image: Pixels, patch: Pixels, rng: np.random.Generator, on: Mask | None = None) -> Placement:
     """Find a place for a patch where it lies on the bag and can be seen.
 
     Of several random places the first is taken where 95 % of the patch lies on the bag and 60 % of it changes the
@@ -146,14 +148,14 @@ def place(image: np.ndarray, patch: np.ndarray, rng: np.random.Generator, on: np
     return best
 
 
-def project(image: np.ndarray, placement: Placement) -> np.ndarray:
+def project(image: Pixels, placement: Placement) -> Pixels:
     """Multiply a placed patch into a picture, uint8 (height, width, 3); the picture itself stays as it is."""
     result = image.copy()
     result[placement.window] = multiply(image[placement.window], placement.patch)
     return result
 
 
-def truth(bag: np.ndarray, placements: Sequence[Placement], which: int) -> Truth:
+def truth(bag: Pixels, placements: Sequence[Placement], which: int) -> Truth:
     """Say what can be seen of one of the patches in the picture that all of them make.
 
     Parameters
@@ -178,6 +180,6 @@ def truth(bag: np.ndarray, placements: Sequence[Placement], which: int) -> Truth
     return Truth(mask, box_of(mask) if mask.any() else behind_opaque, float(seen.sum() / max(1, mask.sum())))
 
 
-def _change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _change(before: Pixels, after: Pixels) -> npt.NDArray[np.int64]:
     """Levels by which a darker picture differs, in the channel that changes most: int (h, w)."""
-    return (before.astype(int) - after).max(axis=2)
+    return np.asarray((before.astype(int) - after).max(axis=2))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gbad.data.simulate.arrays import Points
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rounded, taper, turned
 
 Rng = np.random.Generator
@@ -34,14 +35,14 @@ class Bag:
     soft: float
 
 
-def closed(outline: np.ndarray) -> np.ndarray:
+def closed(outline: Points) -> Points:
     """Repeat the first points at the end, for a stroke all the way round."""
     return np.concatenate([outline, outline[:2]])
 
 
 def frames_at(
     rng: Rng, w: float, h: float, radius: float, count: int, offset: float = 0.035, warp: float = 0.0
-) -> list[np.ndarray]:
+) -> list[Points]:
     """Draw outlines of the same case at different heights above the belt: oblique rays shift and magnify them.
 
     Parameters
@@ -68,7 +69,7 @@ def frames_at(
     return [closed(base * (1 + growth * share) + shift * share) for share in shares]
 
 
-def hull(points: np.ndarray) -> np.ndarray:
+def hull(points: Points) -> Points:
     """Convex hull, in order."""
     ordered = sorted(map(tuple, points.tolist()))
     chains = []
@@ -84,7 +85,7 @@ def hull(points: np.ndarray) -> np.ndarray:
     return np.array(chains)
 
 
-def walls(front: np.ndarray, back: np.ndarray, face: float = 0.55, side: float = 0.8) -> list[Part]:
+def walls(front: Points, back: Points, face: float = 0.55, side: float = 0.8) -> list[Part]:
     """Draw a hollow case: its side walls are seen from within, and darker than the front and back face together."""
     low, high = np.maximum(front.min(axis=0), back.min(axis=0)), np.minimum(front.max(axis=0), back.max(axis=0))
     (x0, y0), (x1, y1) = low.tolist(), high.tolist()
@@ -92,7 +93,7 @@ def walls(front: np.ndarray, back: np.ndarray, face: float = 0.55, side: float =
     return [Part(hull(np.concatenate([front, back])), side), Part(inner, face)]
 
 
-def ribbon(path: np.ndarray, width: float) -> np.ndarray:
+def ribbon(path: Points, width: float) -> Points:
     """Outline of a flat band along a curve."""
     along = np.gradient(path, axis=0)
     along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
@@ -100,7 +101,7 @@ def ribbon(path: np.ndarray, width: float) -> np.ndarray:
     return np.concatenate([path + side, (path - side)[::-1]])
 
 
-def strap(rng: Rng, material: str, path: np.ndarray, width: float) -> Layer:
+def strap(rng: Rng, material: str, path: Points, width: float) -> Layer:
     """Draw thin webbing with hemmed edges."""
     band = ribbon(path, width)
     n = len(path)
@@ -108,7 +109,7 @@ def strap(rng: Rng, material: str, path: np.ndarray, width: float) -> Layer:
     return Layer(material, rng.uniform(0.3, 0.7), [Part(band, rng.uniform(0.2, 0.5)), *hems])
 
 
-def creases(rng: Rng, outline: np.ndarray, count: int) -> list[Part]:
+def creases(rng: Rng, outline: Points, count: int) -> list[Part]:
     """Draw folds of a soft wall: thin lines that follow a stretch of the outline further in or out."""
     n = len(outline)
     starts, lengths = rng.integers(n, size=count), (n * rng.uniform(0.12, 0.45, count)).astype(int) + 3
@@ -150,7 +151,7 @@ def rails(rng: Rng, w: float, h: float) -> list[Layer]:
     return layers
 
 
-def screws(rng: Rng, spots: np.ndarray) -> list[Part]:
+def screws(rng: Rng, spots: Points) -> list[Part]:
     """Draw screws from the side, a head on a shaft, at the given places."""
     turns, lengths = rng.uniform(0, 2 * np.pi, len(spots)), rng.uniform(0.7, 1.6, (len(spots), 1))
     head, spots = np.stack([np.cos(turns), np.sin(turns)], axis=1), spots[:, None, :]
@@ -159,7 +160,7 @@ def screws(rng: Rng, spots: np.ndarray) -> list[Part]:
     return [Part(line, 0.7, 0.32) for line in shafts] + [Part(line, 1.0, 0.4) for line in heads]
 
 
-def rivets(rng: Rng, outline: np.ndarray, count: int) -> Layer:
+def rivets(rng: Rng, outline: Points, count: int) -> Layer:
     """Draw screws and rivets along an outline, from above (round) or from the side (a head on a shaft)."""
     parts = []
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(outline, axis=0).T))])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gbad.data.simulate.arrays import Points
 from gbad.data.simulate.electronics import cable, charger, device, laptop, phone
 from gbad.data.simulate.geometry import Layer, Part, blob, dome, ellipse, rectangle, rounded, shifted, smooth, turned
 from gbad.data.simulate.household import (
@@ -92,7 +93,7 @@ def packed_clothes(rng: Rng, width: float, height: float) -> list[Layer]:
     return [*layers, Layer("cotton", rng.uniform(0.6, 2.0), creases)]
 
 
-def _within(points: np.ndarray, limit: np.ndarray) -> np.ndarray:
+def _within(points: Points, limit: Points) -> Points:
     """Press what reaches beyond a rectangle back into it, without making its edge straight."""
     over = np.maximum(np.abs(points) / limit - 0.85, 0.0)
     return np.sign(points) * limit * (np.minimum(np.abs(points) / limit, 0.85) + 0.15 * np.tanh(over / 0.15))

@@ -7,6 +7,8 @@ from functools import cache
 
 import numpy as np
 
+from gbad.data.simulate.arrays import Points
+
 
 @dataclass(frozen=True)
 class Part:
@@ -23,7 +25,7 @@ class Part:
         0 fills the polygon; more than 0 draws the polyline with this width in cm.
     """
 
-    points: np.ndarray
+    points: Points
     value: float = 1.0
     width: float = 0.0
 
@@ -66,9 +68,9 @@ class Pose:
         Path length through the slab over its thickness: 1 / cos(tilt).
     """
 
-    matrix: np.ndarray
-    offset: np.ndarray
-    depth: np.ndarray
+    matrix: Points
+    offset: Points
+    depth: Points
     stretch: float = 1.0
 
     def then(self, outer: Pose) -> Pose:
@@ -114,32 +116,32 @@ def pose(
     )
 
 
-def rectangle(x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
+def rectangle(x0: float, y0: float, x1: float, y1: float) -> Points:
     """Corners of an upright rectangle, shape (4, 2)."""
     return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
 
 
 @cache
-def _circle(n: int) -> np.ndarray:
+def _circle(n: int) -> Points:
     """Points on the unit circle, shape (n, 2)."""
     t = np.linspace(0.0, 2.0 * np.pi, n, endpoint=False)
     return np.stack([np.cos(t), np.sin(t)], axis=1)
 
 
-def ellipse(cx: float, cy: float, rx: float, ry: float | None = None, n: int = 20, turn: float = 0.0) -> np.ndarray:
+def ellipse(cx: float, cy: float, rx: float, ry: float | None = None, n: int = 20, turn: float = 0.0) -> Points:
     """Points on an ellipse whose first axis is turned by `turn` radians, shape (n, 2)."""
     points = _circle(n) * (rx, rx if ry is None else ry)
     return (turned(points, turn) if turn else points) + (cx, cy)
 
 
-def arc(cx: float, cy: float, r: float, start: float, stop: float, n: int = 10) -> np.ndarray:
+def arc(cx: float, cy: float, r: float, start: float, stop: float, n: int = 10) -> Points:
     """Points on a circle from angle `start` to `stop` (radians), shape (n, 2)."""
     t = np.linspace(start, stop, n)
     return np.stack([cx + r * np.cos(t), cy + r * np.sin(t)], axis=1)
 
 
 @cache
-def _corners(n: int) -> tuple[np.ndarray, np.ndarray]:
+def _corners(n: int) -> tuple[Points, Points]:
     """Four quarters of the unit circle, shape (4 * n, 2), and the signs of the corner that each point belongs to."""
     quarter = arc(0.0, 0.0, 1.0, -np.pi / 2, 0.0, n)
     return (
@@ -148,7 +150,7 @@ def _corners(n: int) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def rounded(x0: float, y0: float, x1: float, y1: float, radius: float, n: int = 4) -> np.ndarray:
+def rounded(x0: float, y0: float, x1: float, y1: float, radius: float, n: int = 4) -> Points:
     """Outline of a rectangle with round corners, shape (4 * n, 2)."""
     half = (abs(x1 - x0) / 2, abs(y1 - y0) / 2)
     r = min(radius, *half)
@@ -156,7 +158,7 @@ def rounded(x0: float, y0: float, x1: float, y1: float, radius: float, n: int = 
     return arcs * r + signs * (half[0] - r, half[1] - r) + ((x0 + x1) / 2, (y0 + y1) / 2)
 
 
-def taper(start: tuple[float, float], stop: tuple[float, float], w0: float, w1: float) -> np.ndarray:
+def taper(start: tuple[float, float], stop: tuple[float, float], w0: float, w1: float) -> Points:
     """Draw a bar from `start` to `stop` that is `w0` wide at its start and `w1` at its end, shape (4, 2)."""
     a, b = np.asarray(start, dtype=float), np.asarray(stop, dtype=float)
     along = (b - a) / max(float(np.hypot(*(b - a))), 1e-9)
@@ -164,7 +166,7 @@ def taper(start: tuple[float, float], stop: tuple[float, float], w0: float, w1: 
     return np.stack([a + side * w0 / 2, b + side * w1 / 2, b - side * w1 / 2, a - side * w0 / 2])
 
 
-def smooth(points: np.ndarray, closed: bool = False, n: int = 5) -> np.ndarray:
+def smooth(points: Points, closed: bool = False, n: int = 5) -> Points:
     """Draw a Catmull-Rom curve through `points` with `n` points a segment."""
     p = np.asarray(points, dtype=float)
     p = np.concatenate([p[-1:], p, p[:2]]) if closed else np.concatenate([p[:1], p, p[-1:]])
@@ -175,17 +177,18 @@ def smooth(points: np.ndarray, closed: bool = False, n: int = 5) -> np.ndarray:
     return curve if closed else np.concatenate([curve, p[-1:]])
 
 
-def blob(rng: np.random.Generator, rx: float, ry: float, n: int = 9, roughness: float = 0.18) -> np.ndarray:
+def blob(rng: np.random.Generator, rx: float, ry: float, n: int = 9, roughness: float = 0.18) -> Points:
     """Draw a random smooth outline around the origin."""
     t = (np.arange(n) + rng.uniform(-0.25, 0.25, n)) * 2 * np.pi / n
     r = 1 + roughness * rng.uniform(-1.0, 1.0, n)
     return smooth(np.stack([rx * r * np.cos(t), ry * r * np.sin(t)], axis=1), closed=True, n=4)
 
 
-def turned(points: np.ndarray, angle: float, about: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+def turned(points: Points, angle: float, about: tuple[float, float] = (0.0, 0.0)) -> Points:
     """`points` rotated by `angle` radians about a point."""
     c, s = np.cos(angle), np.sin(angle)
-    return (points - about) @ np.array([[c, s], [-s, c]]) + about
+    rotated: Points = (points - about) @ np.array([[c, s], [-s, c]]) + about
+    return rotated
 
 
 def shifted(parts: list[Part], x: float, y: float) -> list[Part]:
@@ -204,7 +207,7 @@ def rod(x0: float, x1: float, y: float, radius: float, steps: int = 4, value: fl
     return parts
 
 
-def dome(outline: np.ndarray, steps: int = 4, value: float = 1.0) -> list[Part]:
+def dome(outline: Points, steps: int = 4, value: float = 1.0) -> list[Part]:
     """Draw a body that is thickest in the middle, like an ellipsoid over `outline` (which lies around its mean)."""
     centre = outline.mean(axis=0)
     shares = np.sin(0.5 * np.pi * (1 - np.arange(steps + 1) / steps))

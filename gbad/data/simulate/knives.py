@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from gbad.data.simulate.arrays import Points
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rounded, smooth, taper, turned
 
 Rng = np.random.Generator
@@ -159,7 +160,7 @@ def _handle(rng: Rng, length: float, width: float) -> list[Layer]:
     return [*layers, Layer("stainless", rng.uniform(0.25, 0.5), tang)]
 
 
-def _blade(outline: np.ndarray, edge: float, value: float = 1.0) -> list[Part]:
+def _blade(outline: Points, edge: float, value: float = 1.0) -> list[Part]:
     """Draw a blade whose spine is at its smallest y, ground thinner towards the edge."""
     top = outline[:, 1].min()
     return [

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 ENERGIES_KEV = (60, 100)
 """Effective photon energies of the low and the high channel."""
@@ -90,7 +91,7 @@ MATERIALS: dict[str, Material] = {
 """Densities and compositions are ordinary handbook values, rounded."""
 
 
-def mass_attenuation(material: str) -> np.ndarray:
+def mass_attenuation(material: str) -> npt.NDArray[np.float64]:
     """Mass attenuation coefficients of a material by the mixture rule.
 
     Parameters

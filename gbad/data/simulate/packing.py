@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gbad.data.simulate.arrays import Depth, Field
 from gbad.data.simulate.bag_parts import Bag
 from gbad.data.simulate.bags import BAGS
 from gbad.data.simulate.clutter import ITEMS, clothes, packed_clothes
@@ -72,7 +73,7 @@ def lay_bags(rng: Rng, size: int) -> tuple[list[PlacedBag], int, int]:
     return [PlacedBag(placed.bag, placed.view.then(camera)) for placed in bags], width, height
 
 
-def pack(rng: Rng, placed: PlacedBag, depth: np.ndarray, fields: dict[str, np.ndarray], load: float = 1.0) -> None:
+def pack(rng: Rng, placed: PlacedBag, depth: Depth, fields: dict[str, Field], load: float = 1.0) -> None:
     """Add a bag and what is in it to the optical depth of a scene, in place.
 
     Parameters

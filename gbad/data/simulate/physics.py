@@ -5,27 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from gbad.data.arrays import Pixels
+from gbad.data.simulate.arrays import Field
 from gbad.data.simulate.materials import ELEMENTS
 
 WHITE_LEVEL = 60000
 """Raw value of an unattenuated ray; 65535 is the detector's limit."""
 
 
-def transmission(depth: np.ndarray) -> np.ndarray:
+def transmission(depth: Field) -> Field:
     """Beer-Lambert law: the share ``exp(-depth)`` of photons that pass, same shape, in (0, 1]."""
     return np.exp(-depth)
 
 
 def detect(
-    depth: np.ndarray,
+    depth: Field,
     rng: np.random.Generator,
     *,
     photons: float = 20000.0,
     scatter: float = 0.002,
     blur: float = 0.12,
     line_gain: float = 0.002,
-) -> np.ndarray:
+) -> npt.NDArray[np.uint16]:
     """Raw channels of a line scanner.
 
     Scattered radiation adds a floor, the detector blurs over its neighbours, photons are counted with Poisson noise
@@ -56,10 +59,10 @@ def detect(
     noise = rng.standard_normal(signal.shape, dtype=np.float32)
     signal += noise * np.sqrt(signal / np.float32(photons))
     signal *= 1 + np.float32(line_gain) * rng.standard_normal((1, signal.shape[1], 1), dtype=np.float32)
-    return np.clip(signal * np.float32(WHITE_LEVEL) + np.float32(0.5), 1, 65535).astype(np.uint16)
+    return (signal * np.float32(WHITE_LEVEL) + np.float32(0.5)).clip(1, 65535).astype(np.uint16)
 
 
-def _blurred(channels: np.ndarray, weight: float) -> np.ndarray:
+def _blurred(channels: Field, weight: float) -> Field:
     """Average each pixel with its neighbours along both image axes; the border repeats."""
     w = np.float32(weight)
     for axis in (1, 2):
@@ -78,7 +81,7 @@ _RATIOS = np.array([ratio for _, ratio in _ORDERED])
 _NUMBERS = np.array([float(z) for z, _ in _ORDERED])
 
 
-def effective_atomic_number(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+def effective_atomic_number(low: npt.NDArray[np.floating], high: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Effective atomic number from the attenuation at two energies.
 
     The ratio of the two optical depths of an element rises with its atomic number; it is inverted by interpolation
@@ -100,7 +103,7 @@ def effective_atomic_number(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     True
     """
     ratio = (low + 0.012) / (high + 0.010)
-    return np.interp(ratio, _RATIOS, _NUMBERS)
+    return np.asarray(np.interp(ratio, _RATIOS, _NUMBERS))
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ _DEEPEST = 8.0
 _NUMBER_STEPS = np.linspace(6.0, 30.0, 49)
 
 
-def colour_table(look: Look, shift: float = 0.0) -> np.ndarray:
+def colour_table(look: Look, shift: float = 0.0) -> Field:
     """Colours by effective atomic number and mean optical depth, shape (49, 192, 3), float32.
 
     Parameters
@@ -162,7 +165,7 @@ def colour_table(look: Look, shift: float = 0.0) -> np.ndarray:
     return ((organic * (1 - to_mixed) + mixed * to_mixed) * (1 - to_metal) + metal * to_metal).astype(np.float32)
 
 
-def pseudo_colour(raw: np.ndarray, look: Look, shift: float = 0.0) -> np.ndarray:
+def pseudo_colour(raw: npt.NDArray[np.uint16], look: Look, shift: float = 0.0) -> Pixels:
     """Colour picture as a console shows it: hue from the effective atomic number, lightness from the attenuation.
 
     Parameters
@@ -185,4 +188,5 @@ def pseudo_colour(raw: np.ndarray, look: Look, shift: float = 0.0) -> np.ndarray
     rows = np.round((z - 6.0) * 2.0).astype(np.intp)
     mean = np.clip((low + high) * np.float32(0.5) - np.float32(_AIR), 0.0, np.float32(_DEEPEST))
     columns = (np.sqrt(mean) * np.float32((_BINS - 1) / _DEEPEST**0.5)).astype(np.intp)
-    return colour_table(look, shift).astype(np.uint8)[rows, columns]
+    shown: Pixels = colour_table(look, shift).astype(np.uint8)[rows, columns]
+    return shown

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from gbad.data.simulate.arrays import Depth, Field
 from gbad.data.simulate.geometry import Layer, Pose
 from gbad.data.simulate.materials import LINEAR_ATTENUATION
 
@@ -29,8 +30,8 @@ def bounds(layers: Sequence[Layer], pose: Pose) -> tuple[int, int, int, int]:
 def render(
     layers: Sequence[Layer],
     pose: Pose,
-    depth: np.ndarray,
-    textures: dict[str, np.ndarray] | None = None,
+    depth: Depth,
+    textures: dict[str, Field] | None = None,
     origin: tuple[int, int] = (0, 0),
 ) -> None:
     """Add layers to the optical depth of a scene, in place.
@@ -70,7 +71,7 @@ def render(
         points -= (x0 * s, y0 * s)
         # A tilted slab is the flat shape smeared from its front to its back face: a few shifted copies.
         copies = int(min(_MOST_COPIES, 1 + np.hypot(*shift) / s))
-        total: np.ndarray | None = None
+        total: Field | None = None
         for copy in range(copies):
             moved = points if copies == 1 else points + shift * ((copy + 0.5) / copies - 0.5)
             image = Image.new("L", ((x1 - x0) * s, (y1 - y0) * s))

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageFilter
 
 from gbad.data.annotations import box_of
+from gbad.data.arrays import Mask, Pixels
 from gbad.data.labels import SIXRAY_CLASSES
+from gbad.data.simulate.arrays import Depth
 from gbad.data.simulate.decoys import decoy
 from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.geometry import Layer, Pose
@@ -44,11 +47,11 @@ class Scan:
         Share of each threat's silhouette that is within the image and changes its lightness noticeably, in [0, 1].
     """
 
-    image: np.ndarray
-    raw: np.ndarray
+    image: Pixels
+    raw: npt.NDArray[np.uint16]
     classes: tuple[str, ...]
     boxes: list[tuple[str, float, float, float, float]]
-    masks: list[np.ndarray]
+    masks: list[Mask]
     visible_fraction: list[float]
 
 
@@ -143,7 +146,7 @@ def _instances(rng: Rng, labels: Sequence[str]) -> list[str]:
     return [label for label in labels for _ in range(1 + int(rng.choice(3, p=[0.84, 0.13, 0.03])))]
 
 
-def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: np.ndarray) -> tuple[np.ndarray, int, int]:
+def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: Depth) -> tuple[Depth, int, int]:
     """Put an item into one of the bags: of a few tries, the first where enough of it can be seen.
 
     Returns
@@ -172,14 +175,14 @@ def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: np.ndarray
     return best
 
 
-def _patch(item: list[Layer], at: Pose) -> tuple[np.ndarray, int, int]:
+def _patch(item: list[Layer], at: Pose) -> tuple[Depth, int, int]:
     x0, y0, x1, y1 = bounds(item, at)
     patch = np.zeros((2, y1 - y0, x1 - x0), dtype=np.float32)
     render(item, at, patch, origin=(x0, y0))
     return patch, x0, y0
 
 
-def _clip(patch: np.ndarray, x0: int, y0: int, depth: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+def _clip(patch: Depth, x0: int, y0: int, depth: Depth) -> tuple[Depth, tuple[slice, slice]]:
     """Give the part of a patch that lies within the image, and where."""
     _, height, width = depth.shape
     left, top = max(0, -x0), max(0, -y0)
@@ -194,7 +197,7 @@ _SILHOUETTE = 0.05  # optical depth at the high energy
 _NOTICEABLE = 0.05  # share of full lightness
 
 
-def _truth(patch: np.ndarray, x0: int, y0: int, depth: np.ndarray) -> tuple[np.ndarray, float]:
+def _truth(patch: Depth, x0: int, y0: int, depth: Depth) -> tuple[Mask, float]:
     """Mask of an item within the image, and the share of its whole silhouette that can be seen."""
     inside, window = _clip(patch, x0, y0, depth)
     mask = np.zeros(depth.shape[1:], dtype=bool)
