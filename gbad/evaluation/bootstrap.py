@@ -19,12 +19,12 @@ def bootstrap_average_precision(
     resamples: int = 1000,
     seed: int = 0,
     sample_weight: npt.ArrayLike | None = None,
-) -> np.ndarray:
+) -> npt.NDArray[np.float64]:
     """Average precision of several methods on the same resamples of the images.
 
-    Images are drawn with replacement, images with any threat and threat-free images apart, because how many there
-    are of each is a property of the list (10, 100 or 1000 to 1) and not of chance. All classes and all methods see the
-    same draws, so differences between methods are paired.
+    Images are drawn with replacement. Images with threats and threat-free images are drawn separately, because their
+    numbers are a property of the list (10, 100 or 1000 to 1) and not chance. All classes and all methods see the same
+    draws, so differences between methods are paired.
 
     Parameters
     ----------
@@ -37,17 +37,18 @@ def bootstrap_average_precision(
     seed : int
         Same seed, same resamples.
     sample_weight : array-like of shape (n,), optional
-        How often an image counts each time that it is drawn, see :func:`average_precision`.
+        How often an image counts in each draw, see :func:`gbad.evaluation.metrics.average_precision`.
 
     Returns
     -------
     ndarray of shape (B, M, C), float64
-        All-points AP as of :func:`average_precision`; NaN where a resample has no positive of the class.
+        All-points AP, see :func:`gbad.evaluation.metrics.average_precision`. NaN where a resample has no positive of
+        the class.
 
     Notes
     -----
-    AP changes only where a positive enters, so the images between two neighbouring positives are interchangeable: each
-    ranking is binned once by the distinct scores of its positives, and a resample costs one ``bincount`` per ranking.
+    AP changes only at a positive, so the images between two neighbouring positives are interchangeable. Each ranking is
+    binned once by the distinct scores of its positives, and a resample costs one ``bincount`` per ranking.
     The result equals ``average_precision_score(..., sample_weight=number of times drawn * sample_weight)``.
     """
     scores = [checked_scores(y_true, y_score, ndim=2) for y_score in y_scores]
@@ -97,7 +98,7 @@ def bootstrap_intervals(
     classes : sequence of C str
         Names in column order.
     differences : iterable of (str, str)
-        Pairs ``(a, b)`` of methods: the interval of a minus b, on the same resamples.
+        Pairs ``(a, b)`` of methods, for the interval of a minus b on the same resamples.
     level : float
         Coverage in (0, 1).
     resamples, seed, sample_weight
@@ -107,14 +108,15 @@ def bootstrap_intervals(
     -------
     dict
         ``{method: {"map": [low, high], "per_class_ap": {class: [low, high]}}}``, with one more entry ``"a - b"`` for
-        each difference. NaN bounds for a class without positives. The mAP of a resample is the mean over the
-        classes that it has positives of.
+        each difference. The bounds are NaN for a class without positives. The mAP of a resample is the mean
+        over the classes with positives in it.
 
     Notes
     -----
-    On simulated scores the intervals held the expected AP in about 92 to 94 % of the trials with 30 positives or more
-    and an AP below 0.9, in 89 % above it, and in 79 to 92 % with 10 positives: read those of rare classes with care.
-    With few positives the resampled AP lies above the estimate on average, since a positive drawn twice ranks twice.
+    On simulated scores the 95 % intervals held the expected AP in 92 to 94 % of the trials (30 positives or more, AP
+    below 0.9), in 89 % (AP above 0.9) and in 79 to 92 % (10 positives): intervals of rare classes tend to be too
+    narrow. With few positives the resampled AP lies above the estimate on average, since a positive drawn twice ranks
+    twice.
     """
     checked_labels(y_true, "y_true", ndim=2, classes=classes)
     names = list(y_scores)
@@ -132,13 +134,15 @@ def bootstrap_intervals(
     }
 
 
-def positive_bins(score: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """For each image, how many distinct scores of the positives `rows` it reaches, int (n,); 0 = behind all of them."""
+def positive_bins(score: npt.NDArray[np.float64], rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Count the distinct scores of the positives `rows` that each image reaches: int (n,); 0 = behind all positives."""
     return np.searchsorted(np.unique(score[rows]), score, side="right")
 
 
-def binned_average_precision(bins: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> float:
-    """All-points AP of a ranking that `positive_bins` has binned, unchecked: for callers that need thousands of them.
+def binned_average_precision(
+    bins: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], weights: npt.NDArray[np.float64]
+) -> float:
+    """All-points AP of a ranking that `positive_bins` has binned. Without checks, for callers that need thousands.
 
     Parameters
     ----------
@@ -146,7 +150,7 @@ def binned_average_precision(bins: np.ndarray, rows: np.ndarray, weights: np.nda
     rows : int array (k,)
         The positives, one or more.
     weights : float array (n,)
-        How often each image counts; some positive above 0.
+        How often each image counts; above 0 for one positive or more.
     """
     n_bins = int(bins[rows].max()) + 1
     images = np.bincount(bins, weights, n_bins)[:0:-1].cumsum()
@@ -155,15 +159,15 @@ def binned_average_precision(bins: np.ndarray, rows: np.ndarray, weights: np.nda
     return float((gained * found / np.where(images > 0, images, 1.0)).sum() / found[-1])
 
 
-def mean_over_classes(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaN; NaN where all are."""
+def mean_over_classes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Mean over the last axis, NaN left out; NaN where all values are."""
     present = ~np.isnan(values)
     count = present.sum(axis=-1)
     return np.where(count > 0, np.where(present, values, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan)
 
 
 def percentiles(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Bounds of the central part `level` of resampled values, without NaN; NaN if there are none."""
+    """Bounds of the central share `level` of resampled values, NaN left out; NaN if no value is left."""
     found = np.asarray(values, dtype=float)
     found = found[~np.isnan(found)]
     if not len(found):

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.ndimage import label
 
 from gbad.errors import DataError
 
 MAX_FALSE_POSITIVE_RATE = 0.3
+
+Maps = npt.NDArray[np.float32 | np.float64]
 _EIGHT_NEIGHBOURS = np.ones((3, 3), int)
 
 
-def pixel_roc_auc(maps: np.ndarray, masks: np.ndarray) -> float:
+def pixel_roc_auc(maps: Maps, masks: npt.NDArray[np.bool_]) -> float:
     """ROC-AUC over all pixels of all test images.
 
     Parameters
     ----------
     maps : ndarray of shape (n, height, width)
-        Finite, the higher, the more abnormal.
+        Finite, higher = more abnormal.
     masks : ndarray of the same shape, bool
         True where an image is abnormal.
 
     Returns
     -------
     float
-        In [0, 1]; NaN if all pixels are of one kind.
+        In [0, 1]; NaN unless there are normal and abnormal pixels.
     """
     _check(maps, masks)
     if masks.all() or not masks.any():
@@ -35,7 +38,7 @@ def pixel_roc_auc(maps: np.ndarray, masks: np.ndarray) -> float:
     return float((below + not_above) / 2 / len(normal))
 
 
-def per_region_overlap(maps: np.ndarray, masks: np.ndarray, limit: float = MAX_FALSE_POSITIVE_RATE) -> float:
+def per_region_overlap(maps: Maps, masks: npt.NDArray[np.bool_], limit: float = MAX_FALSE_POSITIVE_RATE) -> float:
     """Area under the curve of per-region overlap against the false-positive rate (Bergmann et al., CVPR 2020).
 
     At each threshold, the overlap is the share of a connected defect that lies above it, averaged over all defects of
@@ -45,7 +48,7 @@ def per_region_overlap(maps: np.ndarray, masks: np.ndarray, limit: float = MAX_F
     Parameters
     ----------
     maps : ndarray of shape (n, height, width)
-        Finite, the higher, the more abnormal.
+        Finite, higher = more abnormal.
     masks : ndarray of the same shape, bool
         True where an image is abnormal. Pixels that touch, also at a corner, are one defect.
     limit : float
@@ -54,12 +57,12 @@ def per_region_overlap(maps: np.ndarray, masks: np.ndarray, limit: float = MAX_F
     Returns
     -------
     float
-        In [0, 1]; NaN if all pixels are of one kind.
+        In [0, 1]; NaN unless there are normal and abnormal pixels.
     """
     _check(maps, masks)
     if masks.all() or not masks.any():
         return float("nan")
-    shares = []  # what each defective pixel adds to the mean overlap when the threshold falls to its value
+    shares = []  # each defective pixel's gain in mean overlap when the threshold falls to its value
     n_defects = 0
     for mask in masks:
         regions, count = label(mask, structure=_EIGHT_NEIGHBOURS)
@@ -69,7 +72,7 @@ def per_region_overlap(maps: np.ndarray, masks: np.ndarray, limit: float = MAX_F
     order = np.argsort(-defective, kind="stable")
     values, sums = defective[order], np.cumsum(np.concatenate(shares)[order]) / n_defects
     last_of_tie = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
-    # The overlap rises at the values of defective pixels alone: the curve's points before and behind each are enough.
+    # The overlap rises only at the values of defective pixels: the curve's points before and behind each are enough.
     after, at = sums[last_of_tie], values[last_of_tie]
     overlap = np.append(0.0, np.stack([np.append(0.0, after[:-1]), after], axis=1))
     above = [len(normal) - np.searchsorted(normal, at, side=side) for side in ("right", "left")]
@@ -77,7 +80,7 @@ def per_region_overlap(maps: np.ndarray, masks: np.ndarray, limit: float = MAX_F
     return _area_up_to(np.append(rate, 1.0), np.append(overlap, overlap[-1]), limit) / limit
 
 
-def _area_up_to(x: np.ndarray, y: np.ndarray, limit: float) -> float:
+def _area_up_to(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], limit: float) -> float:
     """Area under the straight lines through points whose x does not fall, from x = 0 to `limit`."""
     inside = int(np.searchsorted(x, limit, side="right"))  # points with x <= limit
     if inside < len(x):
@@ -88,7 +91,7 @@ def _area_up_to(x: np.ndarray, y: np.ndarray, limit: float) -> float:
     return float(np.trapezoid(y, x))
 
 
-def _check(maps: np.ndarray, masks: np.ndarray) -> None:
+def _check(maps: Maps, masks: npt.NDArray[np.bool_]) -> None:
     if maps.shape != masks.shape or maps.ndim != 3 or masks.dtype != bool:
         raise DataError(f"maps {maps.shape} and masks {masks.dtype} {masks.shape}: give one bool mask for each map.")
     if not np.isfinite(maps).all():

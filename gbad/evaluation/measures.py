@@ -1,13 +1,12 @@
-"""How well abnormal images are told from normal ones: pure functions on labels and scores."""
+"""Measures of detectors that tell abnormal images from normal ones: pure functions of labels and scores."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import t as student_t
-from sklearn.metrics import average_precision_score, roc_auc_score
 
-from gbad.evaluation.metrics import checked_scores, recall_at_false_alarm_rate
+from gbad.evaluation.metrics import any_threat_metrics, checked_scores, gate_diagnostics, recall_at_false_alarm_rate
 
 FALSE_ALARM_RATE = 0.05
 """Operating point: the share of normal images that may raise an alarm."""
@@ -21,10 +20,10 @@ def detection_measures(abnormal: npt.ArrayLike, score: npt.ArrayLike, threshold:
     abnormal : array-like of shape (n,)
         1 = abnormal, 0 = normal; both occur.
     score : array-like of shape (n,)
-        Finite, the higher, the more abnormal.
+        Finite, higher = more abnormal.
     threshold : float or None
-        Scores above it raise an alarm. None takes the best threshold that keeps to `FALSE_ALARM_RATE` on this very
-        test set, which only paper mode does.
+        Scores above it raise an alarm. None takes the lowest threshold that keeps to `FALSE_ALARM_RATE` on this test
+        set itself, as papers do.
 
     Returns
     -------
@@ -38,18 +37,12 @@ def detection_measures(abnormal: npt.ArrayLike, score: npt.ArrayLike, threshold:
         If labels and scores do not belong together, or a score is not finite.
     """
     positive, values = checked_scores(abnormal, score, ndim=1)
-    measures = {
-        "roc_auc": float(roc_auc_score(positive, values)),
-        "pr_auc": float(average_precision_score(positive, values)),
-    }
+    measures = any_threat_metrics(positive, values)
     if threshold is None:
         recall = recall_at_false_alarm_rate(positive, values, [FALSE_ALARM_RATE])[FALSE_ALARM_RATE]
         return measures | {"recall": recall, "false_alarm_rate": FALSE_ALARM_RATE}
-    alarm = values > threshold
-    return measures | {
-        "recall": float(alarm[positive].mean()),
-        "false_alarm_rate": float(alarm[~positive].mean()),
-    }
+    decided = gate_diagnostics(positive, values > threshold)
+    return measures | {name: decided[name] for name in ("recall", "false_alarm_rate")}
 
 
 def resampled_roc_auc(
@@ -59,22 +52,22 @@ def resampled_roc_auc(
     *,
     resamples: int = 1000,
     seed: int = 0,
-) -> np.ndarray:
+) -> npt.NDArray[np.float64]:
     """ROC-AUC on bootstrap resamples of the test images.
 
-    Images are drawn with replacement without regard to their labels, so that equal `seed` and equally many images give
-    the same draws to every detector, class and seed of a data set: means over them, and differences, are resampled
-    jointly. An image brings all its rows: patches of one image are alike, and drawn one by one they would make the
-    interval too narrow.
+    Images are drawn with replacement, whatever their labels. So the same `seed` and the same number of images give the
+    same draws for every detector, class and seed of a data set, and means over them and differences between them are
+    resampled jointly. An image brings all its rows: the patches of one image are alike, and the interval would be too
+    narrow if they were drawn one by one.
 
     Parameters
     ----------
     abnormal : array-like of shape (n,)
         1 = abnormal, 0 = normal.
     score : array-like of shape (n,)
-        Finite, the higher, the more abnormal.
+        Finite, higher = more abnormal.
     image : array-like of shape (n,), int, optional
-        Image that a row is from, 0 ... images - 1. Default: each row is an image.
+        Index of each row's image, from 0. Default: each row is an image.
     resamples : int
         Number of resamples B.
     seed : int
@@ -83,7 +76,8 @@ def resampled_roc_auc(
     Returns
     -------
     ndarray of shape (B,), float64
-        NaN where only one kind was drawn. Ties count half, as in :func:`sklearn.metrics.roc_auc_score`.
+        NaN where only normal or only abnormal images were drawn. Ties count half, as in
+        :func:`sklearn.metrics.roc_auc_score`.
     """
     positive, values = checked_scores(abnormal, score, ndim=1)
     _, level = np.unique(values, return_inverse=True)
@@ -93,7 +87,7 @@ def resampled_roc_auc(
     areas = np.full(resamples, np.nan)
     for b in range(resamples):
         drawn = generator.integers(0, n_images, n_images)
-        times = np.bincount(drawn, minlength=n_images)[image]  # that each row is drawn
+        times = np.bincount(drawn, minlength=n_images)[image]  # number of draws of each row
         of_abnormal = np.bincount(level, times * positive, n_levels)
         of_normal = np.bincount(level, times * ~positive, n_levels)
         pairs = float(of_abnormal.sum()) * float(of_normal.sum())
@@ -104,7 +98,7 @@ def resampled_roc_auc(
 
 
 def t_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Interval for the mean of independent values, such as one a seed, by Student's t; NaN for fewer than two.
+    """Student's t interval for the mean of independent values, such as one value per seed; NaN for fewer than two.
 
     Examples
     --------
@@ -112,8 +106,8 @@ def t_interval(values: npt.ArrayLike, level: float = 0.95) -> tuple[float, float
     >>> round(low, 3), round(high, 3)
     (-0.484, 4.484)
     """
-    values = np.asarray(values, float)
-    if len(values) < 2:
+    found = np.asarray(values, float)
+    if len(found) < 2:
         return float("nan"), float("nan")
-    half = student_t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
+    half = student_t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
+    return float(found.mean() - half), float(found.mean() + half)

@@ -32,18 +32,18 @@ def average_precision(
     y_score : array-like of shape (n,)
         Any finite score, higher = more likely present. Only its ranking matters.
     rule : {"all_points", "voc07", "voc10"}
-        ``"all_points"``: the sum of precision times gain in recall over all thresholds, equal to
+        ``"all_points"``: precision times gain in recall, summed over all thresholds, equal to
         :func:`sklearn.metrics.average_precision_score`. ``"voc07"``: mean of the best precision at recall at least
         0, 0.1, ..., 1; ``"voc10"``: area under the curve of the best precision at no less recall
         (PASCAL VOC development kits of 2007 and 2010).
     sample_weight : array-like of shape (n,), optional
-        How often each image counts, for ``"all_points"`` only. Where threat-free images count k times, this is the
+        How often each image counts; for ``"all_points"`` only. A weight of k for each threat-free image gives the
         value of a list that holds each of them k times (prevalence-adjusted average precision).
 
     Returns
     -------
     float
-        In [0, 1]; NaN ("missing") if no image is positive. Random scores give the prevalence.
+        In [0, 1]; NaN if no image is positive. Random scores give the prevalence.
 
     Raises
     ------
@@ -126,7 +126,9 @@ def mean_average_precision(per_class: Mapping[str, float]) -> float:
 def any_threat_metrics(
     y_any: npt.ArrayLike, score: npt.ArrayLike, predicted: npt.ArrayLike | None = None
 ) -> dict[str, float]:
-    """How well threats of any class are told from threat-free images (Table 4 and Figures 5 and 6 of the GBAD letter).
+    """Measure how well a score tells images with threats from threat-free ones.
+
+    Source: Table 4 and Figures 5 and 6 of GBAD (Dumagpi et al. 2020).
 
     Parameters
     ----------
@@ -141,8 +143,8 @@ def any_threat_metrics(
     -------
     dict of str to float
         ``roc_auc``, ``pr_auc`` (average precision), and with a decision ``macro_precision``, ``macro_recall``,
-        ``macro_f1``: the unweighted mean of the positive and the negative class. All NaN if all images are of one kind.
-        The precision of a class that is never predicted counts as 0.
+        ``macro_f1``: the unweighted mean of the positive and the negative class. All NaN unless there are images with
+        threats and without. The precision of a class that is never predicted counts as 0.
 
     Raises
     ------
@@ -165,7 +167,7 @@ def any_threat_metrics(
 def recall_at_false_alarm_rate(
     y_any: npt.ArrayLike, score: npt.ArrayLike, rates: Iterable[float] = FALSE_ALARM_RATES
 ) -> dict[float, float]:
-    """Share of the threats found when at most a given share of the threat-free images raises an alarm.
+    """Share of the threats that are found while at most a given share of the threat-free images raises an alarm.
 
     Parameters
     ----------
@@ -179,14 +181,15 @@ def recall_at_false_alarm_rate(
     Returns
     -------
     dict of float to float
-        Recall in [0, 1] per rate: the best threshold that keeps to the rate. NaN if all images are of one kind.
+        Recall in [0, 1] per rate, at the lowest threshold that keeps to it. NaN unless there are images with threats
+        and without.
     """
     positive, score = checked_scores(y_any, score, ndim=1)
     if positive.all() or not positive.any():
         return dict.fromkeys(rates, float("nan"))
     true_positives, false_positives = confusion_counts(positive, score)
     n_positive, n_negative = true_positives[-1], false_positives[-1]
-    # 0.29 of 100 is 28.999… in binary.
+    # In floating point 0.29 of 100 is 28.999…, but 29 false alarms are allowed.
     allowed = {rate: np.searchsorted(false_positives, rate * n_negative * (1 + 1e-12), side="right") for rate in rates}
     return {rate: float(true_positives[k - 1] / n_positive) if k else 0.0 for rate, k in allowed.items()}
 
@@ -228,7 +231,9 @@ def prevalence(y_true: npt.ArrayLike, classes: Sequence[str]) -> dict[str, float
     return {name: float(positive[:, c].mean()) for c, name in enumerate(classes)}
 
 
-def confusion_counts(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def confusion_counts(
+    y_true: npt.ArrayLike, y_score: npt.ArrayLike
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Count true and false positives at each distinct score, from the highest to the lowest.
 
     Parameters
@@ -241,18 +246,18 @@ def confusion_counts(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> tuple[np.
     Returns
     -------
     true_positives, false_positives : ndarray of shape (number of distinct scores,), int64
-        Images with at least that score; the last entries are the totals.
+        Images with at least that score. The last entries are the totals.
     """
     positive, score = checked_scores(y_true, y_score, ndim=1)
     order = np.argsort(-score, kind="stable")
     last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
-    true_positives = np.cumsum(positive[order], dtype=np.int64)[last_of_tie]
+    true_positives: npt.NDArray[np.int64] = np.cumsum(positive[order], dtype=np.int64)[last_of_tie]
     return true_positives, last_of_tie + 1 - true_positives
 
 
 def checked_labels(
     labels: npt.ArrayLike, name: str, ndim: int, *, rows: int | None = None, classes: Sequence[str] | None = None
-) -> np.ndarray:
+) -> npt.NDArray[np.bool_]:
     """Check 0/1 labels and give them as bool.
 
     Parameters
@@ -260,7 +265,7 @@ def checked_labels(
     labels : array-like of shape (n,) or (n, C)
         1 = present, 0 = absent.
     name : str
-        What the error message calls them.
+        Their name in the error message.
     ndim : int
         1 or 2.
     rows : int, optional
@@ -292,7 +297,7 @@ def checked_labels(
 
 def checked_scores(
     y_true: npt.ArrayLike, y_score: npt.ArrayLike, ndim: int, *, classes: Sequence[str] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """Check labels and their scores.
 
     Parameters

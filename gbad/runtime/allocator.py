@@ -1,4 +1,4 @@
-"""Keep memory that was freed: a network's activations are allocated anew for each batch, always of the same sizes."""
+"""Keep freed memory: the activations of each batch need memory blocks of the same sizes again."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _STEP = 1 << 26  # bytes
 def keep_freed_memory() -> bool:
     """Make the C library keep up to 1 GiB of freed memory instead of giving it back to the system.
 
-    By default, glibc asks the system for each large array anew, which hands it out page by page and zeroed: for
-    networks of many thin layers, that takes longer than the arithmetic. Figures: ``benchmarks/allocator_speed.py``.
-    Nothing but the time changes. It is a setting of the whole process, so commands call it and the library does not.
+    By default, glibc asks the system again for each large array, and the system fills each page with zeros. For
+    networks of many thin layers, this takes longer than the arithmetic (measured by ``benchmarks/allocator_speed.py``).
+    Only the time changes. The setting holds for the whole process, so only commands make it.
 
     Returns
     -------
     bool
-        Whether it could be set: with glibc only.
+        False if the C library is not glibc: then nothing is set.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -12,7 +12,7 @@ from rich.text import Text
 
 
 class Advance(Protocol):
-    """Report progress: ``advance(n)``, or ``advance(n, total)`` once the total turns out to be another."""
+    """Report progress: ``advance(n)``, or ``advance(n, total)`` when the total has changed."""
 
     def __call__(self, count: int, total: int | None = None) -> None: ...  # noqa: D102
 
@@ -36,20 +36,20 @@ def progress_bar(
     Parameters
     ----------
     description : str
-        What is being done.
+        The work, in a few words.
     total : int
-        Number of units in all.
+        Number of units.
     unit : str
-        Name of what is counted, for the rate.
+        Name of the units, shown with the rate.
     show : bool
-        False gives the same interface without output (worker processes, library use).
+        False shows nothing (worker processes, library use).
     window : float
-        Seconds over which the rate is averaged; longer than the time between two reports, or there is none.
+        Seconds over which the rate is averaged. It must be longer than the time between two reports.
 
     Yields
     ------
     Advance
-        ``advance(n)``: report that `n` more units are done.
+        ``advance(n)`` reports that `n` more units are done.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Randomness that is passed in: seeds derived from one seed, and generators that leave the process untouched."""
+"""Random numbers without global state: seeds derived from one seed, and generators of their own."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import torch
 
 
 def derived_seed(seed: int, *keys: int | str) -> int:
-    """Derive an independent seed for one purpose, so that parts of a run do not share a stream of random numbers.
+    """Derive an independent seed for one purpose. Parts of a run then do not share a stream of random numbers.
 
     Parameters
     ----------
     seed : int
         The seed of the run, 0 or larger.
     *keys : int or str
-        What the new seed is for, such as ``"epoch", 3``. Integers must be 0 or larger.
+        The purpose, such as ``"epoch", 3``. Integers must be 0 or larger.
 
     Returns
     -------
     int
-        In [0, 2**32), so that NumPy, scikit-learn and PyTorch all accept it. Equal arguments give equal seeds,
-        on every machine.
+        In [0, 2**32), which NumPy, scikit-learn and PyTorch accept. Equal arguments give equal seeds on every machine.
 
     Examples
     --------
@@ -32,7 +31,7 @@ def derived_seed(seed: int, *keys: int | str) -> int:
     >>> derived_seed(0, "epoch", 3) == derived_seed(0, "epoch", 4)
     False
     """
-    # The length in front keeps "ab", "c" apart from "a", "bc"; the +1 keeps an empty text apart from no text.
+    # The length in front tells "ab", "c" from "a", "bc"; the +1 tells an empty text from no text.
     spawn_key: list[int] = []
     for key in keys:
         if isinstance(key, str):
@@ -55,16 +54,16 @@ def torch_generator(seed: int, device: str | torch.device = "cpu") -> torch.Gene
 
 @contextmanager
 def forked_rng(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
-    """Seed PyTorch's default generators inside the block, and give them back as they were afterwards.
+    """Seed PyTorch's default generators inside the block, and restore their state afterwards.
 
-    For what cannot be handed a generator: dropout and the initialisation of layers.
+    For functions that take no generator: dropout and the initialisation of layers.
 
     Parameters
     ----------
     seed : int
         Seed of the block, 0 or larger.
     device : str or torch.device
-        Where the random numbers are drawn. The CPU's generator is always included.
+        The device whose generator is seeded. The CPU's generator is always seeded too.
 
     Examples
     --------
@@ -75,7 +74,7 @@ def forked_rng(seed: int, device: str | torch.device = "cpu") -> Iterator[None]:
     True
     """
     device = torch.device(device)
-    if device.type == "mps":  # has one device, and functions that take none
+    if device.type == "mps":  # one device only, so its functions take no device
         before = torch.mps.get_rng_state()
         try:
             with forked_rng(seed):

@@ -1,4 +1,4 @@
-"""Ctrl-C is never lost, and never lands where it does harm."""
+"""Ctrl-C always takes effect, but never inside code that it would break."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SECONDS_UNTIL_RAISED_AGAIN = 0.05
 
 @contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block, which should be short.
+    """Delay Ctrl-C until the end of the block, which should be short.
 
-    For library code that breaks when it is interrupted: ``shutil.rmtree`` closes a file descriptor twice. In other
-    threads than the main one, which Python never interrupts, this does nothing.
+    For library code that an interrupt would break: ``shutil.rmtree`` then closes a file descriptor twice. Outside the
+    main thread this does nothing, since Python interrupts the main thread only.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is None:
@@ -39,7 +39,7 @@ def interrupts_held() -> Iterator[None]:
 
 
 def _interrupt_main_thread() -> None:
-    # Sent to the thread itself, the signal also ends a call in which it waits; raise_signal would be seen after it.
+    # A signal to the thread itself also ends a blocking call; with raise_signal the call would first have to end.
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     else:  # Windows
@@ -47,12 +47,12 @@ def _interrupt_main_thread() -> None:
 
 
 def raise_lost_interrupts() -> None:
-    """Raise Ctrl-C again if it came while Python ran a finaliser or a callback, where exceptions are only printed."""
+    """Raise Ctrl-C again if it came in a finaliser or a callback, where Python only prints exceptions."""
     report = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            # Raised at once it would land in this hook, and be lost again.
+            # Later, because an interrupt inside this hook would be lost again.
             again = threading.Timer(_SECONDS_UNTIL_RAISED_AGAIN, _interrupt_main_thread)
             again.daemon = True
             again.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: object) -> str:
-    r"""Text in which what no terminal can show, the bytes of a file name that is not UTF-8, is escaped.
+    r"""Escape the bytes of a file name that is not UTF-8, which no terminal can show.
 
     Examples
     --------

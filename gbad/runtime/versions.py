@@ -1,4 +1,4 @@
-"""What a result was made with: versions and hardware."""
+"""Versions and hardware that a result was made with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LIBRARIES = ("torch", "torchvision", "scikit-learn", "numpy", "pandas", "joblib
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of gbad, Python and the libraries that decide a result."""
+    """Versions of gbad, Python and the libraries that affect results."""
     return {"gbad": version("gbad"), "python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 

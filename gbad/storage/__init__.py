@@ -1,1 +1,1 @@
-"""How gbad writes and reads files: whole or not at all, plain data only, and what each is about."""
+"""How gbad writes and reads files: whole or not at all, plain data only, and with the digest of their data."""

@@ -1,4 +1,4 @@
-"""Write files so that a killed process or a full disk never leaves half of one."""
+"""Write files whole or not at all: a killed process or a full disk never leaves half a file."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from gbad.runtime.signals import interrupts_held
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; move it into place when the block ends without an error.
+    """Give a temporary path beside `path`, and move it to `path` when the block ends without an error.
 
     Parameters
     ----------
     path : path-like
-        Where the finished file (or folder) should be. Missing parent folders are made.
+        The finished file or folder. Missing parent folders are made.
 
     Yields
     ------
     Path
-        A path in the same folder, with the same suffix, that does not exist yet.
+        A path on the same disk with the same name, which does not exist yet.
 
     Raises
     ------
     GbadError
-        If the disk is full or the folder cannot be written; an older file at `path` stays as it was.
+        If the disk is full or the folder cannot be written. An older file at `path` stays unchanged.
     """
     path = Path(path)
     try:
@@ -50,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         finally:
             with interrupts_held():
                 folder.cleanup()
-    except (OSError, RuntimeError) as error:  # torch.save turns what the system reports into RuntimeErrors
+    except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
         reason = getattr(error, "strerror", None) or error
         raise GbadError(
             f"{path}: cannot be written ({reason}). Nothing that existed was changed; "
@@ -59,19 +59,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def remove_folder(path: str | Path) -> None:
-    """Delete a folder if it is there, as far as possible. Ctrl-C waits until it is gone."""
+    """Delete a folder, as far as possible, if it exists. Ctrl-C waits until the folder is gone."""
     with interrupts_held():
         shutil.rmtree(path, ignore_errors=True)
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write `content` as indented JSON, whole or not at all. NaN becomes null, since JSON has none."""
+    """Write `content` as indented JSON, whole or not at all. NaN becomes null, since JSON has no NaN."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a damaged one gives an error that names it."""
+    """Read a JSON file; GbadError if it is damaged."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -81,12 +81,12 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_table(path: str | Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
-    """Read a CSV of a run folder as texts, paths in bytes that are no UTF-8 included.
+    """Read a CSV file of a run folder as texts. Paths need not be UTF-8.
 
     Raises
     ------
     RunError
-        If it is damaged, or has not all of `columns`; the message ends with the remedy.
+        If the file is damaged or lacks one of `columns`. The message ends with `remedy`.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")

@@ -1,7 +1,7 @@
-"""Save a pipeline as one joblib file, and load it without running anything that the file might ask for.
+"""Save plain data as one joblib file, and load such a file without running code from it.
 
-Such a file is a pickle of numbers, texts and bytes: arrays are written as their bytes, so the only class that it names
-is `GBADPipeline`. NumPy's own pickles would need ``numpy.ndarray`` and ``numpy.dtype``, which can be made to read
+The file is a pickle of numbers, texts and bytes. Arrays are written as bytes, so `GBADPipeline` is the only class that
+a file names. NumPy's own pickles would need ``numpy.ndarray`` and ``numpy.dtype``, which a hostile file can make read
 arbitrary memory.
 """
 
@@ -32,19 +32,19 @@ class _StrictUnpickler(PlainUnpickler):
         return super().find_class(module, name)
 
     def load_build(self) -> None:
-        check_tree(self.stack[-1])  # type: ignore[attr-defined]  # a pipeline's state, through which it walks at once
+        check_tree(self.stack[-1])  # type: ignore[attr-defined]  # a pipeline walks through its state at once
         super().load_build()  # type: ignore[misc]
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = PlainUnpickler.dispatch | {pickle.BUILD[0]: load_build}
 
 
 def pack(value: Any) -> Any:
-    """Turn arrays into their bytes, NumPy's numbers into Python's and paths into text, in dicts, lists and tuples.
+    """Turn arrays into bytes, NumPy's numbers into Python's and paths into text, in dicts, lists and tuples.
 
     Raises
     ------
     GbadError
-        If there is anything else, since `load` would refuse it.
+        If the data hold anything else, which `load_plain` would refuse.
     """
     if isinstance(value, dict):
         return {str(key): pack(item) for key, item in value.items()}
@@ -76,7 +76,7 @@ def unpack(value: Any) -> Any:
 
 
 def save_plain(content: Any, path: str | Path) -> None:
-    """Write numbers, texts and arrays, in dicts, lists and tuples, as one file, whole or not at all."""
+    """Write numbers, texts and arrays, in dicts, lists and tuples, as one file. It is written whole or not at all."""
     packed = pack(content)
     with atomic_path(path) as temporary:
         joblib.dump(packed, temporary)
@@ -88,7 +88,7 @@ def load_plain(path: str | Path) -> Any:
     Raises
     ------
     PipelineFileError
-        If the file is missing, damaged, or names any class or function but `GBADPipeline`.
+        If the file is missing or damaged, or names a class or function other than `GBADPipeline`.
     """
     content = read_pickle(path)
     try:
@@ -99,7 +99,7 @@ def load_plain(path: str | Path) -> Any:
 
 
 def read_pickle(path: str | Path) -> Any:
-    """Unpickle a file that names no class or function but `GBADPipeline`; PipelineFileError for any other file."""
+    """Unpickle a file that names no class or function but `GBADPipeline`. PipelineFileError for all other files."""
     path = Path(path)
     try:
         with path.open("rb") as file:

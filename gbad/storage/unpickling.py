@@ -1,4 +1,4 @@
-"""Unpickle numbers, texts and bytes in containers; a few hostile bytes can ask for neither gigabytes nor hours."""
+"""Unpickle numbers, texts and bytes in containers. A few hostile bytes cannot take gigabytes or hours."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, NoReturn
 
 _DEEPEST = 100
-"""Levels of containers; a pipeline file has less than ten."""
+"""Levels of containers that are allowed. A pipeline file has fewer than ten."""
 
 
-# The unpickler in Python: it keeps its memo in a dict, where the one in C lets five bytes ask for 64 GB.
+# Python's own unpickler, because it keeps its memo in a dict: in the one written in C, five bytes can ask for 64 GB.
 class PlainUnpickler(pickle._Unpickler):
-    """Unpickler without sets, bytearrays, and keys other than texts and bytes; `find_class` is left to subclasses.
+    """Unpickler without sets, bytearrays, and keys other than texts and bytes. Subclasses define `find_class`.
 
-    Nine bytes ask for a bytearray of any length, which is filled at once. The hash of a tuple, which its place in a set
-    or as a key asks for, takes twice as long with each level of ``t = t, t``, and ends the process where tuples are
-    nested too deeply.
+    Nine bytes can ask for a bytearray of any length, which is filled at once. A tuple in a set or as a key is hashed:
+    that takes twice as long with each level of ``t = t, t``, and ends the process if tuples are nested too deeply.
     """
 
     def load_dict(self) -> None:
         """Read a dict with its items."""
-        _check_keys(self.stack[::2])  # type: ignore[attr-defined]  # what lies above the mark
+        _check_keys(self.stack[::2])  # type: ignore[attr-defined]  # the part above the mark
         super().load_dict()  # type: ignore[misc]
 
     def load_setitem(self) -> None:
@@ -35,7 +34,7 @@ class PlainUnpickler(pickle._Unpickler):
         super().load_setitems()  # type: ignore[misc]
 
     def refuse(self) -> NoReturn:
-        """Refuse what no file of numbers, texts and bytes needs."""
+        """Refuse a bytearray or a set."""
         raise pickle.UnpicklingError("it holds a bytearray or a set")
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = pickle._Unpickler.dispatch | {
@@ -56,15 +55,15 @@ def _check_keys(keys: Iterable[Any]) -> None:
 
 
 def check_tree(value: Any) -> None:
-    """Raise ValueError unless dicts, lists, tuples and bytes each stand in one place, and are not nested too deeply.
+    """Raise ValueError if a dict, list, tuple or bytes object stands in two places, or is nested too deeply.
 
-    Whatever walks through ``a = [a, a]`` takes twice as long with each level, and without end if a list holds itself.
+    A walk through ``a = [a, a]`` takes twice as long with each level, and never ends if a list holds itself.
     """
     seen: set[int] = set()
     pending = [(value, 0)]
     while pending:
         item, depth = pending.pop()
-        # Python has only one object each for an empty tuple, for no byte and for each single byte.
+        # Python has only one empty tuple, one empty bytes object, and one object for each single byte.
         if not isinstance(item, (dict, list, tuple, bytes)) or not item or (isinstance(item, bytes) and len(item) == 1):
             continue
         if id(item) in seen:

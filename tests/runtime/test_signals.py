@@ -118,28 +118,27 @@ def test_other_errors_in_finalisers_are_reported_as_before(
     assert reported == [ValueError]
 
 
-def test_the_command_line_is_interrupted_by_what_came_in_a_finaliser(
-    start: Callable[..., Any], pipeline_file: Path
-) -> None:
+def test_the_command_line_is_interrupted_by_what_came_in_a_finaliser(start: Callable[..., Any], tmp_path: Path) -> None:
     script = """
 import signal, sys, time
-import gbad.workflows.predict
-from gbad.cli.app import main
+import gbad.data.simulate
 
 class Finaliser:
     def __del__(self):
         signal.raise_signal(signal.SIGINT)
 
-def predict(*args, **options):
+def simulate(*args, **options):
     Finaliser()
     for _ in range(1000):
         time.sleep(0.01)
 
-gbad.workflows.predict.predict_paths = predict
-sys.argv = ["gbad", "predict", sys.argv[1], "image.png"]
+gbad.data.simulate.simulate_dataset = simulate
+from gbad.cli.app import main
+
+sys.argv = ["gbad", "simulate", sys.argv[1]]
 main()
 """
-    process = start("-c", script, pipeline_file)
+    process = start("-c", script, tmp_path / "data")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted" in err
