@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate
 from gbad.explanation import PAPER_LOSSES
 from gbad.report.gallery import Heatmaps, choose, outranked, pictures
+from gbad.report.html import inline, write_page
+from gbad.report.numbers import interval, number
 from gbad.report.plots import figures, precision_recall_figure
-from gbad.report.style import GATED, GRID, INK, svg
-from gbad.storage.files import atomic_path
 
 DIFFERENCE = "gbad - ungated"
 GALLERIES = {
@@ -117,24 +115,19 @@ def write_report(
     drawn = figures(
         classes=classes, metrics=metrics, history=history, any_threat=any_threat, loss_names=loss_names, **arrays
     )
-    page = (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            metrics=metrics,
-            headline=_headline(metrics),
-            rows=_class_rows(metrics, classes),
-            any_prevalence=float(arrays["y_true"].any(axis=1).mean()),
-            figures={name: inline(figure) for name, figure in drawn.items()},
-            curves=_curves(arrays, classes),
-            galleries=_galleries(arrays, classes, paths, heatmaps),
-            info=info or {},
-        )
+    write_page(
+        path,
+        "report.html.j2",
+        title=title,
+        metrics=metrics,
+        headline=_headline(metrics),
+        rows=_class_rows(metrics, classes),
+        any_prevalence=float(arrays["y_true"].any(axis=1).mean()),
+        figures={name: inline(figure) for name, figure in drawn.items()},
+        curves=_curves(arrays, classes),
+        galleries=_galleries(arrays, classes, paths, heatmaps),
+        info=info or {},
     )
-    with atomic_path(path) as temporary:
-        # File names may hold bytes that are no text.
-        temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
 def _completed(computed: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,20 +143,17 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     intervals = metrics.get("intervals") or {}
     bounds = (intervals.get(DIFFERENCE) or {}).get("map")
     verdict, tone = "no interval was computed", "even"
-    if bounds and _interval(bounds):
+    if bounds and interval(bounds):
         low, high = bounds
         verdict, tone = "no clear difference", "even"
         if low > 0:
             verdict, tone = "GBAD ranks better", "good"
         elif high < 0:
             verdict, tone = "GBAD ranks worse", "bad"
-    difference = math.nan
-    if not _is_missing(metrics["gbad"]["map"]):
-        difference = metrics["gbad"]["map"] - metrics["ungated"]["map"]
     return {
         "ungated_interval": (intervals.get("ungated") or {}).get("map"),
         "gbad_interval": (intervals.get("gbad") or {}).get("map"),
-        "difference": difference,
+        "difference": number(metrics["gbad"]["map"]) - number(metrics["ungated"]["map"]),
         "difference_interval": bounds,
         "verdict": verdict,
         "tone": tone,
@@ -174,16 +164,16 @@ def _class_rows(metrics: Mapping[str, Any], classes: Sequence[str]) -> list[dict
     intervals = metrics.get("intervals") or {}
     rows = []
     for name in classes:
-        values = {key: metrics[key]["per_class_ap"][name] for key in ("ungated", "gbad")}
-        missing = any(_is_missing(value) for value in values.values())
-        bounds = {key: interval["per_class_ap"][name] for key, interval in intervals.items()}
+        values = {key: number(metrics[key]["per_class_ap"][name]) for key in ("ungated", "gbad")}
+        difference = values["gbad"] - values["ungated"]
+        bounds = {key: found["per_class_ap"][name] for key, found in intervals.items()}
         rows.append(
             {
                 "name": name,
                 "positives": metrics["n_positive"][name],
                 "prevalence": metrics["prevalence"][name],
-                "missing": missing,
-                "difference": math.nan if missing else values["gbad"] - values["ungated"],
+                "missing": math.isnan(difference),
+                "difference": difference,
                 "difference_interval": bounds.get(DIFFERENCE),
                 "ungated_interval": bounds.get("ungated"),
                 "gbad_interval": bounds.get("gbad"),
@@ -232,68 +222,3 @@ def _galleries(
         tiles = [tile(row, "before" if key == "called_normal" else "after") for row in rows.tolist()]
         galleries.append({"heading": heading, "explanation": explanation, "tiles": tiles})
     return galleries
-
-
-def inline(figure: Figure) -> Markup:
-    """Make a figure part of the page. Markup is safe here: matplotlib escapes the texts that it writes into an SVG."""
-    return Markup(svg(figure, {INK: "var(--ink)", GRID: "var(--grid)", GATED: "var(--gated)"}))
-
-
-def environment() -> Environment:
-    """Templates of this folder, with the filters that they use."""
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    environment.filters |= {
-        "percent": _percent,
-        "points": _points,
-        "interval": _interval,
-        "ratio": _ratio,
-        "probability": _probability,
-        "readable": _readable,
-    }
-    return environment
-
-
-def _is_missing(value: Any) -> bool:
-    """Tell NaN, and None, which JSON has in its place."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    if value is None or _is_missing(value):
-        return "missing"
-    return f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def _points(value: float | None) -> str:
-    return "missing" if value is None or _is_missing(value) else _minus(f"{100 * value:+.1f}")
-
-
-def _interval(bounds: Sequence[float | None] | None, signed: bool = False) -> str:
-    """Give both bounds in percent, or nothing if one is missing."""
-    if not bounds or any(_is_missing(bound) for bound in bounds):
-        return ""
-    low, high = (f"{100 * bound:{'+' if signed else ''}.1f}" for bound in bounds if bound is not None)
-    return _minus(f"{low} to {high}")
-
-
-def _ratio(value: float | None) -> str:
-    return "missing" if value is None or _is_missing(value) else f"{value:.3f}"
-
-
-def _probability(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.0005 or value == 0 else _minus(f"{value:.0e}".replace("e-0", "e-"))
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "\N{MINUS SIGN}")
-
-
-def _readable(value: Any) -> str:
-    if isinstance(value, (float, np.floating)):
-        return f"{value:,.1f}" if not -10 < value < 10 else f"{value:.4g}"
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_readable(item) for item in value)
-    return str(value)

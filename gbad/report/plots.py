@@ -18,6 +18,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from gbad.evaluation.metrics import confusion_counts
 from gbad.explanation import PAPER_LOSSES
 from gbad.report.loss_plot import loss_figure
+from gbad.report.numbers import number
 from gbad.report.style import (
     FALSE_ALARM,
     GATED,
@@ -58,19 +59,19 @@ def average_precision_figure(metrics: Mapping[str, Any], classes: Sequence[str])
     y = np.arange(len(rows))
     styles = (("ungated", "CNN, ungated", UNGATED, "s", -0.15), ("gbad", "GBAD, gated", GATED, "o", 0.15))
     for key, label, colour, marker, offset in styles:
-        values = [_number(metrics[key]["per_class_ap"][name]) for name in classes] + [_number(metrics[key]["map"])]
+        values = [number(metrics[key]["per_class_ap"][name]) for name in classes] + [number(metrics[key]["map"])]
         axes.plot(
             values, y + offset, linestyle="none", marker=marker, color=colour, markersize=6, label=label, zorder=3
         )
         intervals = (metrics.get("intervals") or {}).get(key)
         if intervals:
             bounds = [intervals["per_class_ap"][name] for name in classes] + [intervals["map"]]
-            low, high = np.array([[_number(value) for value in pair] for pair in bounds]).T
+            low, high = np.array([[number(value) for value in pair] for pair in bounds]).T
             axes.hlines(y + offset, low, high, color=colour, linewidth=2.2)
     chance = [metrics["prevalence"][name] for name in classes]
     axes.plot(chance, y[:-1], linestyle="none", marker="|", color=INK, markersize=14, label="random scores")
     for row, name in enumerate(classes):
-        if np.isnan(_number(metrics["ungated"]["per_class_ap"][name])):
+        if np.isnan(number(metrics["ungated"]["per_class_ap"][name])):
             axes.text(0.02, row, "missing: no image of this class", va="center", color=MUTED, fontsize=TEXT_SIZE)
     axes.set(xlim=(0, 1.02), ylim=(len(rows) - 0.5, -0.5))
     axes.set_yticks(y, [row if len(row) < 25 else f"{row[:23]}…" for row in rows])
@@ -261,7 +262,7 @@ def figures(
     scores = {"gate score": np.asarray(gate_score, dtype=float), "classifier's maximum": ungated.max(axis=1)}
     if any_threat is not None:
         scores["all classes, calibrated"] = np.asarray(any_threat, dtype=float)
-    decision = (_number(metrics["gate"]["false_alarm_rate"]), _number(metrics["gate"]["recall"]))
+    decision = (number(metrics["gate"]["false_alarm_rate"]), number(metrics["gate"]["recall"]))
     drawn = {
         "average_precision": average_precision_figure(metrics, classes),
         "roc": roc_figure(y_any, scores, decision),
@@ -324,8 +325,3 @@ def _draw_precision_recall(
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     kept = spread(np.arange(len(x)), MAX_CURVE_POINTS)
     return x[kept], y[kept]
-
-
-def _number(value: float | None) -> float:
-    """Undo JSON's null for NaN."""
-    return float("nan") if value is None else float(value)

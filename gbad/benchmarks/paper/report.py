@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from gbad.benchmarks.paper.figures import PLOTTED
 from gbad.benchmarks.paper.groups import Group
 from gbad.report.gallery import outranked, pictures
-from gbad.report.page import environment, inline
-from gbad.storage.files import atomic_path
+from gbad.report.html import inline
 
 TILES_OF_A_KIND = 2
 
@@ -32,32 +31,6 @@ def section(
         "tables": [{"columns": [*table.columns], "rows": _rows(table)} for table in tables],
         "figures": [(caption, inline(figure)) for caption, figure in (figures or {}).items()],
     }
-
-
-def write_page(
-    path: Path, *, title: str, cards: Sequence[Mapping[str, str]], sections: Sequence[Mapping[str, Any]],
-    galleries: Sequence[Mapping[str, Any]], info: Mapping[str, Any],
-) -> None:  # fmt: skip
-    """Write the page; it needs no other file and no network.
-
-    Parameters
-    ----------
-    path : Path
-    title : str
-    cards : sequence of mapping
-        ``label``, ``value``, ``interval``, ``tone`` ("good", "bad" or "").
-    sections : sequence of mapping
-        From `section`.
-    galleries : sequence of mapping
-        From `galleries`.
-    info : mapping
-        Command, versions, hardware; may be nested.
-    """
-    page = environment().get_template("benchmark.html.j2").render(
-        title=title, cards=cards, sections=sections, galleries=galleries, info=info
-    )  # fmt: skip
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
 def galleries(group: Group, paths: Mapping[str, Path]) -> list[dict[str, Any]]:

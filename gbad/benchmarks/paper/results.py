@@ -16,6 +16,7 @@ from gbad.benchmarks.paper.methods import BASELINES
 from gbad.benchmarks.paper.published import PUBLISHED_ANY_THREAT, SOURCE
 from gbad.benchmarks.paper.summary import best_baseline, readable_targets, summarise
 from gbad.data.images import image_paths
+from gbad.report.html import write_page
 from gbad.storage.files import atomic_path, write_json
 
 TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
@@ -136,8 +137,8 @@ def write_results(
     ]  # fmt: skip
     paths = dict(zip(shown[0].names, image_paths(data.folder, shown[0].names), strict=True))
     title = f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}"
-    report.write_page(
-        folder / "report.html", title=title, cards=_cards(values, groups), sections=sections,
+    write_page(
+        folder / "report.html", "benchmark.html.j2", title=title, cards=_cards(values, groups), sections=sections,
         galleries=report.galleries(shown[0], paths), info={**info, "seconds": _totals(costs)},
     )  # fmt: skip
     _write_markdown(folder / "tables.md", by_subset, values, any_threat, confidences, summary, published)
