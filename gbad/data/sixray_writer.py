@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -15,25 +15,48 @@ import numpy.typing as npt
 from joblib import Parallel, delayed
 from PIL import Image
 
+from gbad.data.annotations import Box
 from gbad.data.arrays import Mask, Pixels
 from gbad.data.layout import GeneratedLayout
-from gbad.errors import GbadError, RunError
+from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
-from gbad.storage.files import atomic_path, read_json, write_json
+from gbad.storage.files import atomic_path, write_json
+from gbad.storage.ledger import read_claim
 
 JPEG_QUALITY = 90
 
 
-def claim(path: Path, wanted: dict[str, Any], kind: str) -> None:
-    """Write the settings of a data set, or compare them with those of the run that this one continues.
+class Threat(NamedTuple):
+    """One threat in a generated image.
+
+    Attributes
+    ----------
+    label : str
+        Class.
+    box : (float, float, float, float)
+        xmin, ymin, xmax, ymax in pixels; the pixel (0, 0) covers [0, 1) x [0, 1).
+    mask : bool array (height, width)
+        Pixels of the threat.
+    visible : float
+        Share of the threat that can be seen, in [0, 1].
+    """
+
+    label: str
+    box: Box
+    mask: Mask
+    visible: float
+
+
+def claim_data_set(head: Path, settings: dict[str, Any], what: str) -> None:
+    """Write the settings of a data set, or make sure that the data set in the folder has the same settings.
 
     Parameters
     ----------
-    path : Path
-        JSON file in the data set's folder.
-    wanted : dict
-        Settings; only values that JSON gives back as they are.
-    kind : str
+    head : Path
+        JSON file in the folder of the data set.
+    settings : dict
+        JSON types.
+    what : str
         What made the data set, for messages: ``"simulation"``.
 
     Raises
@@ -41,21 +64,8 @@ def claim(path: Path, wanted: dict[str, Any], kind: str) -> None:
     RunError
         If the folder holds other settings, or images without settings.
     """
-    out = path.parent
-    if path.exists():
-        found = read_json(path)
-        changed = [name for name, value in wanted.items() if not isinstance(found, dict) or found.get(name) != value]
-        if changed:
-            had = {name: found.get(name) if isinstance(found, dict) else None for name in changed}
-            raise RunError(
-                f"{out} holds a {kind} with other settings ("
-                + ", ".join(f"{name}: there {had[name]}, asked for {wanted[name]}" for name in changed)
-                + "). Choose another folder, or delete this one."
-            )
-    elif any((out / folder).is_dir() and any((out / folder).iterdir()) for folder in ("JPEGImage", "ImageSet")):
-        raise RunError(f"{out} holds images or lists that no {kind} has written. Choose another folder.")
-    else:
-        write_json(path, wanted)
+    if read_claim(head, settings, what, ("JPEGImage", "ImageSet")) is None:
+        write_json(head, settings)
 
 
 def make_missing(
@@ -129,6 +139,43 @@ def _finished_files(folder: Path) -> set[str]:
         return {entry.name for entry in entries if entry.stat().st_size > 0}
 
 
+def write_image(
+    out: Path,
+    files: Mapping[str, str],
+    image: Pixels,
+    threats: Sequence[Threat],
+    classes: Sequence[str],
+    raw: Sequence[npt.NDArray[np.uint16]] = (),
+) -> None:
+    """Write the files of one image, each whole or not at all.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the data set.
+    files : mapping of str to str
+        Path of each file, relative to `out`, as from `GeneratedLayout.files`.
+    image : uint8 array (height, width, 3)
+        RGB.
+    threats : sequence of Threat
+        What the annotation and the mask hold.
+    classes : sequence of str
+        Classes of the data set.
+    raw : sequence of two uint16 arrays (height, width), optional
+        Low and high channel.
+    """
+    for kind, file in files.items():
+        if kind == "image":
+            content = encode_image(image)
+        elif kind == "annotation":
+            content = voc_text(Path(files["image"]).stem, image.shape, threats).encode()
+        elif kind == "mask":
+            content = encode_mask((image.shape[0], image.shape[1]), threats, classes)
+        else:
+            content = _encode_png(raw[("low", "high").index(kind)])
+        _write_small(out / file, content)
+
+
 def encode_image(image: Pixels) -> bytes:
     """Encode a uint8 image of shape (height, width, 3) as JPEG."""
     buffer = io.BytesIO()
@@ -136,25 +183,22 @@ def encode_image(image: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def encode_png(image: Pixels | npt.NDArray[np.uint16]) -> bytes:
-    """Encode a uint8 or uint16 array of shape (height, width) as PNG."""
+def encode_mask(shape: tuple[int, int], threats: Iterable[Threat], classes: Sequence[str]) -> bytes:
+    """Encode the masks of threats as PNG: value = 1 + class number; 0 = no threat."""
+    image = np.zeros(shape, dtype=np.uint8)
+    for threat in threats:
+        image[threat.mask] = 1 + classes.index(threat.label)
+    return _encode_png(image)
+
+
+def _encode_png(image: Pixels | npt.NDArray[np.uint16]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def encode_mask(shape: tuple[int, int], masks: Iterable[tuple[str, Mask]], classes: Sequence[str]) -> bytes:
-    """Encode class and bool mask of each threat as PNG: value = 1 + class number; 0 = no threat."""
-    image = np.zeros(shape, dtype=np.uint8)
-    for label, silhouette in masks:
-        image[silhouette] = 1 + classes.index(label)
-    return encode_png(image)
-
-
-def voc_text(
-    name: str, shape: tuple[int, ...], objects: Iterable[tuple[tuple[str, float, float, float, float], float]]
-) -> str:
-    """Pascal VOC annotation, with the visible fraction of each threat besides its box.
+def voc_text(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> str:
+    """Pascal VOC annotation, with the visible share of each threat besides its box.
 
     Parameters
     ----------
@@ -162,7 +206,7 @@ def voc_text(
         Image name without suffix.
     shape : tuple of int
         Height, width and channels of the image.
-    objects : iterable of ((class, xmin, ymin, xmax, ymax), visible fraction)
+    threats : iterable of Threat
     """
     height, width, channels = shape
     lines = [
@@ -170,18 +214,19 @@ def voc_text(
         f"  <filename>{escape(name)}.jpg</filename>",
         f"  <size><width>{width}</width><height>{height}</height><depth>{channels}</depth></size>",
     ]
-    for (label, xmin, ymin, xmax, ymax), visible in objects:
+    for threat in threats:
+        xmin, ymin, xmax, ymax = threat.box
         lines += [
             "  <object>",
-            f"    <name>{escape(label)}</name>",
-            f"    <visible>{visible:.3f}</visible>",
+            f"    <name>{escape(threat.label)}</name>",
+            f"    <visible>{threat.visible:.3f}</visible>",
             f"    <bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox>",
             "  </object>",
         ]
     return "\n".join([*lines, "</annotation>", ""])
 
 
-def write_small(path: Path, content: bytes) -> None:
+def _write_small(path: Path, content: bytes) -> None:
     """Write a small file so that it appears whole or not at all if the process is killed.
 
     Unlike `gbad.storage.files.atomic_path` it does not wait for the disk, which would cost more than making an image.
@@ -201,9 +246,28 @@ def write_small(path: Path, content: bytes) -> None:
         ) from error
 
 
-def write_rows(path: Path, classes: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> None:
-    """Write a list from names and the classes shown: 1 for a class that is present and -1 for one that is not."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(",".join(["name", *classes]) + "\n")
-        for name, labels in rows:
-            file.write(",".join([name, *("1" if c in labels else "-1" for c in classes)]) + "\n")
+def write_lists(
+    out: Path, layout: GeneratedLayout, classes: Sequence[str], labels_of: Callable[[str, int], Sequence[str]]
+) -> None:
+    """Write the training and the test list: 1 for a class that is present and -1 for one that is not.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the data set.
+    layout : GeneratedLayout
+        Which images there are.
+    classes : sequence of str
+        Columns of the lists.
+    labels_of : callable
+        ``labels_of(part, number)`` gives the classes of an image with threats.
+    """
+    for part, (positives, negatives) in layout.parts.items():
+        with atomic_path(out / "ImageSet" / str(layout.subset) / f"{part}.csv") as temporary:
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                file.write(",".join(["name", *classes]) + "\n")
+                for number in positives:
+                    labels = labels_of(part, number)
+                    file.write(",".join([f"P{number:05d}", *("1" if c in labels else "-1" for c in classes)]) + "\n")
+                for number in negatives:
+                    file.write(",".join([f"N{number:07d}", *("-1" for _ in classes)]) + "\n")

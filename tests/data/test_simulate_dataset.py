@@ -108,7 +108,7 @@ def test_lists_are_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_other_settings_are_refused(simulated: Path) -> None:
     before = contents(simulated)
-    with pytest.raises(RunError, match=r"other settings \(size: there 48, asked for 64\)"):
+    with pytest.raises(RunError, match=r"simulation with another size\. .* size: there 48, asked for 64\."):
         simulate_dataset(simulated, **{**SMALL, "size": 64}, raw=True, workers=1)
     assert contents(simulated) == before
 
@@ -116,7 +116,7 @@ def test_other_settings_are_refused(simulated: Path) -> None:
 def test_images_of_another_origin_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "JPEGImage").mkdir()
     (tmp_path / "JPEGImage/P00001.jpg").write_bytes(b"mine")
-    with pytest.raises(RunError, match="no simulation has written"):
+    with pytest.raises(RunError, match="results of an unknown simulation"):
         simulate_dataset(tmp_path, **SMALL, workers=1)
     assert (tmp_path / "JPEGImage/P00001.jpg").read_bytes() == b"mine"
 

@@ -12,15 +12,7 @@ from gbad.data.layout import GeneratedLayout
 from gbad.data.project.cutouts import unusable_boxes, warn_of_skipped
 from gbad.data.project.image import draw_labels, project_image
 from gbad.data.project.sides import Side, make_side, read_sides
-from gbad.data.sixray_writer import (
-    claim,
-    encode_image,
-    encode_mask,
-    make_missing,
-    voc_text,
-    write_rows,
-    write_small,
-)
+from gbad.data.sixray_writer import Threat, claim_data_set, make_missing, write_image, write_lists
 from gbad.errors import DataError
 from gbad.storage.digests import bytes_digest, file_size
 
@@ -103,16 +95,12 @@ def project_dataset(
             lacking = "cut-out" if sides[part].bags else "threat-free image"
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or ask for no {part} images.")
     wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": _fingerprint(sides, classes), "version": 4}
-    claim(out / "projection.json", wanted, "projection")
+    claim_data_set(out / "projection.json", wanted, "projection")
     make_missing(
         out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),
         images_per_job=_IMAGES_PER_JOB, workers=workers, doing="projecting", show_progress=show_progress,
     )  # fmt: skip
-    for part, (positives, negatives) in layout.parts.items():
-        rows = [(f"P{k:05d}", tuple(draw_labels(seed, k, sides[part].shares))) for k in positives]
-        write_rows(
-            out / "ImageSet" / str(subset) / f"{part}.csv", classes, [*rows, *((f"N{k:07d}", ()) for k in negatives)]
-        )
+    write_lists(out, layout, classes, lambda part, number: draw_labels(seed, number, sides[part].shares))
 
 
 def _fingerprint(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
@@ -152,14 +140,6 @@ def _project_files(
         name = layout.name(position)
         part = next(p for p, ranges in layout.parts.items() if int(name[1:]) in ranges[name[0] == "N"])
         image, placed = project_image(sides[part], layout, part, name, remove_threats)
-        shape = (image.shape[0], image.shape[1])
-        for kind, file in layout.files(position).items():
-            if kind == "image":
-                content = encode_image(image)
-            elif kind == "mask":
-                content = encode_mask(shape, ((label, truth.mask) for label, truth in placed), classes)
-            else:
-                objects = (((label, *truth.box), truth.visible) for label, truth in placed)
-                content = voc_text(name, image.shape, objects).encode()
-            write_small(out / file, content)
+        threats = [Threat(label, truth.box, truth.mask, truth.visible) for label, truth in placed]
+        write_image(out, layout.files(position), image, threats, classes)
     return len(positions)

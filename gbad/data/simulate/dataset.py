@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,16 +11,7 @@ from gbad.data.labels import SIXRAY_CLASSES
 from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.scene import Scan, simulate_image
 from gbad.data.simulate.settings import SimulationSettings
-from gbad.data.sixray_writer import (
-    claim,
-    encode_image,
-    encode_mask,
-    encode_png,
-    make_missing,
-    voc_text,
-    write_rows,
-    write_small,
-)
+from gbad.data.sixray_writer import Threat, claim_data_set, make_missing, write_image, write_lists
 
 NEGATIVES_START_AT = 10_000_000
 """Threat-free image number k is simulated with this index + k; image number k with threats with index k."""
@@ -104,13 +95,12 @@ def simulate_dataset(
     )
     settings.check()
     out = Path(out)
-    claim(out / "simulation.json", asdict(settings), "simulation")
+    claim_data_set(out / "simulation.json", asdict(settings), "simulation")
     make_missing(
         out, settings, partial(_simulate_files, out, settings), images_per_job=_IMAGES_PER_JOB, workers=workers,
         doing="simulating", show_progress=show_progress,
     )  # fmt: skip
-    for part in settings.parts:
-        write_rows(out / "ImageSet" / str(subset) / f"{part}.csv", SIXRAY_CLASSES, _rows(settings, part))
+    write_lists(out, settings, SIXRAY_CLASSES, lambda _, number: draw_labels(seed, number))
 
 
 def numbered_scan(
@@ -134,29 +124,8 @@ def _simulate_files(out: Path, settings: SimulationSettings, positions: Iterable
             settings.seed, int(name[1:]), name.startswith("P"), settings.size,
             load=settings.load, remove_threats=settings.remove_threats,
         )  # fmt: skip
-        for kind, file in settings.files(position).items():
-            write_small(out / file, _encode(scan, kind, name))
+        found = zip(scan.boxes, scan.masks, scan.visible_fraction, strict=True)
+        threats = [Threat(label, (x0, y0, x1, y1), mask, seen) for (label, x0, y0, x1, y1), mask, seen in found]
+        write_image(out, settings.files(position), scan.image, threats, SIXRAY_CLASSES, tuple(scan.raw))
         count += 1
     return count
-
-
-def _encode(scan: Scan, kind: str, name: str) -> bytes:
-    """Content of one of the files of an image."""
-    if kind == "annotation":
-        return voc_text(name, scan.image.shape, zip(scan.boxes, scan.visible_fraction, strict=True)).encode()
-    if kind == "image":
-        return encode_image(scan.image)
-    if kind == "mask":
-        height, width = scan.image.shape[:2]
-        labels = (label for label, *_ in scan.boxes)
-        return encode_mask((height, width), zip(labels, scan.masks, strict=True), SIXRAY_CLASSES)
-    return encode_png(scan.raw[("low", "high").index(kind)])
-
-
-def _rows(settings: SimulationSettings, part: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Names of a list and the classes shown."""
-    positives, negatives = settings.parts[part]
-    for number in positives:
-        yield f"P{number:05d}", draw_labels(settings.seed, number)
-    for number in negatives:
-        yield f"N{number:07d}", ()
