@@ -3,14 +3,22 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
+LOWEST ?= .venv-lowest
+# The tests that need no trained pipeline, command or network.
+FAST := tests/evaluation tests/phase1_classifier tests/phase2_anomaly tests/phase3_gate tests/data
 
-.PHONY: demo test check lint types clean
+.PHONY: help demo test lint types docs bench test-lowest clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    simulate a small data set, train all three phases, evaluate (report in $(OUT)/report.html)"
-	@echo "make test    lint, types, tests, doctests, notebooks"
-	@echo "make clean   remove the virtual environment and caches"
+	@echo "make test    lint, types, tests, doctests, notebooks, documents"
+	@echo "make docs    build the site: build/docs/site/index.html"
+	@echo "make lint    ruff and import-linter alone"
+	@echo "make types   mypy alone"
+	@echo "make bench   speed of training, of memory and of the simulator on this machine, in minutes"
+	@echo "make test-lowest   the fast tests with the lowest versions of all dependencies, in a virtual environment of its own"
+	@echo "make clean   remove the virtual environments and caches"
 
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -26,7 +34,7 @@ demo: $(VENV)/.installed
 	$(BIN)/gbad demo --out $(OUT)
 
 test: lint types
-	@echo "== tests, doctests, notebooks"
+	@echo "== tests, doctests, notebooks, documents"
 	# One process per core with one thread each: threads of several processes would wait for one another.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
@@ -34,10 +42,28 @@ lint: $(VENV)/.installed
 	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(VENV)/.installed
 	@echo "== types"
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed
+	$(BIN)/python docs/build.py
+	@echo "== open build/docs/site/index.html"
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/allocator_speed.py
+	$(BIN)/python benchmarks/train_speed.py --size 160
+	$(BIN)/python benchmarks/simulate_speed.py
+
+# Not part of `make test`: it downloads an older PyTorch. Warnings are no errors here, since old versions have their own.
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
+	$(LOWEST)/bin/python tests/lowest_versions.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[lite0]' pytest pytest-xdist
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --override-ini filterwarnings=default $(FAST)
+
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) $(LOWEST) .mypy_cache .pytest_cache .ruff_cache build *.egg-info

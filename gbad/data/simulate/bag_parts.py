@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gbad.data.simulate.arrays import Points
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rounded, taper, turned
-from gbad.data.simulate.types import Points, Rng
+
+Rng = np.random.Generator
 
 
 @dataclass(frozen=True)

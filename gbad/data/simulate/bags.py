@@ -20,7 +20,8 @@ from gbad.data.simulate.bag_parts import (
     zip_pullers,
 )
 from gbad.data.simulate.geometry import Layer, Part, blob, ellipse, rectangle, rounded, smooth
-from gbad.data.simulate.types import Rng
+
+Rng = np.random.Generator
 
 
 def trolley(rng: Rng) -> Bag:

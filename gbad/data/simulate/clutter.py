@@ -6,20 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gbad.data.simulate.arrays import Points
 from gbad.data.simulate.electronics import cable, charger, device, laptop, phone
-from gbad.data.simulate.geometry import (
-    Layer,
-    Part,
-    blob,
-    dome,
-    ellipse,
-    moved,
-    rectangle,
-    rounded,
-    shifted,
-    smooth,
-    turned,
-)
+from gbad.data.simulate.geometry import Layer, Part, blob, dome, ellipse, rectangle, rounded, shifted, smooth, turned
 from gbad.data.simulate.household import (
     belt,
     can,
@@ -31,7 +20,8 @@ from gbad.data.simulate.household import (
     spray_can,
     tubes,
 )
-from gbad.data.simulate.types import Points, Rng
+
+Rng = np.random.Generator
 
 
 def folds(rng: Rng, count: int, rx: float, ry: float, reach: float) -> list[Part]:
@@ -120,7 +110,10 @@ def packed_goods(rng: Rng, width: float, height: float) -> list[Layer]:
             shown = rng.uniform(0.55, 1.0) * width
             row = packets(rng, shown / 2, (end - y) / 2)
             at = np.array([rng.uniform(-0.5, 0.5) * (width - shown), (y + end) / 2])
-            layers += moved(row, at)
+            layers += [
+                Layer(la.material, la.thickness, [Part(p.points + at, p.value) for p in la.parts], la.texture)
+                for la in row
+            ]
         y = end + rng.uniform(0, 1.5)
     return layers or packets(rng, width / 2, height / 2)
 

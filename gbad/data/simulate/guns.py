@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rounded, smooth, taper
-from gbad.data.simulate.types import Rng
+
+Rng = np.random.Generator
 
 
 def pistol(rng: Rng) -> list[Layer]:

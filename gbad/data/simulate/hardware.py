@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from gbad.data.simulate.geometry import Layer, Part, arc, ellipse, rectangle, rod, rounded, smooth, taper, turned
-from gbad.data.simulate.types import Rng
+from gbad.data.simulate.geometry import (
+    Layer,
+    Part,
+    arc,
+    ellipse,
+    rectangle,
+    rod,
+    rounded,
+    smooth,
+    taper,
+    turned,
+)
+
+Rng = np.random.Generator
 
 
 def screwdriver(rng: Rng) -> list[Layer]:

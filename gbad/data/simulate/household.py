@@ -17,7 +17,8 @@ from gbad.data.simulate.geometry import (
     taper,
     turned,
 )
-from gbad.data.simulate.types import Rng
+
+Rng = np.random.Generator
 
 
 def cutlery(rng: Rng) -> list[Layer]:

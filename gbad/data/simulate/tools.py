@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rod, rounded, smooth, taper, turned
-from gbad.data.simulate.types import Rng
+
+Rng = np.random.Generator
 
 
 def spanner(rng: Rng) -> list[Layer]:

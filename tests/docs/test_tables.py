@@ -1,0 +1,313 @@
+"""Tables of the documents against the data, cell by cell.
+
+``<!-- table: NAME ARGUMENTS -->`` in front of a table names a function below. It gives the cells of each row behind the
+first, by that first cell; None for a cell that is text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+DOCUMENTS = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *RESULTS.rglob("README.md")]
+CLASSES = ["Gun", "Knife", "Wrench", "Pliers", "Scissors"]
+SUBSETS = [10, 100, 1000]
+
+Cells = dict[str, list[str | None]]
+
+METHODS = {
+    "CNN on the natural list": "cnn", "CNN, balanced": "cnn_balanced", "CNN + FPN, balanced": "cnn_balanced_fpn",
+    "CHR on the natural list": "chr", "CHR, balanced": "chr_balanced", "GBAD as in the paper": "gbad_paper",
+    "GBAD's classifier alone": "gbad_ungated", "GBAD without gate": "gbad_heads", "GBAD": "gbad",
+    "GBAD with class heads, no gate": "gbad_heads", "GBAD's classifier alone, boxes": "gbad_boxes_ungated",
+    "GBAD, boxes": "gbad_boxes", "paper's settings: oracle gate": "gbad_paper_oracle_gate",
+    "paper's settings: random gate": "gbad_paper_random_gate", "GBAD: oracle gate": "gbad_oracle_gate",
+    "GBAD: random gate": "gbad_random_gate",
+    "CNN, fresh negatives (with or without heads, which got no share)": "cnn_fresh",
+}  # fmt: skip
+"""How the documents call the rows of the benchmark."""
+
+
+def with_interval(value: float, low: float, high: float, decimals: int = 1) -> str:
+    if math.isnan(low):
+        return f"{value:.{decimals}f}"
+    return f"{value:.{decimals}f} ({low:.{decimals}f} to {high:.{decimals}f})"
+
+
+def read_json(*names: str) -> Any:
+    return json.loads(RESULTS.joinpath(*names).read_text())
+
+
+def estimates(folder: str) -> pd.DataFrame:
+    table = pd.read_csv(RESULTS / folder / "estimates.csv").set_index(["row", "class", "subset"])
+    return 100 * table[["value", "low", "high"]]
+
+
+def estimate(folder: str, row: str, name: str = "mean", subset: int = 10) -> str:
+    return with_interval(*estimates(folder).loc[(row, name, subset)])
+
+
+def map_(folder: str) -> Cells:
+    rows = {label: row for label, row in METHODS.items() if (row, "mean", 10) in estimates(folder).index}
+    return {label: [estimate(folder, row, subset=subset) for subset in SUBSETS] for label, row in rows.items()}
+
+
+def differences(folder: str) -> Cells:
+    rows = [row for row in estimates(folder).index.unique("row") if " - " in row]
+    return {row: [estimate(folder, row, subset=subset) for subset in SUBSETS] for row in rows}
+
+
+def earlier() -> Cells:
+    def three(folder: str, row: str) -> str:
+        table = estimates(folder)["value"]
+        return " / ".join(f"{table[row, 'mean', s]:.1f}" for s in SUBSETS) if (row, "mean", 10) in table else ""
+
+    folders = ["benchmark_first", "benchmark"]
+    cells: Cells = {label: [three(folder, row) for folder in folders] for label, row in METHODS.items()}
+    f1 = [next(t for t in read_json(f, "summary.json")[key] if "macro F1" in str(t)) for f, key in
+          zip(folders, ("bars", "targets"), strict=True)]  # fmt: skip
+    return cells | {"macro F1 of any threat, GBAD": [f"{target['value']:.1f}" for target in f1]}
+
+
+def projected() -> Cells:
+    table = estimates("projected")["value"]
+    cells: Cells = {}
+    for label, row in METHODS.items() | {(row, row) for row in table.index.unique("row") if " - " in row}:
+        if (row, "mean", 10) in table:
+            cells[label] = [estimate("projected", row), *(f"{table[row, name, 10]:.1f}" for name in CLASSES[:3])]
+    return cells | {"chance": [None] * 4}
+
+
+def demo() -> Cells:
+    found = read_json("demo", "seed12.json")
+    low = found["intervals"]
+    cells: Cells = {
+        name: [
+            str(found["n_positive"][name]),
+            *(f"{100 * found[part]['per_class_ap'][name]:.1f}" for part in ("ungated", "gbad")),
+        ]
+        for name in CLASSES
+    }
+    maps = [with_interval(*(100 * np.array([found[part]["map"], *low[part]["map"]]))) for part in ("ungated", "gbad")]
+    least, most = 100 * np.array(low["gbad - ungated"]["map"])
+    return cells | {
+        "mAP, seed 12 (95 % interval)": ["", *maps],
+        "gated − ungated, 95 % interval": ["", "", f"seed 12: {least:.1f} to {most:.1f}"],
+    }
+
+
+def student(sample: np.ndarray) -> tuple[float, float, float]:
+    half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample))
+    return sample.mean(), sample.mean() - half, sample.mean() + half
+
+
+def variants() -> pd.DataFrame:
+    """Give mAP by run, and by weight and variant; of both spellings of the paper's gate."""
+    table = pd.read_csv(RESULTS / "ablation" / "phases_2_and_3.csv")
+    table["variant"] = table["variant"].str.replace("letter's", "paper's")
+    return table.pivot(index="run", columns="variant")
+
+
+def ablation() -> Cells:
+    table = variants()
+    return {
+        name: [with_interval(*student(table[str(s), name].to_numpy())) for s in SUBSETS]
+        for name in table.columns.unique("variant")
+    }
+
+
+LEVERS = {
+    "class heads on all threat-free rows": ("class heads", "classifier alone"),
+    "a heads' share for each class, over one for all": ("class heads, a share each", "class heads"),
+    "the paper's hard gate": ("bigan: paper's hard gate", "classifier alone"),
+    "hard gate, monotone, on held-out losses": ("bigan: hard gate, held-out", "classifier alone"),
+    "soft gate": ("bigan: soft gate", "classifier alone"),
+    "soft gate that also sees the maximum": ("bigan+maximum: soft gate", "classifier alone"),
+    "all inputs, a soft gate for each class, over the heads": (
+        "bigan+neighbours+maximum: class heads, a soft gate each", "class heads",
+    ),
+}  # fmt: skip
+
+
+def levers() -> Cells:
+    table = variants()
+    cells: Cells = {}
+    for label, (first, second) in LEVERS.items():
+        pairs = [student((table[str(s), first] - table[str(s), second]).to_numpy()) for s in SUBSETS]
+        cells[label] = [*(f"{m:+.1f} ({low:.1f} to {high:.1f})" for m, low, high in pairs), None]
+    others = "soft gate, isolation forest or nearest neighbours in the BiGAN's place"
+    gains = []
+    for s in SUBSETS:
+        mean = table[str(s)].mean()
+        found = sorted({f"{mean[f'{name}: soft gate'] - mean['classifier alone']:+.1f}" for name in
+                        ("isolation_forest", "neighbours")})  # fmt: skip
+        gains.append(" to ".join(found))
+    return cells | {others: [*gains, None]}
+
+
+def trials() -> Cells:
+    table = pd.read_csv(RESULTS / "trials.csv").query("page == 'training'").pivot(index="what", columns="measure")
+    return {
+        what: [*row["value"][["classifier", "with class heads"]], None] for what, row in table.iterrows()
+    }  # fmt: skip
+
+
+def shortcuts(name: str = "shortcuts") -> Cells:
+    table = pd.read_csv(RESULTS / "simulator" / f"{name}.csv").set_index("feature")
+    return {
+        feature: [f"{row['AUC']:.3f}", f"{row['95 % low']:.3f} to {row['95 % high']:.3f}"]
+        for feature, row in table.iterrows()
+    }
+
+
+def statistics() -> Cells:
+    table = pd.read_csv(RESULTS / "simulator" / "statistics.csv").set_index("statistic").drop(columns="value").dropna()
+    return {name: [f"{value:.3f}" for value in row] for name, row in table.iterrows()}
+
+
+def by_seed(name: str) -> dict[str, Any]:
+    return {seed: found for seed, found in read_json("simulator", f"{name}.json").items() if seed.startswith("seed")}
+
+
+def difficulty() -> Cells:
+    cells: Cells = {}
+    for subset in SUBSETS:
+        found = [run["simulated"][str(subset)] for run in by_seed("difficulty").values()]
+        maps = [run["map"] for run in found]
+        cells[f"{subset:,}"] = [
+            ", ".join(map(str, maps)), f"{np.mean(maps):.1f}",
+            *(f"{np.mean([run['ap'][name] for run in found]):.1f}" for name in CLASSES),
+            str(found[0]["published_map_resnet34"]),
+        ]  # fmt: skip
+    return cells
+
+
+def transfer(name: str) -> Cells:
+    def numbers(run: dict[str, Any]) -> list[float]:
+        real = run["real"]
+        found = [*(real["ap"][threat] for threat in CLASSES[:3]), real["macro_ap"]]
+        if name == "larger_images":
+            found.append(real["relative_macro_ap"])
+        if name == "strong_augmentation":
+            found += [run["simulated"][str(subset)]["map"] for subset in SUBSETS]
+        return found
+
+    def cells(row: np.ndarray) -> list[str | None]:
+        printed = [f"{number:.1f}" for number in row]
+        return (
+            [*printed[:4], *printed[4:5]] if name != "strong_augmentation" else [*printed[:4], " / ".join(printed[4:])]
+        )
+
+    rows = {seed: np.array(numbers(run)) for seed, run in by_seed(name).items()}
+    chance = list(by_seed(name).values())[0]["real"]["chance"]
+    shares = [*chance.values(), np.mean(list(chance.values()))]
+    return {
+        **{seed: cells(row) for seed, row in rows.items()},
+        "mean": cells(np.mean(list(rows.values()), 0)),
+        "chance": [f"{share:.1f}" for share in shares],
+    }
+
+
+def detectors(folder: str) -> dict[str, pd.Series]:
+    """Measures of each detector: a mean for each class over the seeds, by mode and metric."""
+    table = pd.read_csv(RESULTS / "detectors" / folder / "results.csv")
+    means = table.groupby(["detector", "mode", "metric", "class"])["value"].mean()
+    return {name: means[name] for name in table["detector"].unique()}
+
+
+def milliseconds(folder: str, name: str) -> float:
+    table = pd.read_csv(RESULTS / "detectors" / folder / "results.csv").query("metric == 'ms_batch_64'")
+    return float(table[table["detector"] == name]["value"].median())
+
+
+def fashion() -> Cells:
+    def row(folder: str, name: str) -> list[str | None]:
+        found = detectors(folder)[name]
+        clean = 100 * found["clean", "roc_auc"]
+        return [
+            f"{clean.mean():.1f}", f"{clean.min():.0f} to {clean.max():.0f}", str((clean > 60).sum()),
+            *(f"{100 * found['paper', metric].mean():.1f}" for metric in ("roc_auc", "roc_auc_shuffled")),
+            f"{found['both', 'parameters'].mean():,.0f}", f"{milliseconds(folder, name):.2f}",
+        ]  # fmt: skip
+
+    cells = {name: row("fashion_mnist", name) for name in detectors("fashion_mnist")}
+    for name in detectors("fashion_mnist_paper_rates"):
+        cells[f"{name} at its paper's learning rate"] = row("fashion_mnist_paper_rates", name)
+    control = 100 * detectors("fashion_mnist")["vae"]["control", "roc_auc"]
+    spread = f"{control.min():.0f} to {control.max():.0f}"
+    return cells | {"no network": [f"{control.mean():.1f}", spread, str((control > 60).sum()), "", "", "", ""]}
+
+
+def bags() -> Cells:
+    """Intervals stand in the table that the benchmark wrote; the rest is computed from its rows."""
+    lines = (RESULTS / "detectors" / "simulated_bags" / "table.md").read_text().splitlines()
+    intervals = {}
+    for line in lines:
+        name, *rest = [cell.strip() for cell in line.strip("|").split("|")]
+        intervals.setdefault(name, rest)
+
+    def per_cent(interval: str) -> str:
+        return " to ".join(f"{100 * float(bound):.1f}" for bound in interval.split(" to "))
+
+    def pixels(found: pd.Series, metric: str) -> str:
+        known = ("clean", metric) in found.index.droplevel("class")
+        return f"{100 * found['clean', metric].mean():.1f}" if known else ""
+
+    cells: Cells = {}
+    found = detectors("simulated_bags")
+    for name, one in found.items():
+        clean = f"{100 * one['clean', 'roc_auc'].mean():.1f} ({per_cent(intervals[name][1])})"
+        paper = [f"{100 * one['paper', metric].mean():.1f}" for metric in ("roc_auc", "roc_auc_shuffled")]
+        cost = [f"{one['both', 'parameters'].mean():,.0f}", f"{milliseconds('simulated_bags', name):#.3g}"]
+        figures = [pixels(one, "pixel_roc_auc"), pixels(one, "pro")]
+        cells[name] = [clean, per_cent(intervals[name][2]), *paper, *figures, *cost]
+    control = 100 * found["vae"]["control", "roc_auc"].mean()
+    return cells | {"no network": [f"{control:.1f}", *[""] * 7]}
+
+
+TABLES: dict[str, Callable[..., Cells]] = {
+    "map": map_, "differences": differences, "earlier": earlier, "projected": projected, "demo": demo,
+    "ablation": ablation, "levers": levers, "trials": trials, "shortcuts": shortcuts,
+    "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,
+    "difficulty": difficulty, "transfer": transfer, "fashion": fashion, "bags": bags,
+}  # fmt: skip
+
+
+def tables() -> list[Any]:
+    """Find all tables with a comment: document, comment, rows."""
+    found = []
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for comment, table in re.findall(r"<!-- table: (.*?) -->\s*((?:^\|.*\n?)+)", text, re.MULTILINE):
+            rows = [[cell.strip().strip("*") for cell in line.strip("|").split("|")] for line in table.splitlines()]
+            found.append(pytest.param(comment, rows[2:], id=f"{document.relative_to(ROOT)}-{comment}"))
+    return found
+
+
+@pytest.mark.parametrize(("comment", "rows"), tables())
+def test_table_is_what_the_data_say(comment: str, rows: list[list[str]]) -> None:
+    name, *arguments = comment.split()
+    expected = TABLES[name](*arguments)
+    assert rows
+    for label, *cells in rows:
+        known = [cell if wanted is None else wanted for cell, wanted in zip(cells, expected[label], strict=True)]
+        assert cells == known, label
+
+
+def test_no_interval_of_a_table_is_upside_down() -> None:
+    for parameters in tables():
+        for row in parameters.values[1]:
+            for low, high in re.findall(r"(-?[\d.]+) to (-?[\d.]+)", " ".join(row)):
+                assert all(a <= b for a, b in pairwise((float(low), float(high))))
