@@ -24,7 +24,15 @@ from gbad.evaluation.measures import t_interval
 from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier import FeatureFile
 from gbad.phase2_anomaly import FEATURE_DETECTORS
-from gbad.phase3_gate import choose_alpha, choose_share, fit_class_heads, held_out_gate, log_sigmoid, mixed, suppress
+from gbad.phase3_gate import (
+    choose_alpha,
+    choose_share,
+    cross_fitted_gate,
+    fit_class_heads,
+    log_sigmoid,
+    mixed,
+    suppress,
+)
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import atomic_path
 from gbad.training.fitted import default_gate, detector_input, gate_predictions, make_detector
@@ -69,7 +77,7 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
         gated = {rule: np.empty_like(own) for rule in rules}
         for (fit, apply), ranked in zip(folds, ranking, strict=True):
             gate = default_gate("held-out").fit(losses[fit], kind[fit])
-            held = held_out_gate(gate, losses[fit], kind[fit])
+            held = cross_fitted_gate(gate, losses[fit], kind[fit])
             score = gate.decision_function(losses[apply])
             p_anomalous = gate.probability(score)
             for rule, scores in (("hard gate, held-out", own), ("soft gate", own), ("class heads, soft gate", ranked)):

@@ -61,17 +61,6 @@ class Views(NamedTuple):
     gamma: Tensor | None = None
 
 
-def train_preset(images: Pixels, generator: torch.Generator, **freedom: Any) -> Tensor:
-    """Draw a random view of each image: `draw_views` and `apply_views` in one.
-
-    Parameters
-    ----------
-    images, generator, **freedom
-        See there.
-    """
-    return apply_views(images, draw_views(len(images), generator, **freedom))
-
-
 def draw_views(
     count: int,
     generator: torch.Generator,

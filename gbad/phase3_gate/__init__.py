@@ -3,8 +3,8 @@
 from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
 from gbad.phase3_gate.choices import Choices, Evidence, apply_choices, best_thresholds, choose, prevalence_weights
 from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
+from gbad.phase3_gate.cross_fitting import cross_fitted_gate
 from gbad.phase3_gate.gate import ThreatGate
-from gbad.phase3_gate.held_out import held_out_gate
 from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_odds, log_sigmoid, soft_gate, suppress
 
 __all__ = [
@@ -18,10 +18,10 @@ __all__ = [
     "choose",
     "choose_alpha",
     "choose_share",
+    "cross_fitted_gate",
     "fit_any_threat",
     "fit_class_heads",
     "hard_gate",
-    "held_out_gate",
     "log_odds",
     "log_sigmoid",
     "mixed",

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 
 def platt_sigmoid(
-    scores: np.ndarray, anomalous: np.ndarray, sample_weight: np.ndarray | None = None
+    scores: npt.NDArray[np.float64],
+    anomalous: npt.NDArray[np.int64],
+    sample_weight: npt.NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
     """Fit ``P(anomalous) = sigmoid(slope * score + bias)`` (Platt, 1999).
 
     Parameters
     ----------
-    scores : ndarray of shape (n,)
+    scores : float64 array (n,)
         Decision values of rows that the machine was not fitted on.
-    anomalous : ndarray of shape (n,), int
-        1 = anomalous, 0 = not; both occur.
-    sample_weight : ndarray of shape (n,), optional
-        How often each row counts; None gives both kinds equal weight.
+    anomalous : int array (n,)
+        1 = anomalous, 0 = not anomalous; both occur.
+    sample_weight : float64 array (n,), optional
+        How often each row counts. None gives the anomalous rows the same total weight as the others.
 
     Returns
     -------
     slope : float
-        0 or larger; 0, with the prior odds as bias, if the scores rank the kinds no better than chance.
+        0 or larger. If the scores rank no better than chance: 0, with the logarithm of the prior odds as bias.
     bias : float
         In logits.
     """
-    # Rows that count for many are as many rows: the targets are as soft as their number allows.
+    # A row of weight w is like w rows: the targets are as soft as that number of rows allows.
     counts = np.bincount(anomalous, sample_weight)
     target = np.where(anomalous == 1, (counts[1] + 1.0) / (counts[1] + 2.0), 1.0 / (counts[0] + 2.0))
-    # A soft target t is the same as the row twice: as anomalous with weight t, and as normal with weight 1 - t.
+    # A soft target t is like the row twice: once anomalous with weight t, once not anomalous with weight 1 - t.
     own = len(scores) / (2.0 * counts[anomalous]) if sample_weight is None else sample_weight
     weights = np.concatenate([target, 1.0 - target]) * np.tile(own, 2)
     scale = float(scores.std()) or 1.0

@@ -1,8 +1,8 @@
-"""What phase 3 chooses on held-out rows: the heads' share, the gate's strength and the classes' thresholds.
+"""What phase 3 chooses on the validation part: the heads' share, the gate's strength and the classes' thresholds.
 
-All three depend on how rare threats are. A training list holds many more of them than any belt does, so the choices can
-be made for another prevalence: threat-free rows then count as often as it takes, with a limit where few of them would
-decide alone.
+All three depend on how rare threats are. In a training list, threats are much more frequent than on a belt. The choices
+can therefore be made for another prevalence: each threat-free row then counts several times. A limit keeps a few rows
+from deciding alone.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+import numpy.typing as npt
 from sklearn.metrics import precision_recall_curve
 
 from gbad.phase3_gate.class_heads import choose_share, mixed
 from gbad.phase3_gate.suppression import choose_alpha, suppress
 
 MAX_WEIGHT = 10.0
-"""Of a threat-free row in the choice of share and strength.
+"""Largest weight of a threat-free row in the choice of share and strength.
 
-Where each counts a hundred times, the few that rank highest decide, and the choice is chance: on halves of six
-networks' validation parts, shares chosen with at most 10 ranked the other half better at one threat in a thousand.
+If each threat-free row counted a hundred times, the few that rank highest would decide by chance. Measured on halves of
+the validation parts of six networks: shares chosen with weights of at most 10 ranked the other half better, at one
+threat in a thousand.
 """
 
 
@@ -30,40 +31,40 @@ class Choices(NamedTuple):
     Attributes
     ----------
     share : float
-        Of the class heads, in [0, 1]; 0 without heads.
+        Share of the class heads in the ranking, in [0, 1]; 0 without heads.
     strength : float
-        ε of the hard gate, α of the soft one.
+        ε of the hard gate, α of the soft gate.
     thresholds : float64 array (C,)
-        On the gated probabilities.
+        Thresholds on the gated probabilities.
     """
 
     share: float
     strength: float
-    thresholds: np.ndarray
+    thresholds: npt.NDArray[np.float64]
 
 
 class Evidence(NamedTuple):
-    """What is known of n images before it is decided how much heads and gate count.
+    """Values of classifier, class heads and gate for n images, from which the gated probabilities are computed.
 
     Attributes
     ----------
     logits : float64 array (n, C)
-        Of the classifier.
+        Logits of the classifier.
     heads : float64 array (n, C) or None
-        Log-odds by the class heads, if there are any.
+        Log-odds of the class heads, if there are any.
     gate_score : float64 array (n,)
-        Of the gate, as `ThreatGate.decision_function` gives it.
+        Values of `ThreatGate.decision_function`.
     p_anomalous : float64 array (n,)
-        As `ThreatGate.probability` gives it.
+        Values of `ThreatGate.probability`.
     """
 
-    logits: np.ndarray
-    heads: np.ndarray | None
-    gate_score: np.ndarray
-    p_anomalous: np.ndarray
+    logits: npt.NDArray[np.float64]
+    heads: npt.NDArray[np.float64] | None
+    gate_score: npt.NDArray[np.float64]
+    p_anomalous: npt.NDArray[np.float64]
 
 
-def prevalence_weights(positive: ArrayLike, prevalence: float | None = None) -> np.ndarray:
+def prevalence_weights(positive: npt.ArrayLike, prevalence: float | None = None) -> npt.NDArray[np.float64]:
     """How often each row counts in a list where a share `prevalence` of the images shows a threat.
 
     Parameters
@@ -71,43 +72,47 @@ def prevalence_weights(positive: ArrayLike, prevalence: float | None = None) -> 
     positive : bool array (n,)
         Which rows show a threat.
     prevalence : float, optional
-        In (0, 1); None is that of the rows.
+        In (0, 1). None: the share in these rows.
 
     Returns
     -------
     float64 array (n,)
-        1 for rows with a threat, one number above 0 for the others.
+        1 for rows with a threat, the same number above 0 for all others.
 
     Examples
     --------
     >>> prevalence_weights([True, False, False], 0.1).tolist()
     [1.0, 4.5, 4.5]
     """
-    positive = np.asarray(positive, dtype=bool)
-    free = int((~positive).sum())
-    if prevalence is None or not free or free == len(positive):
-        return np.ones(len(positive))
-    return np.where(positive, 1.0, (1 / prevalence - 1) * positive.sum() / free)
+    threat = np.asarray(positive, dtype=bool)
+    free = int((~threat).sum())
+    if prevalence is None or not free or free == len(threat):
+        return np.ones(len(threat))
+    return np.where(threat, 1.0, (1 / prevalence - 1) * threat.sum() / free)
 
 
 def choose(
-    rows: Evidence, labels: np.ndarray, suppression: str, strength: float | None = None, prevalence: float | None = None
+    rows: Evidence,
+    labels: npt.NDArray[np.uint8],
+    suppression: str,
+    strength: float | None = None,
+    prevalence: float | None = None,
 ) -> Choices:
-    """Choose for a prevalence of threats, on rows that none of the phases was fitted on.
+    """Choose for a prevalence of threats, on rows that no phase was fitted on.
 
     Parameters
     ----------
     rows : Evidence
     labels : uint8 array (n, C)
-        1 = threat present. Without any, there is nothing to choose by: heads have no share, and thresholds are 0.5.
+        1 = threat present. If no row shows a threat, the heads' share is 0 and the thresholds are 0.5.
     suppression : {"hard", "soft"}
     strength : float, optional
-        Fixed strength of the gate; None chooses that of a soft gate: 0 where there are fewer than two rows with or
-        without a threat, as nobody can say what a gate is worth there.
+        Fixed strength of the gate. None chooses the strength of a soft gate; with fewer than two rows with a threat, or
+        fewer than two threat-free rows, it is 0, because there is no evidence that the gate helps.
     prevalence : float, optional
-        Share of images with a threat, in (0, 1); None is that of the rows. For share and strength a threat-free row
-        counts `MAX_WEIGHT` times at most. Where threats are rarer than one in as many images as there are threat-free
-        rows, thresholds lie above all of these, and say little.
+        Share of images with a threat, in (0, 1). None: the share in these rows. In the choice of share and strength, a
+        threat-free row counts `MAX_WEIGHT` times at most. A prevalence far below 1 / (number of threat-free rows) gives
+        thresholds above all threat-free rows: they mean little.
     """
     positive = labels.any(axis=1)
     weights = prevalence_weights(positive, prevalence)
@@ -123,8 +128,10 @@ def choose(
     return Choices(share, strength, best_thresholds(labels, np.exp(gated), weights))
 
 
-def apply_choices(rows: Evidence, suppression: str, share: float, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rank by a share of the heads, behind a gate of some strength.
+def apply_choices(
+    rows: Evidence, suppression: str, share: float, strength: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Mix in the class heads with a share, then apply the gate with a strength.
 
     Parameters
     ----------
@@ -135,7 +142,7 @@ def apply_choices(rows: Evidence, suppression: str, share: float, strength: floa
     Returns
     -------
     ranking : float64 array (n, C)
-        The logits, with those of the heads mixed in.
+        The logits, with the log-odds of the heads mixed in.
     log_gated : float64 array (n, C)
         Logarithms of the gated probabilities.
     """
@@ -144,9 +151,11 @@ def apply_choices(rows: Evidence, suppression: str, share: float, strength: floa
 
 
 def best_thresholds(
-    labels: np.ndarray, probabilities: np.ndarray, sample_weight: np.ndarray | None = None
-) -> np.ndarray:
-    """Threshold of the highest F1 for each class, float64 (C,); 0.5 for a class without positives.
+    labels: npt.NDArray[np.uint8],
+    probabilities: npt.NDArray[np.float64],
+    sample_weight: npt.NDArray[np.float64] | None = None,
+) -> npt.NDArray[np.float64]:
+    """Threshold with the highest F1 for each class, float64 (C,); 0.5 for a class without positives.
 
     Parameters
     ----------

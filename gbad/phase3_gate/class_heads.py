@@ -1,12 +1,13 @@
-"""A gate for each class: linear discriminants on the classifier's features, against all threat-free training images.
+"""Class heads: a linear discriminant for each class, on the classifier's features, against threat-free images.
 
-The classifier of phase 1 learns from as many threat-free images as there are images with threats; most threat-free
-images of an imbalanced list it has seldom or never seen. What varies among them in its features is noise to a threat,
-and all of them together say how large it is in which direction. Fisher's discriminant ("The use of multiple
-measurements in taxonomic problems", Annals of Eugenics 7, 1936) weighs the features by it, w = (S + λs²I)⁻¹ (m_c - m),
-with mean m and covariance S of the threat-free rows, s² their mean variance, and m_c the mean of the rows that show
-class c. What the classifier says and what the head says are mixed; the share of the head is chosen on held-out rows,
-and 0, the classifier alone, is among the candidates. The rarer threats are, the more the heads tend to help.
+The classifier of phase 1 learns from as many threat-free images as there are images with threats. Most threat-free
+images of an imbalanced list it has seen seldom or never. The variation of the features among all threat-free images is
+noise for the recognition of threats. Fisher's discriminant ("The use of multiple measurements in taxonomic problems",
+Annals of Eugenics 7, 1936) weighs the features by this noise: w = (S + λs²I)⁻¹ (m_c - m), with mean m and covariance S
+of the threat-free rows, their mean variance s², and the mean m_c of the rows that show class c.
+
+Logits of the classifier and log-odds of the heads are mixed. The share of the heads is chosen on the validation part;
+share 0, the classifier alone, is among the candidates. The rarer threats are, the more the heads tend to help.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+import numpy.typing as npt
 
 from gbad.errors import DataError
 from gbad.phase3_gate.ranking import classes_shown, mean_ap
 
 SHRINKAGE = 0.3
-"""Of the covariance. Between 0.03 and 1, held-out rows of simulated bags were ranked about equally well."""
+"""λ. Between 0.03 and 1, validation rows of simulated bags were ranked about equally well."""
 
 SHARES = (0.0, 0.125, 0.25, 0.5)
-"""Candidates for the heads' share: from the classifier alone to as much of the one as of the other.
+"""Candidates for the heads' share, from the classifier alone to equal parts of both.
 
-The better the classifier, the smaller the share that helps: at 160 px a half, at 224 px an eighth to a quarter, where a
+The better the classifier, the smaller the share that helps: a half at 160 px; an eighth to a quarter at 224 px, where a
 half did harm.
 """
 
-_CHUNK = 8192  # rows in double precision at a time: features of a million images are many gigabytes
+_CHUNK = 8192  # rows in double precision at a time: the features of a million images take many gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,33 +42,37 @@ class ClassHeads:
     Parameters
     ----------
     mean : float64 array (D,)
-        Of the threat-free training rows.
+        Mean of the threat-free training rows.
     weights : float64 array (D, C)
     intercepts : float64 array (C,)
-        The heads' log-odds have the mean and the standard deviation of the classifier's logits over the threat-free
-        training rows, so that both can be mixed.
+
+    Notes
+    -----
+    Over the threat-free training rows, the log-odds of the heads have the mean and the standard deviation of the
+    classifier's logits, so that both can be mixed.
     """
 
-    mean: np.ndarray
-    weights: np.ndarray
-    intercepts: np.ndarray
+    mean: npt.NDArray[np.float64]
+    weights: npt.NDArray[np.float64]
+    intercepts: npt.NDArray[np.float64]
 
-    def log_odds(self, features: ArrayLike) -> np.ndarray:
+    def log_odds(self, features: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Log-odds of each class: (n, D) -> (n, C) float64, each row by itself.
 
         Raises
         ------
         ValueError
-            If the number of features is another than in fitting.
+            If the number of features differs from the fitted one.
         """
         rows = np.asarray(features)
         if rows.ndim != 2 or rows.shape[1] != len(self.mean):
             raise ValueError(f"expected rows of {len(self.mean)} features, got an array of shape {rows.shape}.")
-        # einsum sums in an order that does not depend on the number of rows; a matrix product's may.
+        # The order in which einsum sums does not depend on the number of rows; a matrix product's order may.
         parts = [np.einsum("nd,dc->nc", part - self.mean, self.weights) for part in _chunks(rows)]
-        return np.concatenate([np.empty((0, len(self.intercepts))), *parts]) + self.intercepts
+        log_odds: npt.NDArray[np.float64] = np.concatenate([np.empty((0, len(self.intercepts))), *parts])
+        return log_odds + self.intercepts
 
-    def get_arrays(self) -> dict[str, np.ndarray]:
+    def get_arrays(self) -> dict[str, npt.NDArray[np.float64]]:
         """Give all that was learnt as plain arrays, for :meth:`from_arrays`."""
         return {"mean": self.mean, "weights": self.weights, "intercepts": self.intercepts}
 
@@ -78,24 +83,20 @@ class ClassHeads:
 
 
 def fit_class_heads(
-    features: ArrayLike, logits: ArrayLike, labels: ArrayLike, shrinkage: float = SHRINKAGE
+    features: npt.ArrayLike, logits: npt.ArrayLike, labels: npt.ArrayLike, shrinkage: float = SHRINKAGE
 ) -> ClassHeads:
     """Fit one linear discriminant for each class.
 
     Parameters
     ----------
     features : array-like of shape (n, D)
-        Of the classifier, for training rows: all that can be had, not a balanced choice.
+        Features of the classifier for training rows: as many as possible, not a balanced choice.
     logits : array-like of shape (n, C)
-        Of the classifier.
+        Logits of the classifier.
     labels : array-like of shape (n, C)
-        1 = threat present. A class without a row of its own keeps the classifier's mean logit.
+        1 = threat present. The head of a class without positives always gives the mean logit of the classifier.
     shrinkage : float
-        λ, above 0: weight of the mean variance that is added to each feature's.
-
-    Returns
-    -------
-    ClassHeads
+        λ, above 0: weight of the mean variance, which is added to the variance of each feature.
 
     Raises
     ------
@@ -109,7 +110,7 @@ def fit_class_heads(
         raise ValueError(f"shrinkage must be above 0, got {shrinkage!r}.")
     free = np.flatnonzero(~labels.any(axis=1))
     if len(free) < 2:
-        raise DataError(f"heads need threat-free rows, got {len(free)}. Use more of them.")
+        raise DataError(f"class heads need at least two threat-free rows, got {len(free)}: pass more of them.")
     mean = np.zeros(rows.shape[1])
     for part in _chunks(rows, free):
         mean += part.sum(axis=0) / len(free)
@@ -122,22 +123,22 @@ def fit_class_heads(
     for c in present:
         away[:, c] = np.mean(rows[labels[:, c] > 0], axis=0, dtype=np.float64) - mean
     weights = np.linalg.solve(covariance / noise + shrinkage * np.eye(len(mean)), away)
-    # Over the threat-free rows, the mean is 0 and the variance w'Sw.
+    # Over the threat-free rows, the heads have mean 0 and variance w'Sw.
     scatter = np.sqrt(np.maximum(np.einsum("dc,de,ec->c", weights, covariance, weights), 0))
     factor = np.divide(logits[free].std(axis=0), scatter, out=np.zeros_like(scatter), where=scatter > 0)
     return ClassHeads(mean, weights * factor, logits[free].mean(axis=0))
 
 
-def _chunks(rows: np.ndarray, chosen: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """Some rows, or all, in double precision, a few at a time."""
+def _chunks(rows: npt.NDArray[Any], chosen: npt.NDArray[np.intp] | None = None) -> Iterator[npt.NDArray[np.float64]]:
+    """Yield the chosen rows, or all, in double precision, `_CHUNK` at a time."""
     count = len(rows) if chosen is None else len(chosen)
     for start in range(0, count, _CHUNK):
         part = slice(start, start + _CHUNK)
         yield np.asarray(rows[part] if chosen is None else rows[chosen[part]], dtype=np.float64)
 
 
-def mixed(logits: ArrayLike, log_odds: ArrayLike, share: float) -> np.ndarray:
-    """Mix logits of the classifier with log-odds of the heads, both (n, C); share 0 is the classifier alone.
+def mixed(logits: npt.ArrayLike, log_odds: npt.ArrayLike, share: float) -> npt.NDArray[np.float64]:
+    """Mix logits of the classifier with log-odds of the heads, both (n, C); with share 0, the logits stay.
 
     Examples
     --------
@@ -150,15 +151,18 @@ def mixed(logits: ArrayLike, log_odds: ArrayLike, share: float) -> np.ndarray:
 
 
 def choose_share(
-    logits: ArrayLike, log_odds: ArrayLike, labels: ArrayLike, shares: Sequence[float] = SHARES,
-    sample_weight: ArrayLike | None = None,
-) -> float:  # fmt: skip
-    """Find the share of the heads that ranks held-out rows best; of equal ones the smallest.
+    logits: npt.ArrayLike,
+    log_odds: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    shares: Sequence[float] = SHARES,
+    sample_weight: npt.ArrayLike | None = None,
+) -> float:
+    """Find the share of the heads that ranks rows best; of equally good shares the smallest.
 
     Parameters
     ----------
     logits, log_odds : array-like of shape (n, C)
-        Of the classifier and of the heads, for rows that neither was trained on.
+        Logits of the classifier and log-odds of the heads, for rows that neither was trained on.
     labels : array-like of shape (n, C)
         1 = threat present.
     shares : sequence of float
@@ -169,7 +173,7 @@ def choose_share(
     Returns
     -------
     float
-        The candidate of the highest mean average precision over the classes that have positives.
+        The candidate with the highest mean average precision over the classes that have positives.
 
     Raises
     ------

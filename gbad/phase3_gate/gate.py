@@ -6,18 +6,16 @@ import numbers
 from typing import Any, Self
 
 import numpy as np
-from scipy.interpolate import RegularGridInterpolator
-from scipy.spatial.distance import cdist
+import numpy.typing as npt
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedKFold
-from sklearn.svm import SVC
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
 
 from gbad.phase3_gate.calibration import platt_sigmoid
-from gbad.phase3_gate.monotone import monotone_regression
+from gbad.phase3_gate.machine import Machine, fit_machine
 
 _LEARNT = (
     *("classes_", "mean_", "std_", "lower_", "upper_", "support_vectors_", "dual_coef_", "intercept_", "gamma_"),
@@ -25,18 +23,17 @@ _LEARNT = (
 )
 _CALIBRATION_ROWS = 5000
 _CALIBRATION_FOLDS = 5
-_CHUNK_VALUES = 2**22  # bounds the memory of a block of kernel values: 32 MB
-_GRID_POINTS = {1: 257, 2: 65, 3: 17}  # per axis, by number of inputs
 
 
 class ThreatGate(ClassifierMixin, BaseEstimator):
     """Decide from anomaly losses whether an image is anomalous: an SVM on standardised log losses (GBAD, phase 3).
 
-    A machine with a Gaussian kernel answers with its bias far from its support vectors, so the most extreme anomalies
-    can come out as normal. With ``monotone`` the decision function is tabulated on a grid over the range of the fitted
-    rows, made non-decreasing in every input by isotonic regression, and interpolated; beyond that range an input
-    counts as the nearest value in it. A grid over more than three inputs would have too few points along each: the gate
-    is then the clipped machine. Set ``monotone=False, clip=False, max_rows=None`` for the letter's plain machine.
+    Far from its support vectors, a machine with a Gaussian kernel answers with its bias, so the most extreme anomalies
+    can come out as normal. With ``monotone``, the decision function is tabulated on a grid over the range of the fitted
+    rows, made non-decreasing in every input by isotonic regression, and interpolated. Beyond that range, an input
+    counts as the nearest value in it. A grid over more than three inputs would have too few points along each axis: the
+    gate is then the clipped machine. ``monotone=False, clip=False, max_rows=None`` gives the plain machine of the
+    paper.
 
     Parameters
     ----------
@@ -47,33 +44,27 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
     gamma : "scale", "auto" or float
         Width of the Gaussian kernel ``exp(-gamma |u - v|^2)``, as in scikit-learn's ``SVC``.
     log : bool
-        Take ``log(1 + x)`` of the inputs first: losses have a long right tail. Needs inputs of 0 or larger.
+        Take ``log(1 + x)`` of the inputs first, because losses have a long right tail. Inputs must be 0 or larger.
     monotone : bool
-        Make the decision function non-decreasing in every input. With more than three inputs it only clips.
+        Make the decision function non-decreasing in every input. With more than three inputs, only clip.
     clip : bool
-        Let inputs beyond the range of the fitted rows count as the nearest value in it. `monotone` always does.
+        Inputs beyond the range of the fitted rows count as the nearest value in it. `monotone` implies it.
     max_rows : int or None
-        Fit on at most this many rows, since the time grows with their square (10,000 rows: seconds; 57,500: minutes).
-        Half of them for each class, or less if a class has fewer; drawn with `random_state`.
+        Fit on at most this many rows, because the time grows with their square (10,000 rows: seconds; 57,500: minutes).
+        Half of them are of each class, unless one class has fewer. They are drawn with `random_state`.
     random_state : int, RandomState or None
-        For drawing rows and folds. Equal numbers give equal gates.
+        Seed for drawing rows and folds. Equal numbers give equal gates.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (2,)
+    classes_ : array (2,)
         Labels of "not anomalous" and "anomalous".
-    mean_, std_ : ndarray of shape (k,), float64
-        Statistics of the (log) inputs.
-    lower_, upper_ : ndarray of shape (k,), float64
+    mean_, std_ : float64 array (k,)
+        Mean and standard deviation of the (log) inputs.
+    lower_, upper_ : float64 array (k,)
         Range of the fitted rows, standardised.
-    support_vectors_ : ndarray of shape (n_support, k), float64
-        Standardised.
-    dual_coef_ : ndarray of shape (n_support,), float64
-        Weight of each support vector.
-    intercept_, gamma_ : float
-        Bias and kernel width of the machine.
-    grid_ : ndarray of shape (g,) * k, float64, or None
-        The monotone decision function between ``lower_`` and ``upper_``; None where the machine itself decides.
+    support_vectors_, dual_coef_, intercept_, gamma_, grid_
+        The machine on standardised inputs, see `gbad.phase3_gate.machine.Machine`.
     slope_, bias_ : float
         Platt's sigmoid: ``P(anomalous) = 1 / (1 + exp(-(slope_ * decision + bias_)))``.
     n_features_in_ : int
@@ -114,9 +105,9 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n, k)
-            Losses: reconstruction and feature matching, and any further inputs; higher = more abnormal.
+            Losses: reconstruction, feature matching and any further inputs; higher = more abnormal.
         y : array-like of shape (n,)
-            1 = the image contains a threat, 0 = it does not. Of any other two labels, the larger is "anomalous".
+            1 = the image contains a threat, 0 = it does not. Of any other two labels, the larger means "anomalous".
 
         Returns
         -------
@@ -125,8 +116,8 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If `X` holds NaN, infinity or (with `log`) negative values, if `y` has not exactly two classes, or if a
-            parameter is out of its range.
+            If `X` holds NaN, infinity or (with `log`) negative values, if `y` does not have exactly two classes, or if
+            a parameter is out of its range.
         """
         X, y = validate_data(self, X, y, dtype=np.float64, ensure_min_samples=2)
         self._check_parameters()
@@ -147,34 +138,37 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         self.lower_, self.upper_ = X.min(axis=0), X.max(axis=0)
         random = check_random_state(self.random_state)
         rows = _draw(anomalous, self.max_rows, random)
-        self._fit_machine(X[rows], anomalous[rows])
-        self._calibrate(X, anomalous, random)
+        machine = self._fit_machine(X[rows], anomalous[rows])
+        self.support_vectors_, self.dual_coef_ = machine.support_vectors, machine.dual_coef
+        self.intercept_, self.gamma_, self.grid_ = machine.intercept, machine.gamma, machine.grid
+        self.slope_, self.bias_ = self._calibrate(X, anomalous, random)
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Give the gate score: (n, k) -> (n,) float64, above 0 where an image is anomalous.
+    def decision_function(self, X: Any) -> npt.NDArray[np.float64]:
+        """Compute the gate score: (n, k) -> (n,) float64, above 0 where an image is anomalous.
 
         Raises
         ------
         NotFittedError
             Before ``fit``.
         ValueError
-            If `X` holds NaN, infinity or (with `log`) negative values, or has another number of inputs than in ``fit``.
+            If `X` holds NaN, infinity or (with `log`) negative values, or does not have the fitted number of inputs.
         """
         check_is_fitted(self, "slope_")
         X = self._logarithm(validate_data(self, X, dtype=np.float64, reset=False))
-        return self._decide((X - self.mean_) / self.std_)
+        return self._machine().decide((X - self.mean_) / self.std_)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> npt.NDArray[Any]:
         """Decide for each row: (n, k) -> (n,) labels, ``classes_[1]`` where the gate score is above 0."""
         anomalous = self.decision_function(X) > 0
-        return self.classes_[anomalous.astype(np.intp)]
+        return np.asarray(self.classes_[anomalous.astype(np.intp)])
 
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Estimate P(not anomalous) and P(anomalous) for a world in which half of the images are anomalous.
+    def predict_proba(self, X: Any) -> npt.NDArray[np.float64]:
+        """Estimate P(not anomalous) and P(anomalous), where half of the images are anomalous.
 
-        The sigmoid is fitted on cross-validated gate scores with equal weight for both classes (Platt, 1999). It never
-        falls with the gate score. For another share of anomalous images, correct the odds by that share's odds.
+        The sigmoid is fitted on cross-validated gate scores, with equal total weight for both classes (Platt, 1999). It
+        never falls when the gate score rises. For another share of anomalous images, multiply the odds by the odds of
+        that share.
 
         Parameters
         ----------
@@ -183,23 +177,23 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n, 2), float64
+        float64 array (n, 2)
             In [0, 1]; columns in the order of ``classes_``; rows sum to 1.
         """
         scores = self.decision_function(X)
         return np.column_stack([expit(-(self.slope_ * scores + self.bias_)), self.probability(scores)])
 
-    def probability(self, score: np.ndarray) -> np.ndarray:
-        """P(anomalous), float64 (n,), of gate scores (n,), for a caller that has them: see :meth:`predict_proba`."""
+    def probability(self, score: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """P(anomalous), float64 (n,), from gate scores (n,), see :meth:`predict_proba`."""
         return np.asarray(expit(self.slope_ * score + self.bias_))
 
-    def get_arrays(self) -> dict[str, np.ndarray]:
+    def get_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Give all that ``fit`` learnt as named NumPy arrays, for :meth:`from_arrays`."""
         check_is_fitted(self, "slope_")
         return {name: np.asarray(getattr(self, name)) for name in _LEARNT if getattr(self, name) is not None}
 
     @classmethod
-    def from_arrays(cls, params: dict[str, Any], arrays: dict[str, np.ndarray]) -> Self:
+    def from_arrays(cls, params: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Self:
         """Rebuild a fitted gate from ``get_params()`` and :meth:`get_arrays`; its scores are equal bit for bit."""
         gate = cls(**params)
         gate.grid_ = None
@@ -225,80 +219,46 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         if self.max_rows is not None:
             check_scalar(self.max_rows, "max_rows", numbers.Integral, min_val=2)
 
-    def _logarithm(self, X: np.ndarray) -> np.ndarray:
+    def _logarithm(self, X: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         if not self.log:
             return X
         check_non_negative(X, f"{type(self).__name__} (set log=False for inputs that are no losses)")
         return np.log1p(X)
 
-    def _fit_machine(self, Z: np.ndarray, anomalous: np.ndarray) -> None:
-        variance = float(Z.var())
-        if self.gamma == "scale":
-            self.gamma_ = 1.0 / (Z.shape[1] * variance) if variance > 0 else 1.0
-        else:
-            self.gamma_ = 1.0 / Z.shape[1] if self.gamma == "auto" else float(self.gamma)
-        # The seed draws nothing here, but None would move the process's own random numbers.
-        options = {"class_weight": "balanced", "cache_size": 500, "random_state": 0}
-        svc = SVC(kernel=self.kernel, C=self.C, gamma=self.gamma_, **options)
-        svc.fit(Z, anomalous)
-        self.support_vectors_ = svc.support_vectors_
-        self.dual_coef_ = svc.dual_coef_[0]
-        self.intercept_ = float(svc.intercept_[0])
-        on_grid = self.monotone and Z.shape[1] in _GRID_POINTS
-        self.grid_ = self._monotone_grid(Z, anomalous) if on_grid else None
+    def _fit_machine(self, Z: npt.NDArray[np.float64], anomalous: npt.NDArray[np.int64]) -> Machine:
+        bounded = self.clip or self.monotone
+        machine = fit_machine(
+            Z, anomalous, kernel=self.kernel, C=self.C, gamma=self.gamma, lower=self.lower_ if bounded else None,
+            upper=self.upper_ if bounded else None,
+        )  # fmt: skip
+        return machine.made_monotone(Z, anomalous) if self.monotone else machine
 
-    def _monotone_grid(self, Z: np.ndarray, anomalous: np.ndarray) -> np.ndarray:
-        axes = self._axes()
-        nodes = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)  # (g, ..., g, k)
-        values = self._machine(nodes.reshape(-1, Z.shape[1])).reshape(nodes.shape[:-1])
-        # Nodes count by the rows near them, both classes alike: a pocket around a few odd rows cannot outvote the bulk.
-        of_rows = 1.0 / np.bincount(anomalous)[anomalous]
-        weights = []
-        for axis, inputs in zip(axes, Z.T, strict=True):
-            nearest = np.rint((inputs - axis[0]) / (axis[1] - axis[0])).astype(np.intp)
-            weights.append(np.bincount(nearest, of_rows, minlength=len(axis)) + 1e-3 / len(axis))
-        return monotone_regression(values, weights)
+    def _machine(self) -> Machine:
+        bounded = self.clip or self.monotone
+        return Machine(
+            self.kernel, self.support_vectors_, self.dual_coef_, self.intercept_, self.gamma_,
+            self.lower_ if bounded else None, self.upper_ if bounded else None, self.grid_,
+        )  # fmt: skip
 
-    def _axes(self) -> list[np.ndarray]:
-        upper = np.where(self.upper_ > self.lower_, self.upper_, self.lower_ + 1.0)
-        points = _GRID_POINTS[len(upper)]
-        return [np.linspace(low, high, points) for low, high in zip(self.lower_, upper, strict=True)]
-
-    def _decide(self, Z: np.ndarray) -> np.ndarray:
-        if self.clip or self.monotone:
-            Z = np.clip(Z, self.lower_, self.upper_)
-        if self.grid_ is None:
-            return self._machine(Z)
-        return RegularGridInterpolator(self._axes(), self.grid_)(Z)
-
-    def _machine(self, Z: np.ndarray) -> np.ndarray:
-        """Decision function of the machine itself: (n, k) standardised -> (n,)."""
-        if self.kernel == "linear":
-            return Z @ (self.dual_coef_ @ self.support_vectors_) + self.intercept_
-        step = max(1, _CHUNK_VALUES // len(self.support_vectors_))
-        blocks = (Z[i : i + step] for i in range(0, len(Z), step))
-        squares = (cdist(block, self.support_vectors_, "sqeuclidean") for block in blocks)
-        return np.concatenate([np.exp(-self.gamma_ * square) @ self.dual_coef_ for square in squares]) + self.intercept_
-
-    def _calibrate(self, Z: np.ndarray, anomalous: np.ndarray, random: np.random.RandomState) -> None:
+    def _calibrate(
+        self, Z: npt.NDArray[np.float64], anomalous: npt.NDArray[np.int64], random: np.random.RandomState
+    ) -> tuple[float, float]:
+        """Slope and bias of the sigmoid, from machines that are each fitted on the other folds."""
         rows = _draw(anomalous, _CALIBRATION_ROWS, random)
         Z, anomalous = Z[rows], anomalous[rows]
         n_folds = min(_CALIBRATION_FOLDS, int(np.bincount(anomalous).min()))
         if n_folds < 2:
-            scores = self._decide(Z)
-        else:
-            scores = np.empty(len(Z))
-            folds = StratifiedKFold(n_folds, shuffle=True, random_state=random)
-            for fitted, held_out in folds.split(Z, anomalous):
-                gate = type(self)(**self.get_params())
-                gate.lower_, gate.upper_ = self.lower_, self.upper_
-                gate._fit_machine(Z[fitted], anomalous[fitted])
-                scores[held_out] = gate._decide(Z[held_out])
-        self.slope_, self.bias_ = platt_sigmoid(scores, anomalous)
+            return platt_sigmoid(self._machine().decide(Z), anomalous)
+        scores = np.empty(len(Z))
+        for fitted, others in StratifiedKFold(n_folds, shuffle=True, random_state=random).split(Z, anomalous):
+            scores[others] = self._fit_machine(Z[fitted], anomalous[fitted]).decide(Z[others])
+        return platt_sigmoid(scores, anomalous)
 
 
-def _draw(anomalous: np.ndarray, max_rows: int | None, random: np.random.RandomState) -> np.ndarray:
-    """Row indices, in order: at most `max_rows`, half of them of each class unless one has fewer."""
+def _draw(
+    anomalous: npt.NDArray[np.int64], max_rows: int | None, random: np.random.RandomState
+) -> npt.NDArray[np.intp]:
+    """Row indices, in order: at most `max_rows`, half of them of each class unless one class has fewer."""
     if max_rows is None or len(anomalous) <= max_rows:
         return np.arange(len(anomalous))
     normal, abnormal = np.flatnonzero(anomalous == 0), np.flatnonzero(anomalous == 1)

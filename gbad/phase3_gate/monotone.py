@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
 
-def monotone_regression(values: np.ndarray, weights: list[np.ndarray]) -> np.ndarray:
-    """Make a function on a grid non-decreasing along every axis, changing it least where weights are large.
+def monotone_regression(
+    values: npt.NDArray[np.float64], weights: Sequence[npt.NDArray[np.floating[Any]]]
+) -> npt.NDArray[np.float64]:
+    """Make a function on a grid non-decreasing along every axis, and change it least where weights are large.
 
-    Isotonic regression along one axis keeps the order along the others as long as all lines have the same weights, so
-    one pass for each axis is enough; the mean over all orders of the axes treats them alike.
+    Isotonic regression along one axis keeps the order along the others if all lines have the same weights. So one pass
+    for each axis is enough. The mean over all orders of the axes treats the axes alike.
 
     Parameters
     ----------
-    values : ndarray of shape (g_1, ..., g_k)
+    values : float64 array (g_1, ..., g_k)
         The function at the grid's nodes.
-    weights : list of k ndarrays, of shapes (g_1,), ..., (g_k,)
+    weights : sequence of k float arrays (g_1,), ..., (g_k,)
         Weight of each node along its axis, above 0.
 
     Returns
     -------
-    ndarray of shape (g_1, ..., g_k), float64
+    float64 array (g_1, ..., g_k)
         The monotone function.
 
     Examples

@@ -1,21 +1,23 @@
-"""How well scores rank held-out rows, by which phase 3 chooses."""
+"""How well scores rank the rows by which phase 3 chooses."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+import numpy.typing as npt
 
 from gbad.errors import DataError
 from gbad.evaluation.metrics import average_precision
 
 
-def classes_shown(labels: np.ndarray, chosen: str) -> np.ndarray:
+def classes_shown(labels: npt.NDArray[Any], chosen: str) -> npt.NDArray[np.intp]:
     """Columns of the classes that have positives: labels (n, C) -> int array (k,).
 
     Raises
     ------
     DataError
-        If there is none; `chosen` says what can then not be chosen.
+        If no class has positives; the message says that `chosen` cannot be chosen.
     """
     shown = np.flatnonzero(labels.any(axis=0))
     if not len(shown):
@@ -23,14 +25,16 @@ def classes_shown(labels: np.ndarray, chosen: str) -> np.ndarray:
     return shown
 
 
-def mean_ap(labels: np.ndarray, scores: np.ndarray, sample_weight: ArrayLike | None = None) -> float:
+def mean_ap(
+    labels: npt.NDArray[Any], scores: npt.NDArray[np.float64], sample_weight: npt.ArrayLike | None = None
+) -> float:
     """Mean average precision of classes that all have positives.
 
     Parameters
     ----------
     labels : array (n, k)
         1 = threat present.
-    scores : float array (n, k)
+    scores : float64 array (n, k)
         Higher = more likely present.
     sample_weight : array-like of shape (n,), optional
         How often each row counts.

@@ -1,16 +1,18 @@
-"""Suppress the class scores of images that the gate calls normal: pure functions, one row at a time.
+"""Suppress the class scores of images that the gate calls normal: pure functions that treat each row by itself.
 
-Average precision sees ranks only, so all scores are natural logarithms of probabilities in float64: GBAD's letter
-prints confidences down to 1e-22 (Table 5), and float32 or rounding must not merge them into ties.
+Average precision depends on ranks only. All scores are therefore natural logarithms of probabilities in float64: GBAD
+(Dumagpi et al. 2020) prints confidences down to 1e-22 (Table 5), and neither float32 nor rounding may turn them into
+ties.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+import numpy.typing as npt
 
 from gbad.evaluation.bootstrap import bootstrap_average_precision
 from gbad.phase3_gate.ranking import classes_shown, mean_ap
@@ -19,7 +21,7 @@ DEFAULT_ALPHAS = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0)
 _RESAMPLES = 200
 
 
-def log_sigmoid(logits: ArrayLike) -> np.ndarray:
+def log_sigmoid(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Logarithm of the sigmoid, exact for large logits of both signs.
 
     Parameters
@@ -29,7 +31,7 @@ def log_sigmoid(logits: ArrayLike) -> np.ndarray:
 
     Returns
     -------
-    ndarray of the same shape, float64
+    float64 array of the same shape
         In (-inf, 0].
 
     Examples
@@ -37,11 +39,11 @@ def log_sigmoid(logits: ArrayLike) -> np.ndarray:
     >>> log_sigmoid([-1000.0, 0.0, 30.0])
     array([-1.00000000e+03, -6.93147181e-01, -9.35762297e-14])
     """
-    return -np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64))
+    return np.asarray(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64)))
 
 
-def log_odds(log_probabilities: ArrayLike) -> np.ndarray:
-    """Logits of probabilities that are given by their logarithms: the inverse of `log_sigmoid`.
+def log_odds(log_probabilities: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Logits from the logarithms of probabilities: the inverse of `log_sigmoid`.
 
     Parameters
     ----------
@@ -50,8 +52,8 @@ def log_odds(log_probabilities: ArrayLike) -> np.ndarray:
 
     Returns
     -------
-    ndarray of the same shape, float64
-        Finite, also where a probability is rounded to 1.
+    float64 array of the same shape
+        Finite, also where a probability rounds to 1.
 
     Examples
     --------
@@ -59,29 +61,29 @@ def log_odds(log_probabilities: ArrayLike) -> np.ndarray:
     array([ 0.    , -2.1972])
     """
     log_p = np.asarray(log_probabilities, dtype=np.float64)
-    return log_p - np.log(np.maximum(-np.expm1(log_p), np.finfo(float).tiny))
+    return np.asarray(log_p - np.log(np.maximum(-np.expm1(log_p), np.finfo(float).tiny)))
 
 
-def hard_gate(logits: ArrayLike, anomalous: ArrayLike, epsilon: float = 1e-3) -> np.ndarray:
-    """Multiply the probabilities of normal images by a small number, and those of anomalous ones by 1.
+def hard_gate(logits: npt.ArrayLike, anomalous: npt.ArrayLike, epsilon: float = 1e-3) -> npt.NDArray[np.float64]:
+    """Multiply the probabilities of normal images by a small number; keep those of anomalous images.
 
-    The rule of GBAD's letter (section 2). Once `epsilon` is smaller than the ratio of any two probabilities, it sorts
-    by (gate, score): its size no longer matters, only what the gate misses.
+    The rule of GBAD (Dumagpi et al. 2020, section 2). If `epsilon` is smaller than the ratio of any two probabilities,
+    the rule sorts by (gate, score). The exact value of `epsilon` then no longer matters.
 
     Parameters
     ----------
     logits : array-like of shape (n, C)
-        Logits of the classifier, one column per class.
+        Logits of the classifier.
     anomalous : array-like of shape (n,), bool
         The gate's decision.
     epsilon : float
-        The small positive number, in (0, 1]; 1 is no gate.
+        The small number, in (0, 1]; with 1, the gate has no effect.
 
     Returns
     -------
-    ndarray of shape (n, C), float64
-        Logarithms of the gated probabilities, in (-inf, 0]. The order of suppressed scores survives for logits up to
-        about 30 (p = 1 - 1e-13).
+    float64 array (n, C)
+        Logarithms of the gated probabilities, in (-inf, 0]. Suppressed scores keep their order for logits up to about
+        30 (p = 1 - 1e-13).
 
     Raises
     ------
@@ -93,30 +95,31 @@ def hard_gate(logits: ArrayLike, anomalous: ArrayLike, epsilon: float = 1e-3) ->
     >>> np.exp(hard_gate([[0.0], [0.0]], [True, False], epsilon=0.01)).ravel()
     array([0.5  , 0.005])
     """
-    logits, anomalous = _checked(logits, anomalous)
+    checked, of_rows = _checked(logits, anomalous)
     if not 0.0 < epsilon <= 1.0:
         raise ValueError(f"epsilon must be in (0, 1], got {epsilon!r}.")
-    suppression = np.where(anomalous.astype(bool), 0.0, math.log(epsilon))
-    return log_sigmoid(logits) + suppression[:, None]
+    suppression = np.where(of_rows.astype(bool), 0.0, math.log(epsilon))
+    return log_sigmoid(checked) + suppression[:, None]
 
 
-def soft_gate(logits: ArrayLike, p_anomalous: ArrayLike, alpha: float = 1.0) -> np.ndarray:
+def soft_gate(logits: npt.ArrayLike, p_anomalous: npt.ArrayLike, alpha: float) -> npt.NDArray[np.float64]:
     """Multiply the probabilities of each image by P(anomalous) to the power `alpha`.
 
-    Unlike :func:`hard_gate` it does not put every threat that the gate misses behind every image that it passes.
+    A threat that the gate misses can still rank above a threat-free image that the gate calls anomalous, unlike with
+    :func:`hard_gate`.
 
     Parameters
     ----------
     logits : array-like of shape (n, C)
-        Logits of the classifier, one column per class.
+        Logits of the classifier.
     p_anomalous : array-like of shape (n,)
-        The gate's probability, in [0, 1].
+        Probability by the gate, in [0, 1].
     alpha : float
-        Strength of the gate, 0 or larger; 0 is no gate.
+        Strength of the gate, 0 or larger; with 0, the gate has no effect.
 
     Returns
     -------
-    ndarray of shape (n, C), float64
+    float64 array (n, C)
         Logarithms of the gated probabilities, in (-inf, 0]; finite even where `p_anomalous` is 0.
 
     Raises
@@ -129,33 +132,35 @@ def soft_gate(logits: ArrayLike, p_anomalous: ArrayLike, alpha: float = 1.0) -> 
     >>> np.exp(soft_gate([[0.0], [0.0]], [1.0, 0.25], alpha=0.5)).ravel()
     array([0.5 , 0.25])
     """
-    logits, p_anomalous = _checked(logits, p_anomalous)
+    checked, p = _checked(logits, p_anomalous)
     if not alpha >= 0.0:
         raise ValueError(f"alpha must be 0 or larger, got {alpha!r}.")
-    if not ((p_anomalous >= 0.0) & (p_anomalous <= 1.0)).all():
+    if not ((p >= 0.0) & (p <= 1.0)).all():
         raise ValueError("p_anomalous must be in [0, 1].")
     floor = np.finfo(np.float64).tiny
-    return log_sigmoid(logits) + alpha * np.log(np.maximum(p_anomalous, floor))[:, None]
+    return np.asarray(log_sigmoid(checked) + alpha * np.log(np.maximum(p, floor))[:, None])
 
 
 def suppress(
-    logits: ArrayLike, score: ArrayLike, p_anomalous: ArrayLike, suppression: str, strength: float
-) -> np.ndarray:
-    """Apply a gate by the letter's rule or by the soft one.
+    logits: npt.ArrayLike, score: npt.ArrayLike, p_anomalous: npt.ArrayLike, suppression: str, strength: float
+) -> npt.NDArray[np.float64]:
+    """Apply the gate by the paper's rule or by the soft rule.
 
     Parameters
     ----------
     logits : array-like of shape (n, C)
-    score, p_anomalous : array-like of shape (n,)
-        Of the gate: above 0 = anomalous; in [0, 1].
+    score : array-like of shape (n,)
+        Score by the gate: above 0 = anomalous.
+    p_anomalous : array-like of shape (n,)
+        Probability by the gate, in [0, 1].
     suppression : {"hard", "soft"}
-        :func:`hard_gate`, which looks at `score`, or :func:`soft_gate`, which looks at `p_anomalous`.
+        :func:`hard_gate`, which uses `score`, or :func:`soft_gate`, which uses `p_anomalous`.
     strength : float
-        ε of the hard rule, α of the soft one.
+        ε of the hard rule, α of the soft rule.
 
     Returns
     -------
-    ndarray of shape (n, C), float64
+    float64 array (n, C)
         Logarithms of the gated probabilities.
     """
     if suppression == "hard":
@@ -164,22 +169,25 @@ def suppress(
 
 
 def choose_alpha(
-    logits: ArrayLike, labels: ArrayLike, p_anomalous: ArrayLike, alphas: Sequence[float] = DEFAULT_ALPHAS,
-    sample_weight: ArrayLike | None = None,
-) -> float:  # fmt: skip
-    """Find the strength of the soft gate on held-out rows: the smallest that ranks as well as the best does.
+    logits: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    p_anomalous: npt.ArrayLike,
+    alphas: Sequence[float] = DEFAULT_ALPHAS,
+    sample_weight: npt.ArrayLike | None = None,
+) -> float:
+    """Find the strength of the soft gate: the smallest that ranks about as well as the best one.
 
-    As well means that its mean average precision is lower by no more than one standard error of the difference (paired
-    bootstrap over the images). With 0 among the candidates, a gate whose gain may be chance is left out.
+    "About as well" means: its mean average precision is lower by at most one standard error of the difference (paired
+    bootstrap over the images). With 0 among the candidates, the gate is only used if its gain is larger than chance.
 
     Parameters
     ----------
     logits : array-like of shape (n, C)
-        Logits of the classifier, for rows that neither it nor the gate was trained on.
+        Logits of the classifier, for rows that neither classifier nor gate was trained on.
     labels : array-like of shape (n, C)
         1 = threat present, 0 = absent.
     p_anomalous : array-like of shape (n,)
-        The gate's probability for these rows, in [0, 1]; see `gbad.phase3_gate.held_out_gate`.
+        Probability by the gate for these rows, in [0, 1]; see `gbad.phase3_gate.cross_fitted_gate`.
     alphas : sequence of float
         Candidates, 0 or larger.
     sample_weight : array-like of shape (n,), optional
@@ -197,24 +205,24 @@ def choose_alpha(
     ValueError
         As in :func:`soft_gate`.
     """
-    labels = np.asarray(labels)
-    shown = classes_shown(labels, "the gate's strength")
-    alphas, labels = sorted(alphas), labels[:, shown]
+    threats = np.asarray(labels)
+    shown = classes_shown(threats, "the gate's strength")
+    alphas, threats = sorted(alphas), threats[:, shown]
     scores = [soft_gate(logits, p_anomalous, alpha)[:, shown] for alpha in alphas]
-    quality = [mean_ap(labels, of_one, sample_weight) for of_one in scores]
-    drawn = bootstrap_average_precision(labels, scores, resamples=_RESAMPLES, sample_weight=sample_weight)
+    quality = [mean_ap(threats, of_one, sample_weight) for of_one in scores]
+    drawn = bootstrap_average_precision(threats, scores, resamples=_RESAMPLES, sample_weight=sample_weight)
     draws = np.nanmean(drawn, axis=2)
     best = int(np.argmax(quality))
     errors = (draws[:, [best]] - draws).std(axis=0)
     return next(a for a, value, error in zip(alphas, quality, errors, strict=True) if quality[best] - value <= error)
 
 
-def _checked(logits: ArrayLike, of_rows: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    logits, of_rows = np.asarray(logits, dtype=np.float64), np.asarray(of_rows)
-    if logits.ndim != 2 or of_rows.shape != logits.shape[:1]:
+def _checked(logits: npt.ArrayLike, of_rows: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
+    checked, values = np.asarray(logits, dtype=np.float64), np.asarray(of_rows)
+    if checked.ndim != 2 or values.shape != checked.shape[:1]:
         raise ValueError(
-            f"expected logits (n, C) and one gate value a row (n,), got {logits.shape} and {of_rows.shape}."
+            f"expected logits (n, C) and one gate value a row (n,), got {checked.shape} and {values.shape}."
         )
-    if not np.isfinite(logits).all():
+    if not np.isfinite(checked).all():
         raise ValueError("logits hold NaN or infinity.")
-    return logits, of_rows
+    return checked, values

@@ -19,9 +19,9 @@ from gbad.phase3_gate import (
     ThreatGate,
     apply_choices,
     choose,
+    cross_fitted_gate,
     fit_any_threat,
     fit_class_heads,
-    held_out_gate,
     log_odds,
     suppress,
 )
@@ -133,7 +133,7 @@ def held_out_predictions(
     -------
     gate_score, p_anomalous : float64 arrays (n,)
     """
-    held = None if gate_fit == "paper" else held_out_gate(gate, losses, anomalous.astype(int))
+    held = None if gate_fit == "paper" else cross_fitted_gate(gate, losses, anomalous.astype(int))
     if held is not None:
         return held
     score = gate.decision_function(losses)

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from gbad.data.transforms import AUGMENTATIONS, Views, apply_views, draw_views, eval_preset, train_preset
+from gbad.data.transforms import AUGMENTATIONS, Views, apply_views, draw_views, eval_preset
 from gbad.runtime.randomness import torch_generator
+
+
+def random_views(images: np.ndarray, generator: torch.Generator, **freedom: Any) -> torch.Tensor:
+    return apply_views(images, draw_views(len(images), generator, **freedom))
 
 
 def test_eval_preset_changes_no_value() -> None:
@@ -15,9 +21,9 @@ def test_eval_preset_changes_no_value() -> None:
     np.testing.assert_array_equal(tensor.permute(0, 2, 3, 1).numpy(), images)
 
 
-def test_train_preset_without_freedom_only_flips() -> None:
+def test_random_views_without_freedom_only_flips() -> None:
     images = np.random.default_rng(0).integers(0, 256, (16, 6, 6, 3), dtype=np.uint8)
-    moved = train_preset(images, torch_generator(0), scale=(1, 1), shift=0, rotation=0, contrast=0)
+    moved = random_views(images, torch_generator(0), scale=(1, 1), shift=0, rotation=0, contrast=0)
     original = eval_preset(images)
     flips = [original, original.flip(3), original.flip(2), original.flip(2, 3)]
     found = {next(i for i, flip in enumerate(flips) if torch.allclose(flip[n], moved[n], atol=1e-3)) for n in range(16)}
@@ -26,14 +32,14 @@ def test_train_preset_without_freedom_only_flips() -> None:
 
 def test_what_comes_in_from_outside_is_white() -> None:
     black = np.zeros((4, 32, 32, 3), np.uint8)
-    moved = train_preset(black, torch_generator(0), scale=(0.5, 0.5), shift=0, rotation=0, contrast=0)
+    moved = random_views(black, torch_generator(0), scale=(0.5, 0.5), shift=0, rotation=0, contrast=0)
     assert (moved[:, :, 0, 0] == 255).all()
     assert (moved[:, :, 16, 16] == 0).all()
 
 
-def test_train_preset_depends_on_its_generator_alone() -> None:
+def test_random_views_depend_on_their_generator_alone() -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
-    one, two, other = (train_preset(images, torch_generator(seed)) for seed in (1, 1, 2))
+    one, two, other = (random_views(images, torch_generator(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
     assert one.min() >= 0
@@ -56,8 +62,8 @@ def test_colours_are_mixed_and_raised_on_the_distance_from_white() -> None:
 def test_strong_views_leave_the_empty_belt_white_and_turn_any_way() -> None:
     images = np.random.default_rng(0).integers(0, 256, (64, 12, 12, 3), dtype=np.uint8)
     white = np.full_like(images, 255)
-    assert (train_preset(white, torch_generator(0), **AUGMENTATIONS["strong"]) == 255).all()
-    seen = train_preset(images, torch_generator(0), **AUGMENTATIONS["strong"])
+    assert (random_views(white, torch_generator(0), **AUGMENTATIONS["strong"]) == 255).all()
+    seen = random_views(images, torch_generator(0), **AUGMENTATIONS["strong"])
     assert seen.min() >= 0
     assert seen.max() <= 255
     turns = draw_views(200, torch_generator(1), **AUGMENTATIONS["strong"]).theta

@@ -66,8 +66,8 @@ def test_gates_treat_each_row_alone(logits: np.ndarray) -> None:
     p = np.random.default_rng(2).random(40)
     order = np.random.default_rng(3).permutation(40)
     np.testing.assert_array_equal(hard_gate(logits[order], p[order] > 0.5), hard_gate(logits, p > 0.5)[order])
-    np.testing.assert_array_equal(soft_gate(logits[order], p[order]), soft_gate(logits, p)[order])
-    np.testing.assert_array_equal(soft_gate(logits[:1], p[:1]), soft_gate(logits, p)[:1])
+    np.testing.assert_array_equal(soft_gate(logits[order], p[order], 0.7), soft_gate(logits, p, 0.7)[order])
+    np.testing.assert_array_equal(soft_gate(logits[:1], p[:1], 0.7), soft_gate(logits, p, 0.7)[:1])
 
 
 def test_bad_arguments_are_named(logits: np.ndarray) -> None:
@@ -79,11 +79,11 @@ def test_bad_arguments_are_named(logits: np.ndarray) -> None:
         with pytest.raises(ValueError, match="alpha must be 0 or larger"):
             soft_gate(logits, p, alpha=alpha)
     with pytest.raises(ValueError, match=r"p_anomalous must be in \[0, 1\]"):
-        soft_gate(logits, p + 1)
+        soft_gate(logits, p + 1, 1.0)
     with pytest.raises(ValueError, match=r"p_anomalous must be in \[0, 1\]"):
-        soft_gate(logits, p * np.nan)
+        soft_gate(logits, p * np.nan, 1.0)
     with pytest.raises(ValueError, match=r"got \(40, 3\) and \(39,\)"):
-        soft_gate(logits, p[1:])
+        soft_gate(logits, p[1:], 1.0)
     with pytest.raises(ValueError, match="NaN or infinity"):
         hard_gate(logits * np.nan, p > 0)
 

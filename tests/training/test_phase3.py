@@ -17,10 +17,10 @@ from gbad.phase1_classifier import FeatureFile, predict_batch
 from gbad.phase3_gate import (
     best_thresholds,
     choose,
+    cross_fitted_gate,
     fit_any_threat,
     fit_class_heads,
     hard_gate,
-    held_out_gate,
     log_odds,
     mixed,
 )
@@ -187,7 +187,7 @@ def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
     rows, held_out, losses, logits = training.read_losses(run, pipeline.classes_)
     ranking = logits[held_out]
     labels = train_list.labels[rows][held_out]
-    held = held_out_gate(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
+    held = cross_fitted_gate(pipeline.gate_, losses[held_out], labels.any(axis=1).astype(int))
     assert held is not None
     log_gated = hard_gate(ranking, held[0] > 0, pipeline.strength_)
     gated = np.exp(log_gated)

@@ -16,7 +16,6 @@ from gbad.data.project.decoys import piece_of_bag, simulated_decoy
 from gbad.data.project.projection import Placement, Truth, background, foreground, place, pose_patch, project, truth
 from gbad.data.project.sides import Side
 
-Rng = np.random.Generator
 _SCALES = (0.8, 1.25)
 
 
@@ -28,7 +27,7 @@ def draw_labels(seed: int, number: int, shares: dict[str, float]) -> list[str]:
     return [str(label) for label in drawn]
 
 
-def _view(path: Path, size: int, rng: Rng) -> tuple[Pixels, float]:
+def _view(path: Path, size: int, rng: np.random.Generator) -> tuple[Pixels, float]:
     """A bag flipped, turned and scaled, and pixels of the result for one of the file."""
     array = np.rot90(read_image(path), int(rng.integers(4)))
     array = array[:, ::-1] if rng.random() < 0.5 else array

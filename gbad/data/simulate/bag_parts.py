@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gbad.data.simulate.arrays import Points
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rounded, taper, turned
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Points, Rng
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,7 @@ from gbad.data.simulate.bag_parts import (
     zip_pullers,
 )
 from gbad.data.simulate.geometry import Layer, Part, blob, ellipse, rectangle, rounded, smooth
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Rng
 
 
 def trolley(rng: Rng) -> Bag:

@@ -6,9 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gbad.data.simulate.arrays import Points
 from gbad.data.simulate.electronics import cable, charger, device, laptop, phone
-from gbad.data.simulate.geometry import Layer, Part, blob, dome, ellipse, rectangle, rounded, shifted, smooth, turned
+from gbad.data.simulate.geometry import (
+    Layer,
+    Part,
+    blob,
+    dome,
+    ellipse,
+    moved,
+    rectangle,
+    rounded,
+    shifted,
+    smooth,
+    turned,
+)
 from gbad.data.simulate.household import (
     belt,
     can,
@@ -20,8 +31,7 @@ from gbad.data.simulate.household import (
     spray_can,
     tubes,
 )
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Points, Rng
 
 
 def folds(rng: Rng, count: int, rx: float, ry: float, reach: float) -> list[Part]:
@@ -110,10 +120,7 @@ def packed_goods(rng: Rng, width: float, height: float) -> list[Layer]:
             shown = rng.uniform(0.55, 1.0) * width
             row = packets(rng, shown / 2, (end - y) / 2)
             at = np.array([rng.uniform(-0.5, 0.5) * (width - shown), (y + end) / 2])
-            layers += [
-                Layer(la.material, la.thickness, [Part(p.points + at, p.value) for p in la.parts], la.texture)
-                for la in row
-            ]
+            layers += moved(row, at)
         y = end + rng.uniform(0, 1.5)
     return layers or packets(rng, width / 2, height / 2)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from gbad.data.simulate.geometry import Layer, centred
 from gbad.data.simulate.hardware import (
     bracket,
@@ -32,8 +30,7 @@ from gbad.data.simulate.household import (
     steel_flask,
     tongs,
 )
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Rng
 
 DECOYS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
     "Gun": (hair_dryer, power_drill, bracket, padlock, steel_flask, sockets, torch),

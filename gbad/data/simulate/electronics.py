@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rod, rounded, shifted, smooth
-
-Rng = np.random.Generator
+from gbad.data.simulate.geometry import Layer, Part, ellipse, moved, rectangle, rod, rounded, shifted, smooth
+from gbad.data.simulate.types import Rng
 
 
 def cable(rng: Rng) -> list[Layer]:
@@ -85,10 +84,7 @@ def laptop(rng: Rng) -> list[Layer]:
         Part(rounded(x, h * 0.25, x + w * 0.42, h * 0.9, 0.3), rng.uniform(0.8, 1))
         for x in np.arange(-w * 0.92, w * 0.8, w * 0.46)
     ]
-    board = [
-        Layer(la.material, la.thickness, [Part(p.points * [1, -1] - [0, h * 0.42], p.value) for p in la.parts])
-        for la in circuit_board(rng, w * rng.uniform(0.6, 0.9), h * 0.42)
-    ]
+    board = moved(circuit_board(rng, w * rng.uniform(0.6, 0.9), h * 0.42), (0, -h * 0.42), (1, -1))
     fan = Layer(
         "copper",
         0.25,
@@ -115,10 +111,7 @@ def phone(rng: Rng) -> list[Layer]:
         Layer("aluminium", 0.2, [Part(rounded(-w, -h, w, h, 0.7))]),
         Layer("glass", 0.14, [Part(rounded(-w, -h, w, h, 0.7))]),
         Layer("cell", rng.uniform(0.3, 0.9), [battery]),
-        *[
-            Layer(la.material, la.thickness * 0.7, [Part(p.points - [0, h * 0.62], p.value) for p in la.parts])
-            for la in circuit_board(rng, w * 0.8, h * 0.26)
-        ],
+        *moved(circuit_board(rng, w * 0.8, h * 0.26), (0, -h * 0.62), thickness=0.7),
     ]
 
 

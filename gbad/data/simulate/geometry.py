@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from gbad.data.simulate.arrays import Points
+from gbad.data.simulate.types import Points, Rng
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def smooth(points: Points, closed: bool = False, n: int = 5) -> Points:
     return curve if closed else np.concatenate([curve, p[-1:]])
 
 
-def blob(rng: np.random.Generator, rx: float, ry: float, n: int = 9, roughness: float = 0.18) -> Points:
+def blob(rng: Rng, rx: float, ry: float, n: int = 9, roughness: float = 0.18) -> Points:
     """Draw a random smooth outline around the origin."""
     t = (np.arange(n) + rng.uniform(-0.25, 0.25, n)) * 2 * np.pi / n
     r = 1 + roughness * rng.uniform(-1.0, 1.0, n)
@@ -222,7 +222,22 @@ def centred(layers: list[Layer]) -> list[Layer]:
     """Move the middle of an object's bounding box to the origin."""
     points = np.concatenate([part.points for layer in layers for part in layer.parts])
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    return moved(layers, -middle)
+
+
+def moved(
+    layers: list[Layer],
+    offset: tuple[float, float] | Points,
+    scale: tuple[float, float] = (1.0, 1.0),
+    thickness: float = 1.0,
+) -> list[Layer]:
+    """Layers scaled, then moved by `offset`, in cm, with `thickness` times their thickness."""
     return [
-        Layer(la.material, la.thickness, [Part(p.points - middle, p.value, p.width) for p in la.parts], la.texture)
-        for la in layers
+        Layer(
+            layer.material,
+            thickness * layer.thickness,
+            [Part(part.points * scale + offset, part.value, part.width) for part in layer.parts],
+            layer.texture,
+        )
+        for layer in layers
     ]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rectangle, rounded, smooth, taper
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Rng
 
 
 def pistol(rng: Rng) -> list[Layer]:

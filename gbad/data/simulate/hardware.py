@@ -4,20 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gbad.data.simulate.geometry import (
-    Layer,
-    Part,
-    arc,
-    ellipse,
-    rectangle,
-    rod,
-    rounded,
-    smooth,
-    taper,
-    turned,
-)
-
-Rng = np.random.Generator
+from gbad.data.simulate.geometry import Layer, Part, arc, ellipse, rectangle, rod, rounded, smooth, taper, turned
+from gbad.data.simulate.types import Rng
 
 
 def screwdriver(rng: Rng) -> list[Layer]:

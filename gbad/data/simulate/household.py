@@ -17,8 +17,7 @@ from gbad.data.simulate.geometry import (
     taper,
     turned,
 )
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Rng
 
 
 def cutlery(rng: Rng) -> list[Layer]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from gbad.data.simulate.arrays import Points
-from gbad.data.simulate.geometry import Layer, Part, ellipse, rounded, smooth, taper, turned
-
-Rng = np.random.Generator
+from gbad.data.simulate.geometry import Layer, Part, ellipse, moved, rounded, smooth, taper, turned
+from gbad.data.simulate.types import Points, Rng
 
 
 def kitchen_knife(rng: Rng) -> list[Layer]:
@@ -32,14 +30,7 @@ def kitchen_knife(rng: Rng) -> list[Layer]:
         str(rng.choice(["stainless", "steel"])), rng.uniform(0.30, 0.60), _blade(outline, rng.uniform(0.4, 1.0))
     )
     handle = _handle(rng, rng.uniform(9, 13), rng.uniform(1.9, 2.8))
-    lift = np.array([0.0, 0.9])
-    return [
-        blade,
-        *(
-            Layer(la.material, la.thickness, [Part(p.points + lift, p.value, p.width) for p in la.parts])
-            for la in handle
-        ),
-    ]
+    return [blade, *moved(handle, (0.0, 0.9))]
 
 
 def cleaver(rng: Rng) -> list[Layer]:

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-ENERGIES_KEV = (60, 100)
-"""Effective photon energies of the low and the high channel."""
-
 ELEMENTS: dict[str, tuple[int, float, float]] = {
     "H": (1, 0.3260, 0.2944),
     "C": (6, 0.1753, 0.1514),

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gbad.data.simulate.arrays import Depth, Field
 from gbad.data.simulate.bag_parts import Bag
 from gbad.data.simulate.bags import BAGS
 from gbad.data.simulate.clutter import ITEMS, clothes, packed_clothes
@@ -15,8 +14,7 @@ from gbad.data.simulate.decoys import any_decoy
 from gbad.data.simulate.geometry import Layer, Pose, pose
 from gbad.data.simulate.household import small_metal
 from gbad.data.simulate.render import bounds, render
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Depth, Field, Rng
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gbad.data.arrays import Pixels
-from gbad.data.simulate.arrays import Field
 from gbad.data.simulate.materials import ELEMENTS
+from gbad.data.simulate.types import Field, Rng
 
 WHITE_LEVEL = 60000
 """Raw value of an unattenuated ray; 65535 is the detector's limit."""
@@ -22,7 +22,7 @@ def transmission(depth: Field) -> Field:
 
 def detect(
     depth: Field,
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     photons: float = 20000.0,
     scatter: float = 0.002,

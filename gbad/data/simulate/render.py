@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from gbad.data.simulate.arrays import Depth, Field
 from gbad.data.simulate.geometry import Layer, Pose
 from gbad.data.simulate.materials import LINEAR_ATTENUATION
+from gbad.data.simulate.types import Depth, Field
 
 SUPERSAMPLING = 2
 _MOST_COPIES = 5

@@ -12,7 +12,6 @@ from PIL import Image, ImageFilter
 from gbad.data.annotations import box_of
 from gbad.data.arrays import Mask, Pixels
 from gbad.data.labels import SIXRAY_CLASSES
-from gbad.data.simulate.arrays import Depth
 from gbad.data.simulate.decoys import decoy
 from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.geometry import Layer, Pose
@@ -22,9 +21,8 @@ from gbad.data.simulate.physics import detect, pseudo_colour
 from gbad.data.simulate.render import bounds, render
 from gbad.data.simulate.texture import textures
 from gbad.data.simulate.threats import THREATS, threat
+from gbad.data.simulate.types import Depth, Rng
 from gbad.errors import DataError
-
-Rng = np.random.Generator
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from gbad.data.simulate.arrays import Field
+from gbad.data.simulate.types import Field, Rng
 
 
-def textures(rng: np.random.Generator, width: int, height: int) -> dict[str, Field]:
+def textures(rng: Rng, width: int, height: int) -> dict[str, Field]:
     """Noise fields of one image, each around 1.
 
     Parameters
@@ -43,7 +43,7 @@ def textures(rng: np.random.Generator, width: int, height: int) -> dict[str, Fie
     return {name: np.maximum(field, np.float32(0.05), out=field) for name, field in fields.items()}
 
 
-def _noise(rng: np.random.Generator, width: int, height: int, cells: float, stretch: float = 1.0) -> Field:
+def _noise(rng: Rng, width: int, height: int, cells: float, stretch: float = 1.0) -> Field:
     """Smooth noise in [-1, 1] with about `cells` cells along the longer side."""
     longer = max(width, height)
     columns = max(3, int(cells * width / longer * stretch**0.5))

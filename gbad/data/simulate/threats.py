@@ -11,8 +11,7 @@ from gbad.data.simulate.geometry import Layer, centred
 from gbad.data.simulate.guns import pistol, revolver
 from gbad.data.simulate.knives import cleaver, craft_knife, dagger, folding_knife, kitchen_knife
 from gbad.data.simulate.tools import adjustable_wrench, pliers, scissors, spanner
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Rng
 
 THREATS: dict[str, dict[Callable[[Rng], list[Layer]], float]] = {
     "Gun": {pistol: 0.62, revolver: 0.38},

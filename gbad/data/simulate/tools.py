@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gbad.data.simulate.geometry import Layer, Part, ellipse, rod, rounded, smooth, taper, turned
-
-Rng = np.random.Generator
+from gbad.data.simulate.types import Rng
 
 
 def spanner(rng: Rng) -> list[Layer]:

@@ -1,8 +1,9 @@
-"""What the gate says of rows when it is fitted on the other rows."""
+"""Scores by the gate for the very rows that it is fitted on, as for rows that it has not seen."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 
@@ -11,10 +12,13 @@ from gbad.phase3_gate.gate import ThreatGate
 FOLDS = 5
 
 
-def held_out_gate(gate: ThreatGate, losses: np.ndarray, anomalous: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Cross-fitted gate: what each fold is told comes from a gate that was fitted on the other folds.
+def cross_fitted_gate(
+    gate: ThreatGate, losses: npt.NDArray[np.float64], anomalous: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """Score each fold by a gate that is fitted on the other folds.
 
-    What is chosen on a gate's own rows, such as the strength of its suppression, takes the gate for better than it is.
+    A gate scores its own rows better than new rows. A choice made with such scores, for example of the gate's
+    strength, would trust the gate too much.
 
     Parameters
     ----------
@@ -26,9 +30,9 @@ def held_out_gate(gate: ThreatGate, losses: np.ndarray, anomalous: np.ndarray) -
 
     Returns
     -------
-    score, p_anomalous : float64 arrays (n,)
-        As `ThreatGate.decision_function` and `ThreatGate.predict_proba` give them. None, instead of both, if one of the
-        two kinds has a single row, which no fold can do without.
+    gate_score, p_anomalous : float64 arrays (n,)
+        Values of `ThreatGate.decision_function` and `ThreatGate.probability`. None instead of both if there are fewer
+        than two rows with a threat or fewer than two without.
     """
     folds = min(FOLDS, *np.bincount(anomalous, minlength=2))
     if folds < 2:
