@@ -1,4 +1,4 @@
-"""What it is worth to keep freed memory: images a second before and after, in one process, and its memory.
+"""Speed and memory with and without `gbad.runtime.allocator.keep_freed_memory`, in one process.
 
 python benchmarks/allocator_speed.py
 """
@@ -9,7 +9,7 @@ import argparse
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -19,7 +19,7 @@ from gbad.runtime.versions import hardware, library_versions
 
 
 def rate(work: Callable[[], object], images: int, rounds: int) -> float:
-    """Images a second, the median of some rounds after one to warm up."""
+    """Images per second: the median of `rounds` calls after one to warm up."""
     work()
     seconds = []
     for _ in range(rounds):
@@ -30,17 +30,17 @@ def rate(work: Callable[[], object], images: int, rounds: int) -> float:
 
 
 def largest_memory() -> float:
-    """MiB that this process has held at most."""
+    """Peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main() -> None:
-    """Time scoring and training with and without."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Time scoring and training before and after the call, and print images per second."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     model, _ = build_classifier(options.backbone, 5, pretrained=False, pooling="max", fpn_width=64, head_width=64)
     model = model.to(memory_format=torch.channels_last).train()
@@ -53,7 +53,7 @@ def main() -> None:
             fixed(images[:count])
 
     def train() -> None:
-        model.loss(images[:32], labels).backward()
+        torch.autograd.backward(model.loss(images[:32], labels))
 
     work = {"score 32 at a time": (lambda: score(32), 32), "score 64 at a time": (lambda: score(64), 64),
             "train 32 at a time": (train, 32)}  # fmt: skip

@@ -1,17 +1,20 @@
-"""Measure how fast data sets are simulated, files included: ``python benchmarks/simulate_speed.py [IMAGES] [SIZE]``.
+"""Speed of simulating a data set, writing of its files included.
 
-Writes one JSON object: images per second with one worker and with all cores, the time of reading the same images
-back (what any training does with them) as a yardstick, and the peak memory of this process and of its largest worker.
+python benchmarks/simulate_speed.py [IMAGES] [SIZE]
+
+Prints one JSON object: images per second with one worker and with all cores; as a yardstick, the rate of reading the
+same images back, as any training does; and the peak memory of this process and of its largest worker.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import resource
-import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from gbad.data.images import read_image
@@ -19,7 +22,7 @@ from gbad.data.simulate import simulate_dataset
 
 
 def images_per_second(images: int, size: int, workers: int, seed: int) -> tuple[float, float]:
-    """Rates of writing and of reading back `images` images."""
+    """Simulate `images` images, then read them back: images per second of each."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         simulate_dataset(
@@ -38,11 +41,15 @@ def images_per_second(images: int, size: int, workers: int, seed: int) -> tuple[
         return len(files) / (written - start), len(files) / (time.perf_counter() - written)
 
 
-def main() -> None:
-    """Run the measurements."""
-    images, size = (int(value) for value in (sys.argv[1:] + ["600", "256"][len(sys.argv) - 1 :])[:2])
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", type=int, nargs="?", default=600)
+    parser.add_argument("size", type=int, nargs="?", default=256, help="longer side in pixels")
+    options = parser.parse_args(argv)
+    images, size = options.images, options.size
     cores = os.cpu_count() or 1
-    images_per_second(64, size, cores, seed=1)  # starts the worker processes
+    images_per_second(min(images, 64), size, cores, seed=1)  # starts the worker processes
     one, read = images_per_second(images, size, 1, seed=0)
     every, _ = images_per_second(images, size, cores, seed=0)
     peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -56,7 +63,7 @@ def main() -> None:
         "simulation_over_decoding": round(read / one, 2),
         "peak_mib": [round(value) for value in peak],
     }
-    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

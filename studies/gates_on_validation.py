@@ -1,6 +1,6 @@
 """What each piece of phases 2 and 3 is worth, on the validation parts of finished runs; no test image is looked at.
 
-python benchmarks/gates_on_validation.py runs/demo RUN... --detectors bigan gaussian neighbours bigan+neighbours+maximum
+python studies/gates_on_validation.py runs/demo RUN... --detectors bigan gaussian neighbours bigan+neighbours+maximum
 
 The validation part is cut into five folds. Gates, their strength and the share of the class heads are chosen without
 the fold that they are applied to, and images are ranked within a fold, since two folds may choose differently; the

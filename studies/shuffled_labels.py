@@ -1,7 +1,7 @@
 """GBAD trained on shuffled labels: its average precision must be that of chance, the prevalence.
 
-python benchmarks/shuffled_labels.py --out runs/shuffled --seed 1
-python benchmarks/shuffled_labels.py --out runs/shuffled-benchmark --data runs/benchmark/data
+python studies/shuffled_labels.py --out runs/shuffled --seed 1
+python studies/shuffled_labels.py --out runs/shuffled-benchmark --data runs/benchmark/data
 
 The first trains the demonstration's pipeline on its data, the second the small benchmark's on SIXray10 of a folder.
 """

@@ -1,6 +1,6 @@
 """How hard the simulated subsets are, and what a classifier that saw only simulated bags knows of real ones.
 
-python benchmarks/simulator_difficulty.py --out runs/difficulty --real DATA
+python studies/simulator_difficulty.py --out runs/difficulty --real DATA
 
 Trains a plain EfficientNet-Lite0 (or one with a pyramid, --architecture fpn) on a simulated, balanced training list for
 each seed. (a) Its mAP on simulated SIXray10, 100 and 1000 test lists, which share their positives and whose negatives

