@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gbad.phase2_anomaly.contract import AnomalyDetector
 from gbad.phase2_anomaly.features.bigan import BiGANDetector
 from gbad.phase2_anomaly.features.feature_detector import FeatureDetector
 from gbad.phase2_anomaly.features.gaussian import GaussianDetector
@@ -20,14 +21,14 @@ from gbad.phase2_anomaly.images.sagan import SAGANDetector
 from gbad.phase2_anomaly.images.skip_ganomaly import SkipGANomalyDetector
 from gbad.phase2_anomaly.images.vae import VAEDetector
 
-FEATURE_DETECTORS: dict[str, type[BiGANDetector] | type[FeatureDetector]] = {
+FEATURE_DETECTORS: dict[str, type[FeatureDetector]] = {
     "bigan": BiGANDetector,
     "gaussian": GaussianDetector,
     "neighbours": NearestNeighboursDetector,
     "isolation_forest": IsolationForestDetector,
     "one_class_svm": OneClassSVMDetector,
 }
-"""Of feature rows: ``losses(X) -> (n, k)``, with one name a column in ``loss_names``."""
+"""Detectors of feature rows: ``losses(X) -> (n, k)``, with one name for each column in ``loss_names``."""
 
 IMAGE_DETECTORS: dict[str, type[ImageAnomalyDetector[Any]]] = {
     "ganomaly": GANomalyDetector,
@@ -39,10 +40,10 @@ IMAGE_DETECTORS: dict[str, type[ImageAnomalyDetector[Any]]] = {
     "anogan": AnoGANDetector,
     "vae": VAEDetector,
 }
-"""Of images: one ``anomaly_score`` an image."""
+"""Detectors of images: one ``anomaly_score`` for each image."""
 
 
 def name_of(detector: Any) -> str | None:
     """Name of a detector in one of the two dicts; None for anything else, subclasses included."""
-    everything = {**FEATURE_DETECTORS, **IMAGE_DETECTORS}
-    return next((name for name, of_name in everything.items() if type(detector) is of_name), None)
+    classes: dict[str, type[AnomalyDetector]] = {**FEATURE_DETECTORS, **IMAGE_DETECTORS}
+    return next((name for name, of_name in classes.items() if type(detector) is of_name), None)

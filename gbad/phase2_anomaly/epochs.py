@@ -1,4 +1,4 @@
-"""The loop over epochs that all networks of phase 2 are trained in: own random numbers, checkpoints, progress."""
+"""The loop over epochs that trains all networks of phase 2: own random numbers, checkpoints, progress."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ from gbad.storage.files import atomic_path
 Callback = Callable[[int, int, dict[str, float]], object]
 """Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1."""
 
-EachEpoch = Callable[[int, Callable[..., np.ndarray]], object]
-"""Called as ``each_epoch(epoch, paper_scores)`` before an epoch's checkpoint is written; `epoch` is from 1."""
-
-_CHECKPOINT_SECONDS = 30.0
+CHECKPOINT_SECONDS = 30.0
+"""A checkpoint is written if the last one is older than this, and after the last epoch."""
 
 
 def run_epochs(
@@ -33,31 +31,31 @@ def run_epochs(
     parts: dict[str, Any],
     check: Callable[[list[dict[str, float]]], None],
     checkpoint: Path | None = None,
-    identity: dict[str, Any] | None = None,
+    about: dict[str, Any] | None = None,
     callback: Callback | None = None,
 ) -> list[dict[str, float]]:
-    """Train for `n_epochs`, going on from `checkpoint` if it exists.
+    """Train for `n_epochs`; continue from `checkpoint` if it exists.
 
     Parameters
     ----------
     train_epoch : callable
-        ``train_epoch(epoch)``, with `epoch` from 0, trains for one epoch and gives the mean of each loss.
+        ``train_epoch(epoch)``, with `epoch` from 0, trains for one epoch and returns the mean of each loss.
     n_epochs : int
         Length of the training.
     seed : int
-        PyTorch's default generators are seeded from it in each epoch, and given back afterwards.
+        PyTorch's default generators are seeded from it in each epoch, and restored afterwards.
     device : str or torch.device
         Where the training draws random numbers.
     parts : dict of str to Module or Optimizer
-        All that training changes: networks and optimisers.
+        Everything that training changes: networks and optimisers.
     check : callable
-        Called with all losses so far after each epoch; raises if the training has gone wrong.
+        Called after each epoch with all losses so far; raises an error if the training has gone wrong.
     checkpoint : Path, optional
-        File to resume from if it exists, and to write to now and then.
-    identity : dict, optional
-        All that decides the trained weights; a checkpoint has to agree with it.
+        File to continue from if it exists, and to write to now and then.
+    about : dict, optional
+        Everything that decides the trained weights; a checkpoint must agree with it.
     callback : Callback, optional
-        Told of each epoch's losses.
+        Told the losses of each epoch.
 
     Returns
     -------
@@ -71,10 +69,10 @@ def run_epochs(
     GbadError
         If `checkpoint` cannot be written, or `check` raises it.
     """
-    identity = _plain(identity or {})
+    about = _plain(about or {})
     history: list[dict[str, float]] = []
     if checkpoint is not None and checkpoint.exists():
-        history = _load_checkpoint(checkpoint, identity, parts)
+        history = _load_checkpoint(checkpoint, about, parts)
     saved = time.monotonic()
     for epoch in range(len(history), n_epochs):
         # Each epoch has random numbers of its own, so a resumed training needs no generator's state.
@@ -82,8 +80,8 @@ def run_epochs(
             history.append(train_epoch(epoch))
         check(history)
         last = epoch + 1 == n_epochs
-        if checkpoint is not None and (last or time.monotonic() - saved > _CHECKPOINT_SECONDS):
-            _save_checkpoint(checkpoint, identity, parts, history)
+        if checkpoint is not None and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
+            _save_checkpoint(checkpoint, about, parts, history)
             saved = time.monotonic()
         if callback is not None:
             callback(epoch + 1, n_epochs, history[-1])
@@ -91,9 +89,9 @@ def run_epochs(
 
 
 def _plain(value: Any) -> Any:
-    """Turn `value` into what a checkpoint gives back: lists for tuples, Python's numbers for NumPy's, text for paths.
+    """Turn tuples into lists, numbers of NumPy into Python's, and paths into text.
 
-    Checkpoints are read with ``weights_only``, which refuses every other class.
+    Checkpoints are read with ``weights_only``, which refuses all other classes.
     """
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
@@ -104,24 +102,24 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _save_checkpoint(
-    path: Path, identity: dict[str, Any], parts: dict[str, Any], history: list[dict[str, float]]
-) -> None:
+def _save_checkpoint(path: Path, about: dict[str, Any], parts: dict[str, Any], history: list[dict[str, float]]) -> None:
     states = {name: part.state_dict() for name, part in parts.items()}
     with atomic_path(path) as temporary:
-        torch.save({"identity": identity, "history": history, "states": states}, temporary)
+        torch.save({"about": about, "history": history, "states": states}, temporary)
 
 
-def _load_checkpoint(path: Path, identity: dict[str, Any], parts: dict[str, Any]) -> list[dict[str, float]]:
+def _load_checkpoint(path: Path, about: dict[str, Any], parts: dict[str, Any]) -> list[dict[str, float]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found, history, states = content["identity"], content["history"], content["states"]
+        found: dict[str, Any] = content["about"]
+        history: list[dict[str, float]] = content["history"]
+        states: dict[str, Any] = content["states"]
     except Exception as error:
         raise RunError(f"{path}: not a readable checkpoint ({error}). Delete it to train from the start.") from error
     different = [
-        f"{name} was {found.get(name)!r} and is {identity.get(name)!r}"
-        for name in sorted(found | identity)
-        if found.get(name) != identity.get(name)
+        f"{name} was {found.get(name)!r} and is {about.get(name)!r}"
+        for name in sorted(found | about)
+        if found.get(name) != about.get(name)
     ]
     if different:
         raise RunError(

@@ -1,4 +1,4 @@
-"""Losses of a bidirectional GAN as pure functions of tensors, with GBAD's equations where its letter prints them.
+"""Losses of a bidirectional GAN as pure functions of tensors, with the equations of the paper.
 
 Equation numbers refer to Dumagpi, Jung and Jeong, "A New GAN-Based Anomaly Detection (GBAD) Approach for Multi-Threat
 Object Classification on Large-Scale X-Ray Security Images", IEICE Trans. Inf. & Syst., 2020.
@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Cross-entropy of the discriminator, Eq. (2): pairs (x, E(x)) are real, pairs (G(z), z) are fake.
 
-    The letter prints ``1 - log D`` for the second term; it has to be ``log(1 - D)``, as in its source (EGBAD).
+    The paper prints ``1 - log D`` for the second term; its source (EGBAD) has ``log(1 - D)``, which is right.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
 def encoder_generator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
     """Loss of encoder and generator: the discriminator's with the labels exchanged.
 
-    This non-saturating form has the same fixed point as the minimum of Eq. (2), and keeps its gradient when the
+    This non-saturating form has the same fixed point as the minimum of Eq. (2), and keeps its gradient if the
     discriminator is sure. The first term moves E only and the second moves G only.
 
     Parameters
@@ -92,4 +92,5 @@ def feature_matching_loss(features: Tensor, reconstructed_features: Tensor) -> T
     >>> feature_matching_loss(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]]))
     tensor([5.])
     """
-    return torch.linalg.vector_norm(features - reconstructed_features, dim=1)
+    norm: Tensor = torch.linalg.vector_norm(features - reconstructed_features, dim=1)
+    return norm

@@ -131,7 +131,7 @@ def _check_detector(name: str, value: Any, known: Mapping[str, type]) -> None:
         raise GbadError(f"{name} is fitted already, but the pipeline fits a fresh one: give sklearn.base.clone of it")
     # What fit would refuse, hours later, in a run folder that then takes no other settings.
     try:
-        value._check_parameters()
+        value.check_parameters()
     except (TypeError, ValueError) as error:
         raise GbadError(f"{name} {name_of(value)}: {error}") from error
 

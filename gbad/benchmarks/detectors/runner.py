@@ -241,7 +241,7 @@ def _check_device(name: str) -> None:
 def _check_hyperparameters(name: str, settings: Settings, parameters: dict[str, Any]) -> None:
     """Find what a detector would refuse before anything is written or trained."""
     try:
-        _detector(Cell("", name, 0), settings, parameters)._check_parameters()
+        _detector(Cell("", name, 0), settings, parameters).check_parameters()
     except (TypeError, ValueError) as error:
         options = [f"--size {settings.size}", f"--epochs {settings.epochs}"]
         options += [f"--set {' '.join(settings.parameters)}"] if settings.parameters else []

@@ -34,11 +34,13 @@ class Discriminator(nn.Module):
 
     def features(self, x: Tensor, z: Tensor) -> Tensor:
         """Penultimate layer f_D(x, z) of Eq. (4): (n, D) and (n, Z) -> (n, F)."""
-        return self.joint(torch.cat([self.x_branch(x), self.z_branch(z)], dim=1))
+        joint: Tensor = self.joint(torch.cat([self.x_branch(x), self.z_branch(z)], dim=1))
+        return joint
 
     def forward(self, x: Tensor, z: Tensor) -> Tensor:
         """Logit of "this pair is (x, E(x)), not (G(z), z)": (n, D) and (n, Z) -> (n,)."""
-        return self.logit(self.features(x, z)).squeeze(1)
+        logits: Tensor = self.logit(self.features(x, z))
+        return logits.squeeze(1)
 
 
 class BiGAN(nn.Module):

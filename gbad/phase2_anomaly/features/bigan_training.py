@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gbad.errors import GbadError
 from gbad.phase2_anomaly.epochs import Callback, run_epochs
 from gbad.phase2_anomaly.features.bigan_networks import BiGAN
 from gbad.phase2_anomaly.losses import discriminator_loss, encoder_generator_loss, reconstruction_loss
+from gbad.phase2_anomaly.optimisers import adam, move, update_average
 
-_DIVERGED = 100.0  # mean |residual| of a standardised feature; always answering the mean gives at most 1
+ReadRows = Callable[[npt.NDArray[np.int64]], Tensor]
+"""Gives the standardised rows of an index array (b,) as a float32 tensor (b, D) on the CPU."""
+
+_DIVERGED = 100.0  # mean |residual| of a standardised feature; the training mean as the only answer gives at most 1
 
 
 @dataclass(frozen=True)
@@ -43,11 +48,11 @@ class TrainingSettings:
 
 def train_bigan(
     networks: BiGAN,
-    read_rows: Callable[[np.ndarray], Tensor],
+    read_rows: ReadRows,
     settings: TrainingSettings,
     *,
     checkpoint: Path | None = None,
-    fingerprint: dict[str, Any] | None = None,
+    about: dict[str, Any] | None = None,
     callback: Callback | None = None,
 ) -> tuple[BiGAN, list[dict[str, float]]]:
     """Train `networks` in place.
@@ -56,16 +61,15 @@ def train_bigan(
     ----------
     networks : BiGAN
         Freshly initialised, on the device to train on.
-    read_rows : callable
-        Gives the standardised rows of an index array (b,) as a float32 tensor (b, D) on the CPU.
+    read_rows : ReadRows
     settings : TrainingSettings
         Length and strength of the training.
     checkpoint : Path, optional
-        File to resume from if it exists, and to write to now and then.
-    fingerprint : dict, optional
-        What the checkpoint has to agree with besides `settings`, such as a hash of the rows. JSON types.
-    callback : callable, optional
-        Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
+        File to continue from if it exists, and to write to now and then.
+    about : dict, optional
+        What the checkpoint must agree with besides `settings`, such as a digest of the rows.
+    callback : Callback, optional
+        Told the losses of each epoch.
 
     Returns
     -------
@@ -93,7 +97,7 @@ def train_bigan(
         parts={"networks": networks, "average": average} | dict(zip(("of_d", "of_eg"), optimisers, strict=True)),
         check=lambda history: _check_losses(history, settings),
         checkpoint=checkpoint,
-        identity=asdict(settings) | (fingerprint or {}),
+        about=asdict(settings) | (about or {}),
         callback=callback,
     )
     return average, history
@@ -101,24 +105,18 @@ def train_bigan(
 
 def make_optimisers(networks: BiGAN, settings: TrainingSettings) -> tuple[torch.optim.Adam, torch.optim.Adam]:
     """Make the optimiser of D, and the one of E and G."""
-    others = [*networks.encoder.parameters(), *networks.generator.parameters()]
-    fused = others[0].device.type in ("cpu", "cuda")
-    of_d = torch.optim.Adam(
-        networks.discriminator.parameters(), lr=settings.learning_rate, betas=settings.betas, fused=fused
-    )
-    return of_d, torch.optim.Adam(others, lr=settings.learning_rate, betas=settings.betas, fused=fused)
+    rates = (settings.learning_rate, *settings.betas)
+    return adam([networks.discriminator], *rates), adam([networks.encoder, networks.generator], *rates)
 
 
 def discriminator_step(
     networks: BiGAN, optimiser: torch.optim.Optimizer, x: Tensor, code: Tensor, z: Tensor, generated: Tensor
 ) -> Tensor:
-    """Move D alone, towards "real" for (x, E(x)) and "fake" for (G(z), z); give its loss."""
-    # No layer mixes rows, so one pass over both kinds of pair equals two, and is faster.
+    """Move D alone, towards "real" for (x, E(x)) and "fake" for (G(z), z); return its loss."""
+    # No layer mixes rows, so one pass over both sets of pairs equals two, and is faster.
     logits = networks.discriminator(torch.cat([x, generated.detach()]), torch.cat([code.detach(), z]))
     loss = discriminator_loss(*logits.chunk(2))
-    optimiser.zero_grad()
-    loss.backward(inputs=list(networks.discriminator.parameters()))
-    optimiser.step()
+    move(optimiser, loss)
     return loss.detach()
 
 
@@ -132,33 +130,20 @@ def encoder_generator_step(
     reconstruction_weight: float,
     reconstruction_gradient: str,
 ) -> tuple[Tensor, Tensor]:
-    """Move E and G alone; give their adversarial loss and the mean |residual| of a feature."""
+    """Move E and G alone; return their adversarial loss and the mean |residual| of a feature."""
     logits = networks.discriminator(torch.cat([x, generated]), torch.cat([code, z]))
     adversarial = encoder_generator_loss(*logits.chunk(2))
     reconstructed = networks.generator(code.detach() if reconstruction_gradient == "G" else code)
     reconstruction = reconstruction_loss(x, reconstructed).mean() / x.shape[1]
-    optimiser.zero_grad()
-    moved = [*networks.encoder.parameters(), *networks.generator.parameters()]
-    (adversarial + reconstruction_weight * reconstruction).backward(inputs=moved)
-    optimiser.step()
+    move(optimiser, adversarial + reconstruction_weight * reconstruction)
     return adversarial.detach(), reconstruction.detach()
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, networks: nn.Module, decay: float, step: int) -> None:
-    """Move the averaged weights towards the current ones; early steps forget fast, so the start leaves no trace."""
-    weight = 1.0 - min(decay, (1.0 + step) / (10.0 + step))
-    for averaged, current in zip(average.parameters(), networks.parameters(), strict=True):
-        averaged.lerp_(current, weight)
-    for held, state in zip(average.buffers(), networks.buffers(), strict=True):
-        held.copy_(state)
 
 
 def _train_epoch(
     networks: BiGAN,
     average: BiGAN,
     optimisers: tuple[torch.optim.Adam, torch.optim.Adam],
-    read_rows: Callable[[np.ndarray], Tensor],
+    read_rows: ReadRows,
     settings: TrainingSettings,
     epoch: int,
 ) -> dict[str, float]:

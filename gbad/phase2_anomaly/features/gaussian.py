@@ -1,4 +1,4 @@
-"""One Gaussian for all threat-free rows: the Mahalanobis distance, with a covariance that is shrunk.
+"""One Gaussian for all threat-free rows: the Mahalanobis distance, with a shrunk covariance.
 
 Source of the shrinkage: Ledoit and Wolf, "A well-conditioned estimator for large-dimensional covariance matrices",
 Journal of Multivariate Analysis 88 (2004), Section 3.2.
@@ -7,22 +7,25 @@ Journal of Multivariate Analysis 88 (2004), Section 3.2.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
-from gbad.phase2_anomaly.features.feature_detector import FeatureDetector
+from gbad.phase2_anomaly.contract import Floats
+from gbad.phase2_anomaly.features.feature_detector import FeatureDetector, Judge, Rows
 
 _FLOOR = 1e-6  # added to each variance of standardised columns: one that never varied has none
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class GaussianDetector(FeatureDetector):
-    """Outlier detector that takes threat-free rows for one Gaussian: a control for the BiGAN.
+    """Outlier detector that models threat-free rows as one Gaussian: a control for the BiGAN.
 
     Parameters
     ----------
     contamination : float
-        Share of the training rows that ``predict`` calls abnormal, in (0, 0.5].
+        See `FeatureDetector`.
 
     Attributes
     ----------
@@ -45,18 +48,15 @@ class GaussianDetector(FeatureDetector):
 
     loss_names = ("mahalanobis_distance",)
 
-    def __init__(self, *, contamination: float = 0.1) -> None:
-        self.contamination = contamination
-
-    def _learn(self, X: np.ndarray, random: np.random.RandomState) -> None:
+    def _learn(self, X: Rows) -> None:
         self.covariance_, self.shrinkage_ = ledoit_wolf(self._chunks(X))
         self.factor_ = cholesky(self.covariance_ + _FLOOR * np.eye(len(self.covariance_)), lower=True)
 
-    def _loss(self, Z: np.ndarray) -> np.ndarray:
-        return np.linalg.norm(solve_triangular(self.factor_, Z.T, lower=True), axis=0)
+    def _judge(self) -> Judge:
+        return lambda Z: np.linalg.norm(solve_triangular(self.factor_, Z.T, lower=True), axis=0)
 
 
-def ledoit_wolf(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, float]:
+def ledoit_wolf(chunks: Iterable[Floats]) -> tuple[Floats, float]:
     """Covariance of centred rows, shrunk towards a multiple of the identity, in one pass over chunks of rows.
 
     Parameters
@@ -71,12 +71,12 @@ def ledoit_wolf(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, float]:
     shrinkage : float
         s, in [0, 1].
     """
-    n, second, fourth = 0, 0.0, 0.0
+    n, second, fourth = 0, np.zeros(()), 0.0
     for Z in chunks:
         n += len(Z)
         second = second + Z.T @ Z
         fourth += float((np.square(Z).sum(axis=1) ** 2).sum())
-    empirical = np.asarray(second) / n
+    empirical = second / n
     size = len(empirical)
     level = float(np.trace(empirical)) / size
     squares = float(np.square(empirical).sum())

@@ -5,19 +5,23 @@ Source: Liu, Ting and Zhou, "Isolation Forest", ICDM 2008; equation numbers refe
 
 from __future__ import annotations
 
-import numbers
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.ensemble import IsolationForest
-from sklearn.utils import check_scalar
+from sklearn.utils import check_random_state
 
-from gbad.phase2_anomaly.features.feature_detector import FeatureDetector
+from gbad.phase2_anomaly.contract import Floats
+from gbad.phase2_anomaly.features.feature_detector import FeatureDetector, Judge, Rows
+from gbad.phase2_anomaly.parameters import check_whole
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class IsolationForestDetector(FeatureDetector):
-    """Outlier detector by the number of random cuts that set a row apart: a control for the BiGAN.
+    """Outlier detector by the number of random cuts that isolate a row: a control for the BiGAN.
 
-    scikit-learn grows the forest. What stays of it are arrays, so that a file of it holds no tree of any library.
+    scikit-learn grows the forest. Only arrays are kept of it, so a file holds no object of a library.
 
     Parameters
     ----------
@@ -25,23 +29,23 @@ class IsolationForestDetector(FeatureDetector):
         Trees in the forest.
     max_rows : int
         Training rows that each tree sees, drawn at random.
-    contamination : float
-        Share of the training rows that ``predict`` calls abnormal, in (0, 0.5].
     random_state : int, RandomState or None
         For drawing rows and cuts.
+    contamination : float
+        See `FeatureDetector`.
 
     Attributes
     ----------
     roots_ : ndarray of shape (n_trees,), int64
-        First node of each tree; all others are numbered through.
+        First node of each tree; the nodes of all trees are numbered in one sequence.
     columns_ : ndarray of shape (n_nodes,), int64
-        Column that a node looks at, or -1 for a leaf.
+        Column that a node compares, or -1 for a leaf.
     cuts_ : ndarray of shape (n_nodes,), float64
-        Rows up to this value go left.
+        Rows with a value up to this one go left.
     left_, right_ : ndarray of shape (n_nodes,), int64
-        Where rows go; a leaf points to itself.
+        Next node for rows that go left or right; a leaf points to itself.
     lengths_ : ndarray of shape (n_nodes,), float64
-        Of a leaf: length of the path to it, and what further cuts would add on average.
+        For a leaf: length of the path to it, plus the average length that further cuts would add.
     normal_length_ : float
         Average path length of a tree's rows, Eq. (1).
 
@@ -57,25 +61,18 @@ class IsolationForestDetector(FeatureDetector):
 
     loss_names = ("isolation_score",)
 
-    def __init__(
-        self,
-        *,
-        n_trees: int = 200,
-        max_rows: int = 256,
-        contamination: float = 0.1,
-        random_state: int | np.random.RandomState | None = 0,
-    ) -> None:
-        self.n_trees = n_trees
-        self.max_rows = max_rows
-        self.contamination = contamination
-        self.random_state = random_state
+    n_trees: int = 200
+    max_rows: int = 256
+    random_state: int | np.random.RandomState | None = 0
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_scalar(self.n_trees, "n_trees", numbers.Integral, min_val=1)
-        check_scalar(self.max_rows, "max_rows", numbers.Integral, min_val=2)
+    def check_parameters(self) -> None:
+        """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
+        super().check_parameters()
+        check_whole(self, ("n_trees",))
+        check_whole(self, ("max_rows",), least=2)
 
-    def _learn(self, X: np.ndarray, random: np.random.RandomState) -> None:
+    def _learn(self, X: Rows) -> None:
+        random = check_random_state(self.random_state)
         forest = IsolationForest(n_estimators=self.n_trees, max_samples=min(self.max_rows, len(X)), random_state=random)
         # Trees compare in float32, and do not mind the scale of a column.
         forest.fit(np.concatenate([Z.astype(np.float32) for Z in self._chunks(X)]))
@@ -96,15 +93,19 @@ class IsolationForestDetector(FeatureDetector):
         self.cuts_ = np.concatenate([tree.threshold for tree in trees])
         self.normal_length_ = float(average_path_length(np.array([forest.max_samples_]))[0])
 
-    def _loss(self, Z: np.ndarray) -> np.ndarray:
-        Z, rows = Z.astype(np.float32), np.arange(len(Z))[:, None]
+    def _judge(self) -> Judge:
+        return self._isolation
+
+    def _isolation(self, Z: Floats) -> Floats:
+        """Score of Eq. (2): (b, D) -> (b,) in [0, 1]."""
+        rows, index = Z.astype(np.float32), np.arange(len(Z))[:, None]
         node = np.broadcast_to(self.roots_, (len(Z), len(self.roots_)))
         while (self.columns_[node] >= 0).any():
-            node = np.where(Z[rows, self.columns_[node]] <= self.cuts_[node], self.left_[node], self.right_[node])
-        return np.asarray(2.0 ** (-self.lengths_[node].mean(axis=1) / self.normal_length_))  # Eq. (2)
+            node = np.where(rows[index, self.columns_[node]] <= self.cuts_[node], self.left_[node], self.right_[node])
+        return np.asarray(2.0 ** (-self.lengths_[node].mean(axis=1) / self.normal_length_))
 
 
-def average_path_length(n: np.ndarray) -> np.ndarray:
+def average_path_length(n: npt.NDArray[np.int64]) -> Floats:
     """Average path length in a random tree of n rows, Eq. (1): 0 for a single row, 1 for two.
 
     Examples
@@ -112,7 +113,6 @@ def average_path_length(n: np.ndarray) -> np.ndarray:
     >>> average_path_length(np.array([1, 2, 256])).round(4)
     array([ 0.    ,  1.    , 10.2448])
     """
-    n = np.asarray(n, dtype=np.float64)
-    many = np.maximum(n, 3.0)
+    many = np.maximum(n.astype(np.float64), 3.0)
     length = 2.0 * (np.log(many - 1.0) + np.euler_gamma) - 2.0 * (many - 1.0) / many
     return np.where(n > 2, length, np.where(n == 2, 1.0, 0.0))

@@ -1,7 +1,7 @@
-"""Batch normalisation's statistics, taken anew with the final weights.
+"""Statistics of batch normalisation, computed anew with the final weights.
 
-Running averages mix the statistics of the last dozens of steps, each with other weights. A GAN's weights still move at
-the end, so its networks in eval mode are not the ones that were trained.
+Running averages mix the statistics of the last dozens of steps, each with other weights. The weights of a GAN still
+move at the end, so its networks in eval mode differ from the networks that were trained.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def renew_batch_statistics(networks: nn.Module, forward: Callable[[Tensor], object], batches: Iterable[Tensor]) -> None:
-    """Replace the running averages by the mean statistics of `batches`; leaves `networks` in eval mode.
+    """Replace the running averages by the mean statistics of `batches`; leave `networks` in eval mode.
 
-    All else is in eval mode meanwhile: there is no dropout, and codes are not drawn but are their means, as in scoring.
+    All other layers are in eval mode meanwhile, as in scoring: no dropout, and codes are means instead of draws.
 
     Parameters
     ----------
     networks : Module
         Trained; weights stay as they are. Without batch normalisation, `batches` is not read.
     forward : callable
-        ``forward(x)`` passes a batch through all that scoring uses. A layer that it does not reach keeps its averages.
+        ``forward(x)`` passes a batch through everything that scoring uses. Other layers keep their averages.
     batches : iterable of Tensor
         Training images, two or more in each: shape (b, C, S, S) in [-1, 1].
     """

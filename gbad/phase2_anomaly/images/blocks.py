@@ -1,4 +1,4 @@
-"""Networks that several image-level systems share: DCGAN's encoder, decoder and discriminator, and first weights."""
+"""Layers that several image-level systems share: DCGAN's encoder, decoder and discriminator, and initial weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SLOPE = 0.2
 
 
 def initialise(networks: nn.Module) -> None:
-    """Draw DCGAN's first weights: convolutions from N(0, 0.02²), scales of normalisation from N(1, 0.02²), biases 0."""
+    """Draw DCGAN's initial weights: convolutions from N(0, 0.02²), scales of batch norm from N(1, 0.02²), biases 0."""
     for layer in networks.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -75,7 +75,7 @@ def decoder(latent_size: int, features: int, size: int, channels: int) -> nn.Seq
 
 
 class FeatureDiscriminator(nn.Module):
-    """DCGAN's discriminator, which also gives the features that its logit is made of.
+    """DCGAN's discriminator, which also returns the features behind its logit.
 
     Parameters
     ----------
@@ -115,18 +115,13 @@ class Discriminator(nn.Module):
     def __init__(self, channels: int, features: int, size: int, latent_size: int) -> None:
         super().__init__()
         self.code = encoder(channels, features, size, latent_size)
-        # 3 x 3 on one pixel: only the middle weights see the code, but the parameters count as in the published code.
+        # 3 x 3 on one pixel: only the middle weight of each kernel is used, but the published code has all of them.
         self.logit = nn.Conv2d(latent_size, 1, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logit of "real", (b,), and code, (b, latent_size, 1, 1)."""
         code = self.code(x)
         return self.logit(code).flatten(), code
-
-
-def per_image(values: Tensor) -> Tensor:
-    """Mean over all but the first dimension: (b, ...) -> (b,)."""
-    return values.flatten(1).mean(dim=1)
 
 
 def _halve(n_in: int, n_out: int) -> nn.Conv2d:

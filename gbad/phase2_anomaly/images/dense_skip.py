@@ -7,7 +7,6 @@ equation numbers refer to it. No code was published with it.
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,10 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import clone
-from sklearn.utils import check_scalar
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.images.blocks import per_image
+from gbad.phase2_anomaly.contract import Floats
 from gbad.phase2_anomaly.images.dense_skip_networks import (
     AttentionDiscriminator,
     DenseSkipGenerator,
@@ -26,9 +24,11 @@ from gbad.phase2_anomaly.images.dense_skip_networks import (
     fold_spectral_norm,
 )
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
-from gbad.phase2_anomaly.images.skip_ganomaly import adversarial_loss
-from gbad.phase2_anomaly.images.training import Optimisers, adam, move
+from gbad.phase2_anomaly.images.losses import adversarial_loss, per_image
+from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss
+from gbad.phase2_anomaly.optimisers import move_all
+from gbad.phase2_anomaly.parameters import check_real
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ def from_patches(patches: Tensor, grid: int) -> Tensor:
     return rows.reshape(-1, channels, grid * side, grid * side)
 
 
-# ---- losses: the adversarial one is Skip-GANomaly's -----------------------------------------------------------------
+# ---- losses ---------------------------------------------------------------------------------------------------------
 
 
 def contextual_loss(x: Tensor, reconstructed: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ def contextual_loss(x: Tensor, reconstructed: Tensor) -> Tensor:
 def latent_loss(features: Tensor, reconstructed_features: Tensor) -> Tensor:
     """Mean |difference| of the last convolution's features, Eq. (4), and A_D of Eq. (6): (n, Z) -> (n,).
 
-    The means of Eqs. (3) and (4) are L1 norms divided by their length, so the weights do not hang on the image's size.
+    The means of Eqs. (3) and (4) are L1 norms divided by their length, so weights do not depend on the image's size.
     """
     return per_image((features - reconstructed_features).abs())
 
@@ -94,11 +94,11 @@ def latent_loss(features: Tensor, reconstructed_features: Tensor) -> Tensor:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
-    """Dense-skip attention GAN. What differs most from its reconstruction, in pixels or features, is abnormal.
+    """Dense-skip attention GAN. An image is abnormal if its reconstruction differs, in pixels or features.
 
-    Images of ``image_size`` are cut into patches of ``patch_size``; the networks see patches only. An image scores as
-    its most abnormal patch, since a threat fills few of them; the paper scores patches and does not say how to judge a
-    whole image. `patch_map` gives the scores of the patches.
+    Images of ``image_size`` are cut into patches of ``patch_size``; the networks see only patches. An image has the
+    score of its most abnormal patch, because a threat fills few patches. The paper scores patches and does not say how
+    to judge a whole image. `patch_map` gives the scores of the patches.
 
     Parameters
     ----------
@@ -119,11 +119,11 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
     adversarial_weight, contextual_weight, latent_weight : float
         w_1, w_2, w_3 of Eq. (5).
     score_weight : float
-        Eta of Eq. (6), share of the contextual part in the score, in [0, 1]. The paper does not print it; 0.9 is the
-        weight in Skip-GANomaly, from which the score is taken.
+        Eta of Eq. (6), share of the contextual part in the score, in [0, 1]. The paper does not state it; 0.9 is the
+        weight of Skip-GANomaly, whose score this is.
     learning_rate : float
-        Of Adam, as the paper prints it. That is fast for a GAN: where the discriminator's loss stays at 2 log 2, it has
-        stopped to learn, and 2e-4 keeps it alive.
+        Of Adam, as in the paper. It is high for a GAN: if the discriminator's loss stays at 2 log 2, the discriminator
+        has stopped learning; then try 2e-4.
     **common
         See `ImageAnomalyDetector`. A batch counts images, each of which brings all its patches. The paper's models
         converge in about 20 epochs.
@@ -151,32 +151,30 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
 
     part_names = ("contextual", "latent")
 
-    def patch_map(self, X: Any) -> np.ndarray:
+    def patch_map(self, X: Any) -> Floats:
         """Score the patches of each image: (n, g, g) float64, on the scale of `score_samples`, low = abnormal.
 
         Parameters
         ----------
         X : ndarray of uint8 or sequence of paths
-            One image or more; their least patch is the image's score.
+            One image or more. The lowest score of its patches is the score of an image.
         """
-        parts = self._per_image(self._images(X), self._patch_parts)  # (n, g, g, 2)
-        return self._scaled(parts)
+        return self._scaled(self._per_image(X, self._patch_parts, np.float64))  # of (n, g, g, 2)
 
-    def _check_parameters(self) -> None:
+    def check_parameters(self) -> None:
+        """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
         side = self._side
         if side not in (32, 64, 128, 256):
             raise ValueError(f"patch_size (or image_size, where it is None) must be 32, 64, 128 or 256, got {side!r}.")
         if self.image_size % side:
             raise ValueError(f"image_size must be a multiple of patch_size, got {self.image_size!r} and {side!r}.")
-        ImageAnomalyDetector._check_parameters(clone(self).set_params(image_size=side))
+        ImageAnomalyDetector.check_parameters(clone(self).set_params(image_size=side))
         if not 1 <= len(self.widths) <= 6:
             raise ValueError(f"widths must be 1 to 6 numbers of channels, got {self.widths!r}.")
-        for name in ("features", "latent_size", "heads"):
-            check_scalar(getattr(self, name), name, numbers.Integral, min_val=1)
         if self.scale_parts and side < self.image_size:
             raise ValueError(
-                "scale_parts=True needs patch_size=None: which patch is the worst has to be known before the parts' "
-                "medians are. Set score_weight to weigh them instead."
+                "scale_parts=True needs patch_size=None: the medians of the parts depend on which patch is the worst, "
+                "which depends on the medians. Set score_weight to weight the parts instead."
             )
         widest = self.features * 2 ** min(3, int(math.log2(side)) - 3)
         if widest <= self.heads:
@@ -184,7 +182,7 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
                 f"features is too small for {self.heads} heads: the attention shares {widest} channels with a "
                 f"convolution. Raise features (now {self.features}) or lower heads."
             )
-        check_scalar(self.score_weight, "score_weight", numbers.Real, min_val=0.0, max_val=1.0)
+        check_real(self, ("score_weight",), 0.0, 1.0)
 
     @property
     def _side(self) -> int:
@@ -200,16 +198,10 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
 
     def _fitted_networks(self) -> DenseSkipGAN:
         weights = {name: torch.tensor(values, device=self.device) for name, values in self.weights_.items()}
-        with torch.device("meta"):  # as in the base, but without the bound
+        with torch.device("meta"):  # as in the base class, but without the bound
             networks = self._plain_networks()
         networks.load_state_dict(fold_spectral_norm(weights), assign=True)
-        return networks.to(memory_format=torch.channels_last).eval()
-
-    def _optimisers(self, networks: DenseSkipGAN) -> Optimisers:
-        return {
-            "generator": adam(networks.generator, self.learning_rate, self.beta1),
-            "discriminator": adam(networks.discriminator, self.learning_rate, self.beta1),
-        }
+        return networks.to(memory_format=torch.channels_last).requires_grad_(False).eval()
 
     def _step(self, networks: DenseSkipGAN, optimisers: Optimisers, x: Tensor) -> dict[str, Tensor]:
         x = to_patches(x, self._side)
@@ -222,10 +214,8 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
             + self.contextual_weight * contextual
             + self.latent_weight * latent_loss(features.detach(), reconstructed_features).mean()
         )  # Eq. (5)
-        of_d = discriminator_loss(real, fake)  # Eq. (2)
-        move(optimisers["generator"], loss, keep_graph=True)
-        move(optimisers["discriminator"], of_d)
-        return {"generator": loss.detach(), "discriminator": of_d.detach(), "contextual": contextual.detach()}
+        losses = {"generator": loss, "discriminator": discriminator_loss(real, fake)}  # Eq. (2)
+        return move_all(optimisers, losses) | {"contextual": contextual.detach()}
 
     def _patch_parts(self, networks: DenseSkipGAN, x: Tensor) -> Tensor:
         """Both parts of Eq. (6) for each patch: (n, C, S, S) -> (n, g, g, 2)."""
@@ -239,13 +229,14 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
         """Parts of the most abnormal patch."""
         parts = self._patch_parts(networks, x).flatten(1, 2)  # (n, g * g, 2)
         weights = torch.tensor([self.score_weight, 1 - self.score_weight], dtype=torch.float64)
-        # Weighed as in _combine, in double precision, which Apple's GPUs do not have.
+        # On the CPU, because Apple's GPUs lack the double precision of _combine.
         most = (parts.cpu().double() @ weights).argmax(dim=1).to(parts.device)
         return parts[torch.arange(len(parts), device=parts.device), most]
 
-    def _combine(self, parts: np.ndarray) -> np.ndarray:
-        """Eq. (6)."""
-        return parts @ np.array([self.score_weight, 1 - self.score_weight])
+    def _combine(self, parts: Floats) -> Floats:
+        """Eq. (6), of patches too: (..., 2) -> (...)."""
+        anomaly: Floats = parts @ np.array([self.score_weight, 1 - self.score_weight])
+        return anomaly
 
     def _maps(self, networks: DenseSkipGAN, x: Tensor) -> Tensor:
         patches = to_patches(x, self._side)

@@ -63,7 +63,8 @@ class DenseSkipGenerator(nn.Module):
                 level = [outputs[i, k] for k in range(j)]
                 below = self.enlarge(outputs[i + 1, j - 1])
                 outputs[i, j] = self.nodes[f"{i},{j}"](torch.cat([*level, below], dim=1))
-        return self.image(outputs[0, self.depth - 1])
+        image: Tensor = self.image(outputs[0, self.depth - 1])
+        return image
 
 
 class SelfAttention2d(nn.Module):
@@ -111,7 +112,8 @@ class SelfAttention2d(nn.Module):
         parts = (part.unflatten(1, (self.heads, -1)) for part in self.project(x).split(self.sizes, dim=1))
         queries, keys, values = parts  # each (n, heads, d, H, W)
         attended = torch.einsum("nhpq,nhdq->nhdp", self.weights(queries, keys), values.flatten(3))
-        return self.mix(attended.reshape(n, -1, height, width))
+        mixed: Tensor = self.mix(attended.reshape(n, -1, height, width))
+        return mixed
 
 
 class AugmentedConvolution(nn.Module):

@@ -1,4 +1,4 @@
-"""EGBAD on images: a bidirectional GAN, whose encoder spares the search for a code that AnoGAN needs.
+"""EGBAD on images: a bidirectional GAN. Its encoder replaces AnoGAN's search for a code.
 
 Source: Zenati, Foo, Lecouat, Manek, Chandrasekhar, "Efficient GAN-Based Anomaly Detection", 2018. `BiGANDetector` is
 its counterpart on feature rows.
@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import copy
 import math
-import numbers
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from sklearn.utils import check_scalar
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.features.bigan_training import update_average
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
-from gbad.phase2_anomaly.images.training import Optimisers, adam, move
+from gbad.phase2_anomaly.images.losses import l1_norm, residual_map
+from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss, encoder_generator_loss
+from gbad.phase2_anomaly.optimisers import adam, move_all, update_average
+from gbad.phase2_anomaly.parameters import check_real
 
 _BOTTOM = 8  # side of the smallest feature maps; 7 for the paper's images of 28 px
 
@@ -77,7 +76,7 @@ class ImageBiGAN(nn.Module):
 
 
 class EGBAD(nn.Module):
-    """The networks that are trained, and their average over the steps, which is used for scoring."""
+    """The networks that are trained, and their average over the steps, which scores."""
 
     steps: Tensor
 
@@ -88,36 +87,31 @@ class EGBAD(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
 
-# ---- losses ---------------------------------------------------------------------------------------------------------
-# Those of training are in `losses`: discriminator_loss and encoder_generator_loss.
-
-
-def residual_norm(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """L1 norm, L_G = |x - G(E(x))| or L_D = |f_D(x, E(x)) - f_D(G(E(x)), E(x))| of the score: (b, ...) -> (b,)."""
-    return (x - reconstructed).abs().flatten(1).sum(dim=1)
-
-
 # ---- detector -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class EGBADDetector(ImageAnomalyDetector[EGBAD]):
-    """EGBAD. What G makes of E's code is compared with the image, in pixels and in the discriminator's features.
+    """EGBAD. The image G(E(x)) is compared with x, in pixels and in the discriminator's features.
 
-    Changed against the published code: a learning rate of 2e-4, which learns in tens of epochs (1e-5, hundreds);
-    feature maps of 8 px at the bottom (7, of images of 28 px), and one more stage for each doubling of the size;
-    discriminator, generator and encoder learn from one batch of images and codes, before any of them moves (two
-    batches, discriminator first); no image is left over in an epoch (the last ones, if they fill no batch); the
-    averaged weights forget early steps faster; PyTorch's constants of batch normalisation in place of TensorFlow's,
-    and its statistics taken anew for the averaged weights (running averages of the current ones). The code tested
-    once, in eval mode and without scaling: ``paper_scores`` differs from ``score_samples`` in scaling only.
+    Changes against the published code, which is in brackets:
 
-    The statistics of batch normalisation are a departure of their own: they are of what scoring shows the networks, G
-    the codes E(x) of training images, D the pairs (x, E(x)) and (G(E(x)), E(x)). In training, and so in the published
-    code, G sees z ~ N(0, 1) only, and D the pairs (x, E(x)) and (G(z), z). As far as E(x) is not distributed like z,
-    the G that scores is thus not quite the one that was trained: its layers are centred on the codes of normal images,
-    and scores are others than with the published statistics, for better or worse. (`AnoGANDetector`, which has no E,
-    takes its statistics from drawn codes, as in training.)
+    - The learning rate is 2e-4, which learns in tens of epochs (1e-5, hundreds).
+    - The smallest feature maps have 8 px (7, for images of 28 px); each doubling of the size adds a stage.
+    - All networks learn from one batch of images and codes before any of them moves (two batches, D first).
+    - No image is left out of an epoch (the last ones are, if they do not fill a batch).
+    - The averaged weights forget early steps faster.
+    - Batch normalisation has PyTorch's constants (TensorFlow's). Its statistics are computed anew for the averaged
+      weights (running averages of the current weights).
+
+    The published code tested once, in eval mode and without scaling: ``paper_scores`` differs from ``score_samples``
+    only by scaling.
+
+    The new statistics of batch normalisation change the scores. They come from the inputs of scoring: codes E(x) of
+    training images for G, pairs (x, E(x)) and (G(E(x)), E(x)) for D. In training, and so in the published code, G gets
+    only z ~ N(0, 1), and D the pairs (x, E(x)) and (G(z), z). If E(x) is not distributed like z, the layers of the G
+    that scores are centred on the codes of normal images instead, for better or worse. (`AnoGANDetector` has no E; its
+    statistics come from drawn codes, as in training.)
 
     Parameters
     ----------
@@ -134,6 +128,7 @@ class EGBADDetector(ImageAnomalyDetector[EGBAD]):
 
     Examples
     --------
+    >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 99, (8, 32, 32), dtype=np.uint8)
     >>> detector = EGBADDetector(features=2, latent_size=8, epochs=1).fit(images)
     >>> detector.score_samples(images[:2]).shape, detector.anomaly_map(images[:2]).shape
@@ -155,7 +150,7 @@ class EGBADDetector(ImageAnomalyDetector[EGBAD]):
         current = networks.current
         return {
             "encoder_generator": adam([current.encoder, current.generator], self.learning_rate, self.beta1),
-            "discriminator": adam(current.discriminator, self.learning_rate, self.beta1),
+            "discriminator": adam([current.discriminator], self.learning_rate, self.beta1),
         }
 
     def _step(self, networks: EGBAD, optimisers: Optimisers, x: Tensor) -> dict[str, Tensor]:
@@ -163,28 +158,32 @@ class EGBADDetector(ImageAnomalyDetector[EGBAD]):
         z = torch.randn(len(x), self.latent_size, device=x.device)
         real, _ = bigan.discriminator(x, bigan.encoder(x))
         fake, _ = bigan.discriminator(bigan.generator(z), z)
-        loss, others_loss = discriminator_loss(real, fake), encoder_generator_loss(real, fake)
-        move(optimisers["encoder_generator"], others_loss, keep_graph=True)
-        move(optimisers["discriminator"], loss)
+        losses = {
+            "encoder_generator": encoder_generator_loss(real, fake),
+            "discriminator": discriminator_loss(real, fake),
+        }
+        moved = move_all(optimisers, losses)
         update_average(networks.average, bigan, self.ema_decay, int(networks.steps))
         networks.steps += 1
-        return {"discriminator": loss.detach(), "encoder_generator": others_loss.detach()}
+        return moved
 
     def _score_parts(self, networks: EGBAD, x: Tensor) -> Tensor:
         bigan = networks.average
         code = bigan.encoder(x)
         reconstructed = bigan.generator(code)
-        matching = residual_norm(bigan.discriminator(x, code)[1], bigan.discriminator(reconstructed, code)[1])
-        return torch.stack([residual_norm(x, reconstructed), matching], dim=1)
+        # L_G = |x - G(E(x))| and L_D = |f_D(x, E(x)) - f_D(G(E(x)), E(x))|, L1 norms.
+        matching = l1_norm(bigan.discriminator(x, code)[1], bigan.discriminator(reconstructed, code)[1])
+        return torch.stack([l1_norm(x, reconstructed), matching], dim=1)
 
-    def _combine(self, parts: np.ndarray) -> np.ndarray:
-        # A(x) = alpha L_G(x) + (1 - alpha) L_D(x), with w = 1 - alpha; the paper numbers no equation of its score.
-        return (1.0 - self.matching_weight) * parts[:, 0] + self.matching_weight * parts[:, 1]
+    def _part_weights(self) -> tuple[float, ...]:
+        # A(x) = alpha L_G(x) + (1 - alpha) L_D(x), with w = 1 - alpha; the equation has no number in the paper.
+        return 1.0 - self.matching_weight, self.matching_weight
 
     def _maps(self, networks: EGBAD, x: Tensor) -> Tensor:
-        return (x - networks.average.generator(networks.average.encoder(x))).abs().mean(dim=1)
+        return residual_map(x, networks.average.generator(networks.average.encoder(x)))
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_scalar(self.matching_weight, "matching_weight", numbers.Real, min_val=0.0, max_val=1.0)
-        check_scalar(self.ema_decay, "ema_decay", numbers.Real, min_val=0.0, max_val=1.0, include_boundaries="left")
+    def check_parameters(self) -> None:
+        """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
+        super().check_parameters()
+        check_real(self, ("matching_weight",), 0.0, 1.0)
+        check_real(self, ("ema_decay",), 0.0, 1.0, "left")

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.images.blocks import FeatureDiscriminator, decoder, encoder, initialise, per_image
+from gbad.phase2_anomaly.images.blocks import FeatureDiscriminator, decoder, encoder, initialise
 from gbad.phase2_anomaly.images.image_detector import LEAKS, ImageAnomalyDetector
-from gbad.phase2_anomaly.images.training import Optimisers, adam, move
+from gbad.phase2_anomaly.images.losses import mean_absolute, mean_square, per_image
+from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss
+from gbad.phase2_anomaly.optimisers import move_all
 
-_COLLAPSED = 1e-5  # a discriminator's loss below this gives the generator nothing to learn from
+_COLLAPSED = 1e-5  # the generator learns nothing from a discriminator whose loss is below this
 
 
 # ---- networks -------------------------------------------------------------------------------------------------------
@@ -47,34 +49,16 @@ class GANomaly(nn.Module):
         initialise(self)
 
 
-# ---- losses ---------------------------------------------------------------------------------------------------------
-
-
-def adversarial_loss(features: Tensor, reconstructed_features: Tensor) -> Tensor:
-    """Feature matching, Eq. (1): mean squared difference of the discriminator's features; scalar."""
-    return (features - reconstructed_features).square().mean()
-
-
-def contextual_loss(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """Mean |residual| of a pixel, Eq. (2); scalar."""
-    return (x - reconstructed).abs().mean()
-
-
-def encoder_loss(code: Tensor, reconstructed_code: Tensor) -> Tensor:
-    """Mean squared difference of the two codes, Eq. (3); scalar."""
-    return (code - reconstructed_code).square().mean()
-
-
 # ---- detector -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class GANomalyDetector(ImageAnomalyDetector[GANomaly]):
-    """GANomaly. What the second encoder cannot map back to the first one's code is abnormal.
+    """GANomaly. An image is abnormal if the second encoder does not return the code of the first one.
 
-    Paper and published code differ: the paper's weights and the code's are equal here (1, 50, 1), the paper's score is
-    the L1 distance of the codes, and the code's their mean squared difference, which is used here. The code never
-    left train mode and scaled scores over the test set: ``paper_scores`` does so.
+    Paper and published code have the same weights (1, 50, 1) but different scores: the L1 distance of the codes in the
+    paper, their mean squared difference in the code and here. The code never left train mode and scaled scores over
+    the test set: ``paper_scores`` does the same.
 
     Parameters
     ----------
@@ -108,27 +92,21 @@ class GANomalyDetector(ImageAnomalyDetector[GANomaly]):
     def _networks(self) -> GANomaly:
         return GANomaly(self.channels_, self.features, self.image_size, self.latent_size)
 
-    def _optimisers(self, networks: GANomaly) -> Optimisers:
-        return {
-            "generator": adam(networks.generator, self.learning_rate, self.beta1),
-            "discriminator": adam(networks.discriminator, self.learning_rate, self.beta1),
-        }
-
     def _step(self, networks: GANomaly, optimisers: Optimisers, x: Tensor) -> dict[str, Tensor]:
         reconstructed, code, reconstructed_code = networks.generator(x)
         real, features = networks.discriminator(x)
         fake, reconstructed_features = networks.discriminator(reconstructed)
         generator_loss = (
-            self.adversarial_weight * adversarial_loss(features.detach(), reconstructed_features)
-            + self.contextual_weight * contextual_loss(x, reconstructed)
-            + self.encoder_weight * encoder_loss(code, reconstructed_code)
+            self.adversarial_weight * mean_square(features.detach(), reconstructed_features)  # Eq. (1)
+            + self.contextual_weight * mean_absolute(x, reconstructed)  # Eq. (2)
+            + self.encoder_weight * mean_square(code, reconstructed_code)  # Eq. (3)
         )  # Eq. (4)
-        loss = discriminator_loss(real, fake) / 2
-        move(optimisers["generator"], generator_loss, keep_graph=True)
-        move(optimisers["discriminator"], loss)
-        if loss < _COLLAPSED:
+        losses = move_all(
+            optimisers, {"generator": generator_loss, "discriminator": discriminator_loss(real, fake) / 2}
+        )
+        if losses["discriminator"] < _COLLAPSED:
             initialise(networks.discriminator)
-        return {"generator": generator_loss.detach(), "discriminator": loss.detach()}
+        return losses
 
     def _score_parts(self, networks: GANomaly, x: Tensor) -> Tensor:
         _, code, reconstructed_code = networks.generator(x)

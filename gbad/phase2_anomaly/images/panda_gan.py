@@ -6,18 +6,18 @@ code was published with it.
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.epochs import Callback, EachEpoch
+from gbad.phase2_anomaly.epochs import Callback
 from gbad.phase2_anomaly.images.blocks import initialise
-from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
+from gbad.phase2_anomaly.images.image_detector import EachEpoch, ImageAnomalyDetector
+from gbad.phase2_anomaly.images.losses import adversarial_loss, residual_map
 from gbad.phase2_anomaly.images.panda_gan_networks import (
     BACKBONES,
     DualGenerator,
@@ -31,9 +31,10 @@ from gbad.phase2_anomaly.images.panda_gan_perceptual import (
     self_supervised_features,
 )
 from gbad.phase2_anomaly.images.rows import ImageRows
-from gbad.phase2_anomaly.images.skip_ganomaly import adversarial_loss
-from gbad.phase2_anomaly.images.training import Optimisers, adam, move
+from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss
+from gbad.phase2_anomaly.optimisers import adam, move_all
+from gbad.phase2_anomaly.parameters import check_real
 from gbad.runtime.randomness import derived_seed, forked_rng
 
 RECONSTRUCTIONS = ("pixel", "general", "problem")
@@ -42,7 +43,7 @@ RECONSTRUCTIONS = ("pixel", "general", "problem")
 
 
 class PANDAGAN(nn.Module):
-    """Generator, re-encoders, discriminator and, for the perceptual losses, a network that is not trained with them."""
+    """Generator, re-encoders, discriminator and, for the perceptual losses, a network with fixed weights."""
 
     def __init__(
         self,
@@ -84,7 +85,8 @@ def norm(difference: Tensor) -> Tensor:
     >>> norm(torch.tensor([[[3.0], [4.0]]]))
     tensor([5.])
     """
-    return torch.linalg.vector_norm(difference.flatten(1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(difference.flatten(1), dim=1)
+    return norms
 
 
 # ---- detector -------------------------------------------------------------------------------------------------------
@@ -92,14 +94,14 @@ def norm(difference: Tensor) -> Tensor:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
-    """PANDA-GAN. What the auto-encoder reproduces badly, and what its critic takes for unreal, is abnormal.
+    """PANDA-GAN. An image is abnormal if it is badly reconstructed, or if the critic C judges it as not real.
 
-    The score adds up reconstruction error, C(x) and C(x'), unweighted (Section III-C). As printed the sum would grow
-    with C, the probability of being real; here both enter as 1 - C, so that each part grows with abnormality. The
+    The score is the sum of reconstruction error, C(x) and C(x'), unweighted (Section III-C). As printed, the sum would
+    grow with C, the probability of being real; here it has 1 - C twice, so each part grows with abnormality. The
     reconstruction error of the score is the root of the mean square, which does not grow with the image's size.
 
-    No published code says how to test: ``paper_scores`` are those of eval mode, scaled over the test set (min-max), and
-    paper mode of the benchmark chooses the best test epoch besides.
+    No code was published, so it is open how the paper tests: ``paper_scores`` are in eval mode, scaled over the test
+    set (min-max). The benchmark's paper mode also chooses the best test epoch.
 
     Parameters
     ----------
@@ -112,18 +114,18 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
     backbone_weights : path, optional
         File of torchvision's ImageNet weights for `backbone`. None, the default, starts from random ones.
     parts, filters : int
-        Attention maps, and 1x1 filters that judge what each of them pools.
+        Number of attention maps, and of 1x1 filters that judge the features pooled under each map.
     reconstruction : {"pixel", "general", "problem"}
-        What L_rec compares: pixels (PWL), features of VGG-19 learnt on ImageNet (PL_g), or on the training images by
-        themselves (PL_ps).
+        What L_rec compares: pixels (PWL), features of VGG-19 learnt on ImageNet (PL_g), or features learnt on the
+        training images alone (PL_ps).
     perceptual_weights : path, optional
         File of torchvision's VGG-19 weights, which ``"general"`` needs.
     perceptual_width, perceptual_epochs : int
         Of the network of ``"problem"``, which is trained first: channels of its first layer (64 in VGG-19), and passes
         over the images.
     kl_weight : float
-        Of the codes' divergence from the standard normal distribution, per image, in the generator's loss. Eq. (1) has
-        no such term, which leaves the spread of the codes to the latent losses.
+        Weight of the codes' divergence from the standard normal distribution, per image, in the generator's loss.
+        Eq. (1) has no such term: there only the latent losses limit the spread of the codes.
     learning_rate, discriminator_rate : float
         Of Adam, for generator and re-encoders, and for the discriminator.
     **common
@@ -157,7 +159,7 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
 
     part_names = ("reconstruction", "image not real", "reconstruction not real")
     _first_weights: ClassVar[dict[str, dict[str, Tensor]]] = {}
-    """States of submodules that training begins with, where they are not random; filled while `fit` runs."""
+    """Initial states of submodules that are not random; filled while `fit` runs."""
 
     def fit(
         self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None,
@@ -166,31 +168,20 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         """Train on normal images; see `ImageAnomalyDetector.fit`.
 
         A problem-specific perceptual network is trained first, without `callback`; its checkpoint is a second file,
-        named `checkpoint` with ``.perceptual`` behind it.
+        named `checkpoint` plus ``.perceptual``.
         """
-        self._check_parameters()
+        self.check_parameters()
         self.__dict__["_first_weights"] = self._pretrained(ImageRows(X, self.image_size, self.channels), checkpoint)
         try:
             return super().fit(X, checkpoint=checkpoint, callback=callback, each_epoch=each_epoch)
         finally:
             del self.__dict__["_first_weights"]
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        for name in (
-            "width",
-            "low_channels",
-            "latent_size",
-            "parts",
-            "filters",
-            "perceptual_width",
-            "perceptual_epochs",
-        ):
-            check_scalar(getattr(self, name), name, numbers.Integral, min_val=1)
-        check_scalar(self.kl_weight, "kl_weight", numbers.Real, min_val=0.0)
-        check_scalar(
-            self.discriminator_rate, "discriminator_rate", numbers.Real, min_val=0.0, include_boundaries="neither"
-        )
+    def check_parameters(self) -> None:
+        """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
+        super().check_parameters()
+        check_real(self, ("kl_weight",), 0.0)
+        check_real(self, ("discriminator_rate",), 0.0, ends="neither")
         if self.backbone not in BACKBONES:
             raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {self.backbone!r}.")
         if self.reconstruction not in RECONSTRUCTIONS:
@@ -242,12 +233,12 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         )
 
     def _optimisers(self, networks: PANDAGAN) -> Optimisers:
-        # The last call before training, and one that scoring does not make: scoring needs no file of weights.
+        # Called before training only: scoring needs no file of weights.
         for name, weights in self._first_weights.items():
             networks.get_submodule(name).load_state_dict(weights)
         return {
             "generator": adam([networks.generator, networks.re_encoders], self.learning_rate, self.beta1),
-            "discriminator": adam(networks.discriminator, self.discriminator_rate, self.beta1),
+            "discriminator": adam([networks.discriminator], self.discriminator_rate, self.beta1),
         }
 
     def _step(self, networks: PANDAGAN, optimisers: Optimisers, x: Tensor) -> dict[str, Tensor]:
@@ -256,14 +247,14 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         reconstruction = networks.reconstruction_error(x, made.image).mean()
         latent = norm(low - made.low).mean() + norm(high - made.high).mean()
         real, fake = networks.discriminator(x), networks.discriminator(made.image)
-        # C(x, x') of Eq. (1), as far as it moves the generator: Eq. (2)'s second term with the label exchanged.
-        adversarial = adversarial_loss(fake)
-        loss = reconstruction + adversarial + latent + self.kl_weight * made.divergence.mean()
-        move(optimisers["generator"], loss, keep_graph=True)
-        of_d = discriminator_loss(real, fake)  # Eq. (2)
-        move(optimisers["discriminator"], of_d)
-        losses = {"generator": loss, "discriminator": of_d, "reconstruction": reconstruction, "latent": latent}
-        return {name: value.detach() for name, value in losses.items()}
+        # The adversarial loss is the part of C(x, x') in Eq. (1) that moves the generator: the second term of Eq. (2)
+        # with the label exchanged.
+        loss = reconstruction + adversarial_loss(fake) + latent + self.kl_weight * made.divergence.mean()
+        losses = {"generator": loss, "discriminator": discriminator_loss(real, fake)}  # Eq. (2)
+        return move_all(optimisers, losses) | {
+            "reconstruction": reconstruction.detach(),
+            "latent": latent.detach(),
+        }
 
     def _score_parts(self, networks: PANDAGAN, x: Tensor) -> Tensor:
         made = networks.generator(x).image
@@ -273,4 +264,4 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         return torch.stack([error, torch.sigmoid(-real), torch.sigmoid(-fake)], dim=1)
 
     def _maps(self, networks: PANDAGAN, x: Tensor) -> Tensor:
-        return (x - networks.generator(x).image).abs().mean(dim=1)
+        return residual_map(x, networks.generator(x).image)

@@ -202,7 +202,8 @@ class FineGrainedDiscriminator(nn.Module):
         """Judge: (n, C, S, S) -> logits (n,)."""
         features = self.backbone(x)
         parts = bilinear_attention_pooling(features, self.attention(features))  # (n, M, C)
-        return self.logit(self.filters(parts.mT).amax(2)).squeeze(1)
+        logits: Tensor = self.logit(self.filters(parts.mT).amax(2))
+        return logits.squeeze(1)
 
 
 def make_backbone(

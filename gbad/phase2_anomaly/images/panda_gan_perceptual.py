@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from gbad.phase2_anomaly.images.panda_gan_networks import load_weights
 from gbad.phase2_anomaly.images.rows import ImageRows
 from gbad.phase2_anomaly.images.training import Schedule, train_networks
+from gbad.phase2_anomaly.optimisers import move
 from gbad.runtime.randomness import derived_seed, forked_rng
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue in [0, 1]
@@ -57,7 +58,8 @@ class PerceptualFeatures(nn.Module):
         """Features of images in [-1, 1], grey ones as three equal channels: (n, C, S, S) -> (n, F, S/4, S/4)."""
         mean = torch.tensor(_MEAN, dtype=x.dtype, device=x.device)[:, None, None]
         deviation = torch.tensor(_DEVIATION, dtype=x.dtype, device=x.device)[:, None, None]
-        return self.features(((x + 1) / 2 - mean) / deviation)
+        features: Tensor = self.features(((x + 1) / 2 - mean) / deviation)
+        return features
 
 
 class RotationNetwork(nn.Module):
@@ -70,7 +72,8 @@ class RotationNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of 0, 90, 180 and 270 degrees."""
-        return self.head(self.perceptual(x).mean((2, 3)))
+        logits: Tensor = self.head(self.perceptual(x).mean((2, 3)))
+        return logits
 
 
 def rotations(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -146,9 +149,7 @@ def self_supervised_features(
     def step(x: Tensor) -> dict[str, Tensor]:
         turned, turns = rotations(x)
         loss = cross_entropy(network(turned), turns)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        move(optimiser, loss)
         return {"rotation": loss.detach()}
 
     train_networks(
@@ -158,9 +159,9 @@ def self_supervised_features(
         images.read,
         Schedule(len(images), epochs, batch_size, derived_seed(seed, "perceptual")),
         checkpoint=checkpoint,
-        identity={
-            "width": width, "learning_rate": learning_rate, "sha256 of X": images.fingerprint(),
-            "image size": images.size, "channels": images.channels,  # the hash is of X as it was given
+        about={
+            "width": width, "learning_rate": learning_rate, "digest of X": images.digest(),
+            "image size": images.size, "channels": images.channels,  # the digest is of X as it was given
         },
     )  # fmt: skip
     return network.perceptual.cpu()

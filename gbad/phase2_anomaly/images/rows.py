@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -10,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
 
 from gbad.data.images import read_image
 from gbad.errors import DataError
+from gbad.storage.digests import digest
+
+Pixels = npt.NDArray[np.uint8]
+Rows = npt.NDArray[np.int64]
 
 _WANTED = "Give a uint8 array of shape (n, height, width) or (n, height, width, 1 or 3), or a list of image files"
 
@@ -26,21 +30,21 @@ class ImageRows:
     Parameters
     ----------
     X : ndarray of uint8, shape (n, height, width) or (n, height, width, 1 or 3), or sequence of paths
-        The images. Files are decoded whenever a batch asks for them, so a data set need not fit in memory.
+        The images. Files are decoded for each batch anew, so a data set need not fit in memory.
     size : int
         Side in pixels to which images are warped (antialiased bilinear), where they differ.
     channels : int, optional
-        1 (luminance) or 3. None keeps what `X` has: 3 for files.
+        1 (luminance) or 3; by default the number that `X` has, 3 for files.
 
     Raises
     ------
     DataError
-        If `X` is of another kind, shape or dtype, or empty.
+        If `X` has another type, shape or dtype, or is empty.
     """
 
     def __init__(self, X: Any, size: int, channels: int | None = None) -> None:
         self.size = size
-        self._pixels: np.ndarray | None = None
+        self._pixels: Pixels | None = None
         self._paths: list[Path] = []
         if isinstance(X, np.ndarray) and X.dtype.kind not in "OU":
             self._pixels = _checked(X)
@@ -54,24 +58,20 @@ class ImageRows:
     def __len__(self) -> int:
         return len(self._paths) if self._pixels is None else len(self._pixels)
 
-    def read(self, rows: Sequence[int] | np.ndarray) -> Tensor:
-        """Read some rows: (b, channels, size, size) float32 in [-1, 1], as mean and deviation 0.5 give."""
+    def read(self, rows: Sequence[int] | Rows) -> Tensor:
+        """Read some rows: (b, channels, size, size) float32 in [-1, 1]."""
         pixels = np.stack([self._read_one(int(row)) for row in rows])  # (b, size, size, channels)
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
-    def fingerprint(self) -> str:
-        """Hash that changes when the images do: of all pixels, or of each file's path, length and time of change."""
-        digest = hashlib.sha256()
+    def digest(self) -> str:
+        """Digest of all pixels, or of each file's path, length and time of change."""
         if self._pixels is not None:
-            digest.update(repr(self._pixels.shape).encode())
-            for image in self._pixels:
-                digest.update(np.ascontiguousarray(image).data)
-        for path in self._paths:
-            status = path.stat() if path.exists() else None
-            digest.update(repr((str(path), status and (status.st_size, status.st_mtime_ns))).encode())
-        return digest.hexdigest()
+            return digest(self._pixels)
+        found = [path.stat() if path.exists() else None for path in self._paths]
+        states = [None if one is None else (one.st_size, one.st_mtime_ns) for one in found]
+        return digest([repr(file) for file in zip(map(str, self._paths), states, strict=True)])
 
-    def _read_one(self, row: int) -> np.ndarray:
+    def _read_one(self, row: int) -> Pixels:
         if self._pixels is None:
             image = read_image(self._paths[row], self.size)
         else:
@@ -85,15 +85,15 @@ class ImageRows:
         return np.repeat(image, self.channels // image.shape[2], axis=2)
 
 
-def fixed_chunks(rows: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Cut `rows` into chunks of `size`, the last one filled up with its last row; with the number of real rows."""
+def fixed_chunks(rows: Rows, size: int) -> Iterator[tuple[Rows, int]]:
+    """Cut `rows` into chunks of `size`, each with its number of rows; the last chunk is filled up with its last row."""
     for start in range(0, len(rows), size):
         chunk = rows[start : start + size]
         yield np.pad(chunk, (0, size - len(chunk)), mode="edge"), len(chunk)
 
 
-def even_batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
-    """Cut `rows` into equal batches of `size` at most, but two rows at least, so that no row is left out.
+def even_batches(rows: Rows, size: int) -> list[Rows]:
+    """Cut all `rows` into equal batches of at most `size` rows, but at least two.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def even_batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
     return np.array_split(rows, max(1, min(math.ceil(len(rows) / size), len(rows) // 2)))
 
 
-def _checked(X: np.ndarray) -> np.ndarray:
+def _checked(X: npt.NDArray[Any]) -> Pixels:
     if X.ndim not in (3, 4) or (X.ndim == 4 and X.shape[3] not in (1, 3)) or 0 in X.shape[1:]:
         raise DataError(f"An array of shape {X.shape} does not hold images. {_WANTED}.")
     if X.dtype != np.uint8:

@@ -1,8 +1,8 @@
 """Skip-Attention GAN (SAGAN): Skip-GANomaly with attention in its skip connections and separable convolutions.
 
 Source: Liu, Lan, Zhang, Huang, Wang, "SAGAN: Skip-Attention GAN for Anomaly Detection"; equation numbers refer to it.
-The code published with it differs from the paper in weights (1, 50, 1), lambda (0.9) and learning rate (2e-4), and
-builds the generator of Skip-GANomaly; here the paper counts.
+The published code differs from the paper in weights (1, 50, 1), lambda (0.9), learning rate (2e-4) and generator (that
+of Skip-GANomaly). This implementation follows the paper.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gbad.phase2_anomaly.images.blocks import Discriminator, initialise
+from gbad.phase2_anomaly.images.losses import l1_norm
 from gbad.phase2_anomaly.images.sagan_networks import AttentionUNet
 from gbad.phase2_anomaly.images.skip_ganomaly import SkipGANomaly, SkipGANomalyDetector
 
@@ -32,11 +33,11 @@ class SAGAN(SkipGANomaly):
         initialise(self)
 
 
-# ---- losses: those of Skip-GANomaly, Eqs. (1) to (4) ----------------------------------------------------------------
+# ---- learning rate; the losses, Eqs. (1) to (4), are those of Skip-GANomaly -----------------------------------------
 
 
 def late_decay(epoch: int, n_epochs: int) -> float:
-    """Factor of the learning rate: 1 in the first half of the epochs, then falling evenly, 0 behind the last one.
+    """Factor of the learning rate: 1 in the first half of the epochs, then falling evenly to 0 after the last one.
 
     The paper says "lambda decay" and gives no formula.
 
@@ -53,14 +54,14 @@ def late_decay(epoch: int, n_epochs: int) -> float:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SAGANDetector(SkipGANomalyDetector):
-    """Skip-Attention GAN. What its generator cannot reproduce, in pixels or in the discriminator's code, is abnormal.
+    """Skip-Attention GAN. An image is abnormal if its reconstruction differs, in pixels or in the discriminator's code.
 
-    At 32 px in colour the networks have 5,102,035 parameters (18,415,575 with ordinary convolutions); the paper counts
-    5,181,089 (18,498,481) and leaves open what makes up the last percent.
+    At 32 px in colour the networks have 5,102,035 parameters (18,415,575 with ordinary convolutions). The paper counts
+    5,181,089 (18,498,481) and does not explain the last percent.
 
-    R and L of the score are the norms that Eqs. (1) and (2) print: sums over the pixels and over the code. There are
-    far more pixels, so R decides most scores in spite of its small lambda; means, as in training, or ``scale_parts``
-    leave the score to the code.
+    R and L of the score are the norms of Eqs. (1) and (2): sums over the pixels and over the code. There are far more
+    pixels, so R decides most scores in spite of its small lambda. With means, as in training, or with ``scale_parts``,
+    the code would decide.
 
     Parameters
     ----------
@@ -75,10 +76,10 @@ class SAGANDetector(SkipGANomalyDetector):
     latent_size, adversarial_weight, contextual_weight, latent_weight
         See `SkipGANomalyDetector`.
     learning_rate : float
-        Of Adam, as the paper prints it. In a small trial (Fashion-MNIST, class 8) the discriminator's loss stayed at
-        2 log 2: it had stopped learning. 2e-4 is the published code's.
+        Of Adam, as in the paper. In a small trial (Fashion-MNIST, class 8) the discriminator's loss stayed at 2 log 2:
+        it had stopped learning. The published code has 2e-4.
     **common
-        See `ImageAnomalyDetector`. Epochs and batch are not in the paper; the batch is that of its code.
+        See `ImageAnomalyDetector`. The paper states neither epochs nor batch size; the batch size is that of its code.
 
     Examples
     --------
@@ -105,10 +106,11 @@ class SAGANDetector(SkipGANomalyDetector):
     def _score_parts(self, networks: SkipGANomaly, x: Tensor) -> Tensor:
         reconstructed = networks.generator(x)
         code, reconstructed_code = networks.discriminator(x)[1], networks.discriminator(reconstructed)[1]
-        residual = (x - reconstructed).abs().flatten(1).sum(dim=1)
-        return torch.stack([residual, torch.linalg.vector_norm((code - reconstructed_code).flatten(1), dim=1)], dim=1)
+        latent = torch.linalg.vector_norm((code - reconstructed_code).flatten(1), dim=1)
+        return torch.stack([l1_norm(x, reconstructed), latent], dim=1)
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
+    def check_parameters(self) -> None:
+        """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
+        super().check_parameters()
         if not 1 <= len(self.widths) <= 6:
             raise ValueError(f"widths must be 1 to 6 numbers of channels, got {self.widths!r}.")

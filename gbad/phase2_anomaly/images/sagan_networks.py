@@ -66,7 +66,8 @@ class CBAM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Weigh the features."""
         x = x * self.channels(x)
-        return x * self.positions(x)
+        weighted: Tensor = x * self.positions(x)
+        return weighted
 
 
 def convolution(n_in: int, n_out: int, separable: bool) -> nn.Sequential:
@@ -142,4 +143,5 @@ class AttentionUNet(nn.Module):
             skips.append(x)
         for level, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             x = level(torch.cat([skip, self.enlarge(x)], dim=1))
-        return self.image(x)
+        image: Tensor = self.image(x)
+        return image

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from gbad.phase2_anomaly.contract import Floats
 from gbad.phase2_anomaly.images.rows import ImageRows, fixed_chunks
+
+Real = TypeVar("Real", np.float32, np.float64)
+
+Parts = TypeVar("Parts", Tensor, Floats)
 
 Judge = Callable[[Tensor], Tensor]
 """From a batch of images (b, C, S, S) in [-1, 1] to a result for each: (b, ...)."""
+
+
+def weighted_sum(parts: Parts, weights: Sequence[float]) -> Parts:
+    """Add up the parts of a score: (n, p) and p weights -> (n,)."""
+    total: Parts = weights[0] * parts[:, 0]
+    for column, weight in enumerate(weights[1:], 1):
+        total = total + weight * parts[:, column]
+    return total
 
 
 def judge_in_chunks(
@@ -19,10 +34,10 @@ def judge_in_chunks(
     images: ImageRows,
     chunk: int,
     device: str,
-    rows: np.ndarray | None = None,
-    dtype: type[np.floating] = np.float64,
-) -> np.ndarray:
-    """Judge images in chunks of one size, the last one filled up: a float32 result may depend on the batch's size.
+    dtype: type[Real],
+    rows: npt.NDArray[np.int64] | None = None,
+) -> npt.NDArray[Real]:
+    """Judge images in chunks of one size, the last one filled up: a float32 result may depend on the size of the batch.
 
     Parameters
     ----------
@@ -34,10 +49,10 @@ def judge_in_chunks(
         Images that are judged together.
     device : str
         Where the networks are.
-    rows : ndarray of int, optional
-        Images to judge; default: all, in order.
     dtype : type
-        Of the result: maps of many images are large.
+        Of the result, float32 or float64: maps of many images are large.
+    rows : ndarray of int, optional
+        Images to judge; by default all, in order.
 
     Returns
     -------
@@ -53,13 +68,13 @@ def judge_in_chunks(
 
 
 def judge_in_batches(
-    judge: Judge, images: ImageRows, batch_size: int, device: str, order: np.ndarray | None = None
-) -> np.ndarray:
-    """Judge images in batches as published code does: the last one is smaller, or larger by one instead of alone.
+    judge: Judge, images: ImageRows, batch_size: int, device: str, order: npt.NDArray[np.int64] | None = None
+) -> Floats:
+    """Judge images in batches as published code does. The last batch is smaller, but never a single image.
 
-    Networks in train mode normalise with the statistics of a batch, for which one image is too few. Parameters and
-    result are those of `judge_in_chunks`; images fill the batches in the order of `order`, a permutation of their rows,
-    and the result is in the order of the rows.
+    A single last image joins the batch before it: networks in train mode normalise with the statistics of a batch, for
+    which one image is too few. Parameters and result are those of `judge_in_chunks`; images fill the batches in the
+    order of `order`, a permutation of their rows, and the result is in the order of the rows.
     """
     order = np.arange(len(images)) if order is None else order
     cuts = [cut for cut in range(batch_size, len(images), batch_size) if cut < len(images) - 1]

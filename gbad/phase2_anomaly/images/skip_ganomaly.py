@@ -8,19 +8,18 @@ as Eqs. (1) to (6); equation numbers refer to those.
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from sklearn.utils import check_scalar
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from gbad.phase2_anomaly.images.blocks import SLOPE, Discriminator, initialise, per_image
+from gbad.phase2_anomaly.images.blocks import SLOPE, Discriminator, initialise
 from gbad.phase2_anomaly.images.image_detector import LEAKS, ImageAnomalyDetector
-from gbad.phase2_anomaly.images.training import Optimisers, adam, move
+from gbad.phase2_anomaly.images.losses import adversarial_loss, mean_absolute, mean_square, per_image
+from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss
+from gbad.phase2_anomaly.optimisers import move_all
+from gbad.phase2_anomaly.parameters import check_real
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
@@ -82,37 +81,24 @@ class SkipGANomaly(nn.Module):
         initialise(self)
 
 
-# ---- losses ---------------------------------------------------------------------------------------------------------
-
-
-def contextual_loss(x: Tensor, reconstructed: Tensor) -> Tensor:
-    """Mean |residual| of a pixel, Eq. (1); scalar."""
-    return (x - reconstructed).abs().mean()
-
-
-def latent_loss(code: Tensor, reconstructed_code: Tensor) -> Tensor:
-    """Mean squared difference of the discriminator's codes, Eq. (2); scalar."""
-    return (code - reconstructed_code).square().mean()
-
-
-def adversarial_loss(fake_logits: Tensor) -> Tensor:
-    """The generator's side of Eq. (3), non-saturating: mean of ``-log D(G(x))``; scalar."""
-    return softplus(-fake_logits).mean()
-
-
 # ---- detector -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
-    """Skip-GANomaly. What the generator reconstructs badly, in pixels or in the discriminator's code, is abnormal.
+    """Skip-GANomaly. An image is abnormal if its reconstruction differs, in pixels or in the discriminator's code.
 
-    Where paper and published code differ: the contextual weight is the paper's 40 (code: 50), and the learning rate
-    the code's 2e-4 (paper: 2e-3 with decay); the discriminator does not learn from the latent loss (the code adds it);
-    no noise is added to the images in training (the code adds a buffer that it never fills). The score takes squared
-    residuals, as the code does, and divides both of its parts by their medians in training (``scale_parts``), since
-    the scale of the discriminator's code is arbitrary. The code never left train mode and scaled scores over the test
-    set: ``paper_scores`` does so; with ``scale_parts=False`` it also weighs the parts as the code does.
+    Where paper and published code differ:
+
+    - The contextual weight is the paper's 40 (code: 50).
+    - The learning rate is the code's 2e-4 (paper: 2e-3 with decay).
+    - The discriminator does not learn from the latent loss (the code adds it).
+    - No noise is added to the images in training (the code adds a buffer that it never fills).
+    - The score has squared residuals, as in the code. Both parts are divided by their medians in training
+      (``scale_parts``), because the scale of the discriminator's code is arbitrary.
+
+    The code never left train mode and scaled scores over the test set: ``paper_scores`` does the same. With
+    ``scale_parts=False`` it also weights the parts like the code.
 
     Parameters
     ----------
@@ -129,6 +115,7 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
 
     Examples
     --------
+    >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 99, (8, 32, 32), dtype=np.uint8)
     >>> detector = SkipGANomalyDetector(features=4, latent_size=8, epochs=1).fit(images)
     >>> detector.score_samples(images[:2]).shape, detector.anomaly_map(images[:2]).shape
@@ -149,25 +136,16 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     def _networks(self) -> SkipGANomaly:
         return SkipGANomaly(self.channels_, self.features, self.image_size, self.latent_size)
 
-    def _optimisers(self, networks: SkipGANomaly) -> Optimisers:
-        return {
-            "generator": adam(networks.generator, self.learning_rate, self.beta1),
-            "discriminator": adam(networks.discriminator, self.learning_rate, self.beta1),
-        }
-
     def _step(self, networks: SkipGANomaly, optimisers: Optimisers, x: Tensor) -> dict[str, Tensor]:
         reconstructed = networks.generator(x)
         real, code = networks.discriminator(x)
         fake, reconstructed_code = networks.discriminator(reconstructed)
         generator_loss = (
-            self.adversarial_weight * adversarial_loss(fake)
-            + self.contextual_weight * contextual_loss(x, reconstructed)
-            + self.latent_weight * latent_loss(code.detach(), reconstructed_code)
+            self.adversarial_weight * adversarial_loss(fake)  # of Eq. (3)
+            + self.contextual_weight * mean_absolute(x, reconstructed)  # Eq. (1)
+            + self.latent_weight * mean_square(code.detach(), reconstructed_code)  # Eq. (2)
         )  # Eq. (4)
-        loss = discriminator_loss(real, fake)
-        move(optimisers["generator"], generator_loss, keep_graph=True)
-        move(optimisers["discriminator"], loss)
-        return {"generator": generator_loss.detach(), "discriminator": loss.detach()}
+        return move_all(optimisers, {"generator": generator_loss, "discriminator": discriminator_loss(real, fake)})
 
     def _score_parts(self, networks: SkipGANomaly, x: Tensor) -> Tensor:
         reconstructed = networks.generator(x)
@@ -175,12 +153,14 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
         parts = [per_image((x - reconstructed).square()), per_image((code - reconstructed_code).square())]
         return torch.stack(parts, dim=1)
 
-    def _combine(self, parts: np.ndarray) -> np.ndarray:
-        return self.score_weight * parts[:, 0] + (1.0 - self.score_weight) * parts[:, 1]  # Eq. (5)
+    def _part_weights(self) -> tuple[float, ...]:
+        return self.score_weight, 1.0 - self.score_weight  # Eq. (5)
 
     def _maps(self, networks: SkipGANomaly, x: Tensor) -> Tensor:
-        return (x - networks.generator(x)).square().mean(dim=1)
+        reconstructed: Tensor = networks.generator(x)
+        return (x - reconstructed).square().mean(dim=1)
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_scalar(self.score_weight, "score_weight", numbers.Real, min_val=0.0, max_val=1.0)
+    def check_parameters(self) -> None:
+        """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
+        super().check_parameters()
+        check_real(self, ("score_weight",), 0.0, 1.0)

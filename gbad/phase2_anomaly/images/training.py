@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -21,13 +22,13 @@ Step = Callable[[Tensor], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length of a training, and the seed of all that is random in it."""
+    """Length of a training, and the seed of everything random in it."""
 
     n_rows: int
     n_epochs: int
     """Passes over the rows."""
     batch_size: int
-    """Largest batch; an epoch is cut into equal batches of two rows or more, so that no row is left out."""
+    """Largest batch; an epoch is cut into equal batches of two rows or more, so no row is left out."""
     seed: int
 
 
@@ -35,12 +36,12 @@ def train_networks(
     networks: nn.Module,
     optimisers: Optimisers,
     step: Step,
-    read_batch: Callable[[np.ndarray], Tensor],
+    read_batch: Callable[[npt.NDArray[np.int64]], Tensor],
     schedule: Schedule,
     *,
     rate_factor: Callable[[int], float] = lambda epoch: 1.0,
     checkpoint: Path | None = None,
-    identity: dict[str, Any] | None = None,
+    about: dict[str, Any] | None = None,
     callback: Callback | None = None,
     each_epoch: Callable[[int], object] | None = None,
 ) -> list[dict[str, float]]:
@@ -51,9 +52,9 @@ def train_networks(
     networks : Module
         Freshly initialised, on the device to train on.
     optimisers : dict of str to Optimizer
-        All that `step` uses.
+        All optimisers that `step` uses.
     step : callable
-        ``step(x)`` moves the networks once, given images (b, C, S, S), and gives its losses, detached scalars.
+        ``step(x)`` moves the networks once, given images (b, C, S, S), and returns its losses, detached scalars.
     read_batch : callable
         Gives the images of an index array (b,) as a float32 tensor on the CPU.
     schedule : Schedule
@@ -62,11 +63,11 @@ def train_networks(
         ``rate_factor(epoch)``, with `epoch` from 0: factor of all learning rates in that epoch.
     checkpoint, callback
         As in `run_epochs`.
-    identity : dict, optional
-        What the checkpoint has to agree with besides `schedule`, such as a hash of the images.
+    about : dict, optional
+        What the checkpoint must agree with besides `schedule`, such as a digest of the images.
     each_epoch : callable, optional
-        ``each_epoch(epoch)``, with `epoch` from 1, is called before the epoch's checkpoint is written, so that a
-        training that goes on from a checkpoint has left out no call.
+        ``each_epoch(epoch)``, with `epoch` from 1, is called before the epoch's checkpoint is written, so a training
+        that continues from a checkpoint misses no call.
 
     Returns
     -------
@@ -104,56 +105,9 @@ def train_networks(
         parts={"networks": networks} | {f"optimiser of {name}": of for name, of in optimisers.items()},
         check=lambda history: _check_losses(history, schedule, first_rates),
         checkpoint=checkpoint,
-        identity=asdict(schedule) | (identity or {}),
+        about=asdict(schedule) | (about or {}),
         callback=callback,
     )
-
-
-def check_scores(parts: np.ndarray, detector: Any, checkpoint: str | Path | None) -> None:
-    """Make sure that the last step, behind the last losses that were looked at, has not spoilt the weights.
-
-    Parameters
-    ----------
-    parts : ndarray
-        Scores of training images.
-    detector : ImageAnomalyDetector
-        Its hyperparameters are named in the message.
-    checkpoint : path or None
-        Deleted if they are not finite: it holds the spoilt weights.
-
-    Raises
-    ------
-    DivergedError
-        If they are not finite.
-    """
-    if np.isfinite(parts).all():
-        return
-    if checkpoint is not None:
-        Path(checkpoint).unlink(missing_ok=True)
-    raise DivergedError(
-        f"The training diverged: after {detector.epochs} epochs, scores of its own images are not finite. "
-        f"Lower learning_rate (now {detector.learning_rate:g}), or raise batch_size (now {detector.batch_size})."
-    )
-
-
-def adam(modules: nn.Module | Iterable[nn.Module], learning_rate: float, beta1: float) -> torch.optim.Adam:
-    """Make Adam for all parameters of one or several networks; its second decay rate is 0.999."""
-    modules = [modules] if isinstance(modules, nn.Module) else list(modules)
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    fused = parameters[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(parameters, lr=learning_rate, betas=(beta1, 0.999), fused=fused)
-
-
-def move(optimiser: torch.optim.Optimizer, loss: Tensor, *, keep_graph: bool = False) -> None:
-    """Step down the gradient of `loss` in the optimiser's own parameters only; no other gradient is touched.
-
-    With `keep_graph`, another loss from the same forward pass can be used afterwards, as long as its gradient passes
-    through no weight that has moved.
-    """
-    optimiser.zero_grad()
-    moved = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    loss.backward(inputs=moved, retain_graph=keep_graph)
-    optimiser.step()
 
 
 def _check_losses(history: list[dict[str, float]], schedule: Schedule, rates: dict[str, list[float]]) -> None:

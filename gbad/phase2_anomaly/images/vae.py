@@ -5,25 +5,24 @@ Source: Kingma, Welling, "Auto-Encoding Variational Bayes", ICLR 2014; equation 
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from sklearn.utils import check_scalar
 from torch import Tensor, nn
 
 from gbad.phase2_anomaly.images.blocks import decoder, encoder, initialise
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
-from gbad.phase2_anomaly.images.training import Optimisers, adam, move
+from gbad.phase2_anomaly.images.training import Optimisers
+from gbad.phase2_anomaly.optimisers import adam, move
+from gbad.phase2_anomaly.parameters import check_real
 
-_MOST_LOG_VARIANCE = 30.0  # far beyond what training leaves; an odd image's variance would overflow from 88 on
+_MOST_LOG_VARIANCE = 30.0  # far above the values after training; the variance of an odd image would overflow at 88
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
 
 class VAE(nn.Module):
-    """DCGAN's encoder, giving a normal distribution of codes, and its decoder, giving the mean of the pixels."""
+    """DCGAN's encoder, for a normal distribution of codes, and its decoder, for the mean of the pixels."""
 
     def __init__(self, channels: int, features: int, size: int, latent_size: int) -> None:
         super().__init__()
@@ -55,7 +54,7 @@ def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class VAEDetector(ImageAnomalyDetector[VAE]):
-    """Variational autoencoder. The score is the loss itself, taken at the mean of the code: nothing in it is random.
+    """Variational autoencoder. The score is the loss itself at the mean of the code, so nothing in it is random.
 
     Parameters
     ----------
@@ -70,6 +69,7 @@ class VAEDetector(ImageAnomalyDetector[VAE]):
 
     Examples
     --------
+    >>> import numpy as np
     >>> images = np.random.default_rng(0).integers(0, 99, (8, 32, 32), dtype=np.uint8)
     >>> detector = VAEDetector(features=4, latent_size=8, epochs=1).fit(images)
     >>> detector.score_samples(images[:2]).shape, detector.anomaly_map(images[:2]).shape
@@ -88,7 +88,7 @@ class VAEDetector(ImageAnomalyDetector[VAE]):
         return VAE(self.channels_, self.features, self.image_size, self.latent_size)
 
     def _optimisers(self, networks: VAE) -> Optimisers:
-        return {"vae": adam(networks, self.learning_rate, self.beta1)}
+        return {"vae": adam([networks], self.learning_rate, self.beta1)}
 
     def _step(self, networks: VAE, optimisers: Optimisers, x: Tensor) -> dict[str, Tensor]:
         mean, log_variance = networks.encode(x)
@@ -103,12 +103,14 @@ class VAEDetector(ImageAnomalyDetector[VAE]):
         reconstruction = reconstruction_loss(x, networks.decoder(mean))
         return torch.stack([reconstruction, divergence(mean, log_variance)], dim=1)
 
-    def _combine(self, parts: np.ndarray) -> np.ndarray:
-        return parts[:, 0] + self.divergence_weight * parts[:, 1]
+    def _part_weights(self) -> tuple[float, ...]:
+        return 1.0, self.divergence_weight
 
     def _maps(self, networks: VAE, x: Tensor) -> Tensor:
-        return (x - networks.decoder(networks.encode(x)[0])).square().mean(dim=1)
+        reconstructed: Tensor = networks.decoder(networks.encode(x)[0])
+        return (x - reconstructed).square().mean(dim=1)
 
-    def _check_parameters(self) -> None:
-        super()._check_parameters()
-        check_scalar(self.divergence_weight, "divergence_weight", numbers.Real, min_val=0.0)
+    def check_parameters(self) -> None:
+        """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
+        super().check_parameters()
+        check_real(self, ("divergence_weight",), 0.0)

@@ -125,7 +125,7 @@ def test_a_training_that_was_interrupted_gives_the_same_figures(
         return original(self, *arguments)
 
     monkeypatch.setattr(GANomalyDetector, "_paper_scores", dying)
-    monkeypatch.setattr("gbad.phase2_anomaly.epochs._CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr("gbad.phase2_anomaly.epochs.CHECKPOINT_SECONDS", 0.0)
     parameters = read_parameters(TINY, ["ganomaly"])
     with pytest.raises(KeyboardInterrupt):
         run_cell(task, make_detector("ganomaly", parameters, **common), tmp_path)

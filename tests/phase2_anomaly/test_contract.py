@@ -3,16 +3,19 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_outlier_detector
+from sklearn.base import is_outlier_detector
 
 from gbad.phase2_anomaly import AnomalyDetector
 
 
-class Distance(AnomalyDetector, BaseEstimator):
+class Distance(AnomalyDetector):
     """Score = minus the distance to zero."""
 
+    def __init__(self, contamination: float = 0.25) -> None:
+        self.contamination = contamination
+
     def fit(self, X: Any, y: Any = None) -> Self:
-        self.offset_ = self._offset_of(self.score_samples(X), contamination=0.25)
+        self.offset_ = self._offset_of(self.score_samples(X))
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from gbad.phase2_anomaly.features.bigan_training import (
     discriminator_step,
     encoder_generator_step,
     make_optimisers,
-    update_average,
+    train_bigan,
 )
 from gbad.phase2_anomaly.losses import encoder_generator_loss
 from gbad.runtime.randomness import forked_rng
@@ -112,15 +114,16 @@ def test_without_reconstruction_the_generator_has_no_part_in_the_encoders_gradie
     assert torch.allclose(networks.encoder[0].weight.grad, expected)  # type: ignore[arg-type]
 
 
-def test_average_forgets_the_start_quickly_and_then_slowly(networks: BiGAN) -> None:
-    average = copy.deepcopy(networks).requires_grad_(False)
-    start = average.encoder[0].weight.clone()
-    with torch.no_grad():
-        networks.encoder[0].weight.add_(1.0)
-    update_average(average, networks, decay=0.999, step=0)
-    assert torch.allclose(average.encoder[0].weight, start + 0.9)  # decay (1 + 0) / (10 + 0)
-    update_average(average, networks, decay=0.999, step=10**6)
-    assert torch.allclose(average.encoder[0].weight, start + 0.9 + 0.001 * 0.1, atol=1e-6)
+def test_every_row_is_in_one_of_equal_batches(networks: BiGAN) -> None:
+    seen: list[np.ndarray] = []
+
+    def read(rows: np.ndarray) -> Tensor:
+        seen.append(rows)
+        return torch.randn(len(rows), 6)
+
+    train_bigan(networks, read, replace(SETTINGS, n_rows=65, n_batches=3))
+    assert sorted(len(rows) for rows in seen) == [21, 22, 22]
+    assert sorted(np.concatenate(seen)) == list(range(65))
 
 
 def test_spectral_norm_bounds_the_discriminator_and_folds_away(networks: BiGAN, batch: tuple[Tensor, Tensor]) -> None:

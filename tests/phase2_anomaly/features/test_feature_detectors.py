@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,6 @@ from gbad.phase2_anomaly import (
     IsolationForestDetector,
     NearestNeighboursDetector,
     OneClassSVMDetector,
-    feature_detector,
 )
 from gbad.phase2_anomaly.features.gaussian import ledoit_wolf
 from gbad.runtime.randomness import derived_seed
@@ -82,14 +82,15 @@ def test_losses_have_the_promised_form_and_find_what_is_odd(detector: FeatureDet
     assert 0.02 < (detector.predict(normal) == -1).mean() < 0.35
 
 
-def test_losses_depend_on_no_other_row(detector: FeatureDetector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_depend_on_no_other_row(detector: FeatureDetector) -> None:
     rows = make_rows(60, seed=3)
     expected = detector.losses(rows)
     order = np.random.default_rng(0).permutation(60)
     np.testing.assert_allclose(detector.losses(rows[order]), expected[order], rtol=1e-9)
     np.testing.assert_allclose([detector.losses(rows[i : i + 1])[0] for i in range(5)], expected[:5], rtol=1e-9)
-    monkeypatch.setattr(feature_detector, "_CHUNK_ROWS", 7)
-    np.testing.assert_allclose(detector.losses(rows), expected, rtol=1e-9)
+    in_small_chunks = copy.copy(detector)
+    in_small_chunks.chunk_rows = 7  # type: ignore[misc]
+    np.testing.assert_allclose(in_small_chunks.losses(rows), expected, rtol=1e-9)
 
 
 def test_plain_arrays_are_enough_to_score_bit_for_bit(detector: FeatureDetector) -> None:
@@ -125,10 +126,11 @@ def test_columns_that_never_vary_do_no_harm(detector: FeatureDetector) -> None:
     assert np.isfinite(same.losses(np.ones((2, 3)))).all()
 
 
-def test_gaussian_is_the_mahalanobis_distance_in_plain_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_detector, "_CHUNK_ROWS", 40)
+def test_gaussian_is_the_mahalanobis_distance_in_plain_numpy() -> None:
     rows, others = make_rows(), make_rows(30, seed=4)
-    detector = GaussianDetector().fit(rows)
+    detector = GaussianDetector()
+    detector.chunk_rows = 40  # type: ignore[misc]
+    detector.fit(rows)
     reference = LedoitWolf(assume_centered=True).fit(standardised(rows, rows))
     assert detector.shrinkage_ == pytest.approx(reference.shrinkage_, rel=1e-6)
     np.testing.assert_allclose(detector.covariance_, reference.covariance_, rtol=1e-6)

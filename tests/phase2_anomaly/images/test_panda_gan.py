@@ -260,7 +260,7 @@ def test_problem_specific_loss_is_learnt_first_and_then_stays(tmp_path: Path) ->
     assert Path(f"{path}.perceptual").exists()
     resumed = clone(detector).fit(images, checkpoint=path)
     assert all(np.array_equal(resumed.weights_[key], unbroken.weights_[key]) for key in unbroken.weights_)
-    with pytest.raises(RunError, match="state.perceptual: belongs to another training: sha256 of X was"):
+    with pytest.raises(RunError, match="state.perceptual: belongs to another training: digest of X was"):
         clone(detector).fit(make_images(8, seed=1), checkpoint=path)
 
 
