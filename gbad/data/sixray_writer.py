@@ -20,8 +20,8 @@ from gbad.data.arrays import Mask, Pixels
 from gbad.data.layout import GeneratedLayout
 from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
+from gbad.storage.claims import read_claim
 from gbad.storage.files import atomic_path, write_json
-from gbad.storage.ledger import read_claim
 
 JPEG_QUALITY = 90
 

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +84,11 @@ def test_a_stopped_run_continues_and_gives_the_same(tmp_path: Path, simulated: P
     simulate_dataset(out, **SMALL, raw=True, workers=1)
     assert contents(out) == contents(simulated)
     assert kept.stat().st_mtime_ns == time
+
+
+def test_processes_that_make_images_load_no_pytorch(run_python: Any) -> None:
+    code = "import sys, gbad.data.simulate, gbad.data.project\nassert 'torch' not in sys.modules"
+    assert run_python("-c", code).status == 0
 
 
 def test_a_killed_process_is_named_and_keeps_what_is_finished(tmp_path: Path) -> None:
