@@ -1,4 +1,4 @@
-"""Whether a folder is about the same thing as what is asked for; imports no PyTorch, which many processes would load."""
+"""Whether a folder is about the same thing as what is asked for. Imports no PyTorch: many processes would load it."""
 
 from __future__ import annotations
 
