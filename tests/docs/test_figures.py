@@ -30,6 +30,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ def _without_code(text: str) -> str:
     return re.sub(r"^```.*?^```", lambda block: "·" * len(block.group()), text, flags=re.DOTALL | re.MULTILINE)
 
 
+@cache
 def numbers_of(source: str) -> list[float]:
     """Look up what a line of a comment names."""
     kind, _, rest = source.partition(": ")

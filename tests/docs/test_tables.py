@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def read_json(*names: str) -> Any:
     return json.loads(RESULTS.joinpath(*names).read_text())
 
 
+@cache
 def estimates(folder: str) -> pd.DataFrame:
     table = pd.read_csv(RESULTS / folder / "estimates.csv").set_index(["row", "class", "subset"])
     return 100 * table[["value", "low", "high"]]
@@ -113,6 +115,7 @@ def student(sample: np.ndarray) -> tuple[float, float, float]:
     return sample.mean(), sample.mean() - half, sample.mean() + half
 
 
+@cache
 def variants() -> pd.DataFrame:
     """Give mAP by run, and by weight and variant; of both spellings of the paper's gate."""
     table = pd.read_csv(RESULTS / "ablation" / "phases_2_and_3.csv")
@@ -220,6 +223,7 @@ def transfer(name: str) -> Cells:
     }
 
 
+@cache
 def detectors(folder: str) -> dict[str, pd.Series]:
     """Measures of each detector: a mean for each class over the seeds, by mode and metric."""
     table = pd.read_csv(RESULTS / "detectors" / folder / "results.csv")
