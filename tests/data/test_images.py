@@ -234,7 +234,9 @@ def test_pixel_limit_is_applied_before_decoding(tmp_path: Path) -> None:
     assert error.status == "too_large"
     assert "20000 × 20000" in error.reason
     assert "100,000,000" in error.reason
-    assert refused(path, max_pixels=400_000_000).status == "unreadable"  # within that limit, so it is decoded
+    path.write_bytes(make_png(200, 100))
+    assert refused(path, max_pixels=19_999).status == "too_large"
+    assert refused(path, max_pixels=20_000).status == "unreadable"  # within that limit, so it is decoded
 
 
 def test_pixel_limit_is_the_callers_alone(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from gbad.data.project.sides import read_sides
 from gbad.errors import DataError, ImageError, RunError
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
+TINY: dict[str, Any] = {"train_positives": 1, "test_positives": 1, "negatives_per_positive": 1, "size": 64}
 SMALL: dict[str, Any] = {"train_positives": 4, "test_positives": 3, "negatives_per_positive": 2, "size": 64}
 
 
@@ -120,8 +121,8 @@ def test_sides_never_meet(source: Path) -> None:
 
 
 def test_without_threats_labels_stay_and_masks_are_empty(source: Path, tmp_path: Path) -> None:
-    project_dataset(source, tmp_path / "with", **SMALL, workers=1)
-    project_dataset(source, tmp_path / "without", **SMALL, workers=1, remove_threats=True)
+    project_dataset(source, tmp_path / "with", **TINY, workers=1)
+    project_dataset(source, tmp_path / "without", **TINY, workers=1, remove_threats=True)
     train = "ImageSet/10/train.csv"
     assert (tmp_path / "with" / train).read_bytes() == (tmp_path / "without" / train).read_bytes()
     assert not np.asarray(Image.open(tmp_path / "without/Mask/P00001.png")).any()
@@ -129,42 +130,42 @@ def test_without_threats_labels_stay_and_masks_are_empty(source: Path, tmp_path:
 
 def test_boxes_serve_where_there_are_no_cutouts(source: Path, tmp_path: Path) -> None:
     annotate(source, {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")})
-    project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+    project_dataset(source, tmp_path / "out", **TINY, workers=1)
     assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).max() == 1
 
 
 def test_a_projection_goes_on_with_the_same_data_alone(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    project_dataset(source, out, **SMALL, workers=1)
+    project_dataset(source, out, **TINY, workers=1)
     shutil.copytree(source, tmp_path / "elsewhere")
-    project_dataset(tmp_path / "elsewhere", out, **SMALL, workers=1)
+    project_dataset(tmp_path / "elsewhere", out, **TINY, workers=1)
     cutout, bag = source / "threats/P0_Gun_00.png", source / "JPEGImage/N3.png"
     renamed = source / "threats/P0_Knife_00.png"
     before = cutout.read_bytes(), bag.read_bytes()
     cutout.rename(renamed)
     with pytest.raises(RunError, match="another sources"):
-        project_dataset(source, out, **SMALL, workers=1)
+        project_dataset(source, out, **TINY, workers=1)
     renamed.rename(cutout)
     bag.write_bytes(before[1] + b" ")
     with pytest.raises(RunError, match="another sources"):
-        project_dataset(source, out, **SMALL, workers=1)
+        project_dataset(source, out, **TINY, workers=1)
     bag.write_bytes(before[1])
-    project_dataset(source, out, **SMALL, workers=1)
+    project_dataset(source, out, **TINY, workers=1)
 
 
 def test_a_corrected_box_makes_other_data(source: Path, tmp_path: Path) -> None:
     boxes = {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")}
     annotate(source, boxes)
-    project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+    project_dataset(source, tmp_path / "out", **TINY, workers=1)
     annotate(source, boxes | {"P1": (26, 26, 54, 43)})
     with pytest.raises(RunError, match="another sources"):
-        project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+        project_dataset(source, tmp_path / "out", **TINY, workers=1)
 
 
 def test_boxes_that_cannot_be_cut_out_are_skipped_with_one_warning(source: Path, tmp_path: Path) -> None:
     boxes = {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")}
     annotate(source, boxes)
-    project_dataset(source, tmp_path / "good", **SMALL, workers=1)
+    project_dataset(source, tmp_path / "good", **TINY, workers=1)
     usual = read_sides(source, 10, None)[0]["train"]
     more = (
         ("Hammer", 26, 44),  # a class that the lists lack: no warning, labels do not count it either
@@ -179,7 +180,7 @@ def test_boxes_that_cannot_be_cut_out_are_skipped_with_one_warning(source: Path,
     path.write_text(path.read_text().replace("</annotation>", f"{objects}</annotation>"))
     for _ in range(2):  # made, then gone on with
         with pytest.warns(UserWarning, match=r"1 boxes .*/P1\.xml: the box .*27.0\) of the Gun holds less than"):
-            project_dataset(source, tmp_path / "out", **SMALL, workers=1)
+            project_dataset(source, tmp_path / "out", **TINY, workers=1)
     images = [contents(tmp_path / name / "JPEGImage") for name in ("good", "out")]
     assert images[0] == images[1]
     assert {label: len(items) for label, items in usual.cutouts.items()} == {"Gun": 2}
@@ -255,9 +256,9 @@ def test_errors_name_the_file(source: Path, tmp_path: Path) -> None:
         project_dataset(source, tmp_path / "d", **{**SMALL, "size": 8})
 
 
-def test_the_command(source: Path, tmp_path: Path, run_python: Any) -> None:
-    outcome = run_python(
-        "-m", "gbad.cli", "project", source, tmp_path / "out", "--train-positives", 2, "--test-positives", 1,
+def test_the_command(source: Path, tmp_path: Path, gbad_command: Any) -> None:
+    outcome = gbad_command(
+        "project", source, tmp_path / "out", "--train-positives", 1, "--test-positives", 1,
         "--negatives-per-positive", 1, "--size", 64, "--workers", 1,
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
@@ -266,7 +267,7 @@ def test_the_command(source: Path, tmp_path: Path, run_python: Any) -> None:
 
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"needs the SIXray images in {REAL}")
 def test_real_cutouts_can_be_seen(tmp_path: Path) -> None:
-    project_dataset(REAL, tmp_path / "out", **{**SMALL, "size": 128}, workers=1)
+    project_dataset(REAL, tmp_path / "out", **{**TINY, "size": 128}, workers=1)
     assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).any()
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_number_of_workers_makes_no_difference(simulated: Path, tmp_path: Path) 
 
 def test_a_stopped_run_continues_and_gives_the_same(tmp_path: Path, simulated: Path) -> None:
     out = tmp_path / "stopped"
-    simulate_dataset(out, **SMALL, raw=True, workers=1)
+    shutil.copytree(simulated, out)
     kept = out / "JPEGImage/P00001.jpg"
     time = kept.stat().st_mtime_ns
     for file in ("JPEGImage/P00002.jpg", "Mask/P00003.png", "Raw/N0000004_low.png", "ImageSet/10/test.csv"):
