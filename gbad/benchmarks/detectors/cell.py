@@ -14,6 +14,7 @@ from gbad.benchmarks.detectors.control import control_scores
 from gbad.benchmarks.detectors.cost import BATCHES, inference_parameters, milliseconds_per_image
 from gbad.benchmarks.detectors.paper_mode import PaperMode
 from gbad.benchmarks.detectors.protocols import Task, numbered, unit_scores
+from gbad.benchmarks.store import save_arrays
 from gbad.data.one_class import load_all
 from gbad.errors import DivergedError
 from gbad.evaluation.localisation import per_region_overlap, pixel_roc_auc
@@ -21,7 +22,6 @@ from gbad.evaluation.measures import FALSE_ALARM_RATE, detection_measures, resam
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.digests import digest
-from gbad.storage.plain_data import save_plain
 
 EXAMPLES = 4
 """Most abnormal and least abnormal images that are kept for the report, of each."""
@@ -111,7 +111,7 @@ def run_cell(
     tester: PaperMode | None = None
     if tested:
         order_matters = "batch statistics" in detector.published_leaks
-        tester = PaperMode(work / "paper.joblib", loaded.test, task.unit, task.abnormal, tested, order_matters)
+        tester = PaperMode(work / "paper.json", loaded.test, task.unit, task.abnormal, tested, order_matters)
     ends: list[float] = []  # of the epochs that this process trains, with the time of paper tests taken out
 
     def now() -> float:
@@ -144,7 +144,7 @@ def run_cell(
         paper_measures = {"epoch": tester.best_epoch, "roc_auc_last_epoch": last, "roc_auc_shuffled": tester.shuffled}
         paper_measures |= detection_measures(task.abnormal, tester.best_scores, None)
     if examples is not None:
-        save_plain(_examples(detector if has_maps else None, loaded, scores), examples)
+        save_arrays(examples, _examples(detector if has_maps else None, loaded, scores))
     draws = derived_seed(0, "test rows", digest(sorted(task.test.names)))
     return {
         "clean": clean,

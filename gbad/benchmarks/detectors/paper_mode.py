@@ -18,10 +18,8 @@ import numpy as np
 
 from gbad.benchmarks.detectors.detectors import DETECTORS
 from gbad.benchmarks.detectors.protocols import unit_scores
-from gbad.errors import RunError
 from gbad.evaluation.measures import detection_measures
-from gbad.storage.digests import digest
-from gbad.storage.plain_data import load_plain, save_plain
+from gbad.storage.files import read_json, write_json
 
 PAPER_LABEL = "paper mode (leaks test statistics)"
 """What every figure of paper mode is called wherever it is shown."""
@@ -40,7 +38,8 @@ class PaperMode:
     Parameters
     ----------
     path : Path
-        File for what was found so far; read if it exists.
+        File for what was found so far, read if it exists: in the ``work`` folder of a cell, which is about these test
+        rows only.
     test : uint8 ndarray
         Test rows, those of normal units first.
     unit : ndarray of int64
@@ -65,11 +64,6 @@ class PaperMode:
         that has not been tested or was not finite.
     seconds : float
         Time that the tests of this process took.
-
-    Raises
-    ------
-    RunError
-        If the file at `path` is about other test rows.
     """
 
     def __init__(
@@ -83,19 +77,17 @@ class PaperMode:
     ) -> None:
         self._path, self._test, self._unit, self._abnormal, self._epochs = path, test, unit, abnormal, epochs
         self._order_matters = order_matters
-        self._about = digest(test, unit, abnormal)
         self.history: dict[int, float] = {}
         self.best_epoch = 0
         self.best_scores: np.ndarray | None = None
         self.shuffled: float | None = None
         self.seconds = 0.0
         if path.exists():
-            known = load_plain(path)
-            if known.get("test rows") != self._about:
-                raise RunError(f"{path}: figures on other test images. Delete {path.parent} to train from the start.")
+            known = read_json(path)
             self.history = {int(epoch): area for epoch, area in known["history"].items()}
-            self.best_epoch, self.best_scores = known["best_epoch"], known["best_scores"]
-            self.shuffled = known["shuffled"]
+            self.best_epoch, self.shuffled = known["best_epoch"], known["shuffled"]
+            if known["best_scores"] is not None:
+                self.best_scores = np.array(known["best_scores"])
 
     def test(self, epoch: int, paper_scores: Callable[..., np.ndarray]) -> None:
         """Test the networks as they are after `epoch`; an epoch that was tested before is not tested again."""
@@ -113,7 +105,7 @@ class PaperMode:
             if self.best_scores is None or self.history[epoch] > self.history[self.best_epoch]:
                 self.best_epoch, self.best_scores = epoch, scores
         found = {"history": self.history, "best_epoch": self.best_epoch, "best_scores": self.best_scores}
-        save_plain(found | {"shuffled": self.shuffled, "test rows": self._about}, self._path)
+        write_json(self._path, found | {"shuffled": self.shuffled})
         self.seconds += time.perf_counter() - start
 
     def _in_random_order(self, paper_scores: Callable[..., np.ndarray]) -> float | None:

@@ -95,11 +95,6 @@ def make_tasks(
     ]
 
 
-def task_names(data: Sequence[ClassData], protocol: str, normal: Sequence[str] | None = None) -> list[str]:
-    """Names of all tasks of a protocol, whichever are kept; parameters and errors as in `make_tasks`."""
-    return [name for name, _, _ in _wanted(data, protocol, normal)]
-
-
 def _wanted(
     data: Sequence[ClassData], protocol: str, normal: Sequence[str] | None
 ) -> list[tuple[str, ClassData, frozenset[str]]]:

@@ -1,4 +1,4 @@
-"""Run the cells of a benchmark, detector × class × seed; each becomes one JSON file, so that a killed run goes on."""
+"""Run the cells of a benchmark, detector × class × seed: each is an entry of `gbad.benchmarks.store`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 
 from gbad.benchmarks.detectors.cell import LoadedTask, load_task, run_cell
 from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
-from gbad.benchmarks.detectors.protocols import make_tasks, task_names
+from gbad.benchmarks.detectors.protocols import Task, make_tasks
+from gbad.benchmarks.store import Entry, load_arrays
 from gbad.data.one_class import ClassData, detect_layout, read_classes
-from gbad.errors import DataError, DivergedError, GbadError, RunError
+from gbad.errors import DataError, DivergedError, GbadError
 from gbad.evaluation.measures import FALSE_ALARM_RATE
 from gbad.phase2_anomaly import ImageAnomalyDetector
 from gbad.runtime.progress import Advance, progress_bar
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.digests import digest, files_digest
-from gbad.storage.files import read_json, remove_folder, write_json
 from gbad.storage.ledger import claim
-from gbad.storage.plain_data import load_plain
 
-VERSION = 4
-"""Raised when the code changes in a way that changes figures; cells of another version are not continued."""
+VERSION = 1
+"""Raised when a change of the code changes figures: cells of another version are not continued."""
+
+EXAMPLES_FILE = "examples.npz"
+"""In the folder of a cell: its most and its least abnormal test images."""
 
 _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
 
@@ -82,15 +85,23 @@ class Settings:
 
 @dataclass(frozen=True)
 class Cell:
-    """Place of one cell in the benchmark."""
+    """One detector, trained and tested on one task from one seed.
 
-    task: str
-    detector: str
-    seed: int
+    Attributes
+    ----------
+    entry : Entry
+        Its result, with its example images.
+    task : Task
+    detector : ImageAnomalyDetector
+        Not fitted.
+    head : mapping
+        JSON types: what the cell is, the first part of its result.
+    """
 
-    def path(self, out: Path, folder: str, suffix: str = "") -> Path:
-        """Give the path of one of the cell's files."""
-        return out / folder / re.sub(r"[^\w.-]+", "_", self.task) / self.detector / f"seed{self.seed}{suffix}"
+    entry: Entry
+    task: Task
+    detector: ImageAnomalyDetector[Any]
+    head: Mapping[str, Any]
 
 
 def run_benchmark(
@@ -126,7 +137,8 @@ def run_benchmark(
     -------
     list of dict
         One for each cell, as from `run_cell`, with ``dataset``, ``protocol``, ``class``, ``detector``, ``seed``,
-        ``params`` (of the detector) and ``made_with``. A training that diverged has ``error`` in place of measures.
+        ``params`` (of the detector), ``made_with`` and ``folder``, the cell's below ``OUT/cells``. A training that
+        diverged has ``error`` in place of measures.
 
     Raises
     ------
@@ -135,8 +147,7 @@ def run_benchmark(
     GbadError
         If a detector or a hyperparameter is unknown, or of a wrong kind or range, or the device cannot be used.
     RunError
-        If `out` holds a benchmark of other settings, images, labels or another version, or a cell with other
-        hyperparameters.
+        If `out` holds a benchmark of other settings, images, labels or another version.
     """
     out = Path(out)
     detectors, seeds = list(dict.fromkeys(detectors)), list(dict.fromkeys(seeds))  # a repeated one counts once
@@ -150,44 +161,36 @@ def run_benchmark(
     tasks = make_tasks(data, settings.protocol, classes=classes, normal=settings.normal, **limits)
     if few := [task.name for task in tasks if len(task.train) < 2]:
         raise DataError(f"{settings.data}: {', '.join(few)} has one normal training image, and a detector needs two.")
-    every = task_names(data, settings.protocol, settings.normal)  # also those that are added later
-    if len({Cell(name, "", 0).path(out, "").parts for name in every}) < len(every):
-        raise GbadError(f"{settings.data}: two of {', '.join(every)} give the same file name. Rename a folder.")
-    names = [task.name for task in tasks]
     dataset = data[0].name if len(data) == 1 else Path(settings.data).resolve().name
     # What the data are counts, not where they lie.
     about = {key: value for key, value in asdict(settings).items() if key != "data"} | {"layout": layout}
     about |= {"images": _images(data, Path(settings.data)), "labels": digest(*_labels(data)), "version": VERSION}
-    claim(
-        out, {"settings": about, "dataset": dataset}, {"command": command, "data": str(Path(settings.data).resolve())}
-    )
+    notes = {"command": command, "data": str(Path(settings.data).resolve())}
+    claim(out, {"settings": about, "dataset": dataset}, notes)
 
-    cells = [Cell(name, detector, seed) for seed in seeds for name in names for detector in detectors]
-    missing = [cell for cell in cells if not cell.path(out, "cells", ".json").exists()]
-    for cell in (cell for cell in cells if cell not in missing):
-        _check_finished(cell.path(out, "cells", ".json"), cell.task, _params(cell, settings, parameters))
-    by_name = {task.name: task for task in tasks}
-    total = settings.epochs * sum(len(by_name[cell.task].train) for cell in missing)
+    head = {"dataset": dataset, "protocol": settings.protocol}
+    cells = [
+        _cell(out, task, name, seed, _detector(name, seed, settings, parameters), head, about)
+        for seed in seeds
+        for task in tasks
+        for name in detectors
+    ]
+    missing = [cell for cell in cells if not cell.entry.is_done]
+    total = settings.epochs * sum(len(cell.task.train) for cell in missing)
     loaded: LoadedTask | None = None
     with progress_bar("training", total, show=show_progress and bool(missing), window=_RATE_WINDOW) as advance:
         for cell in missing:
-            if loaded is None or loaded.task.name != cell.task:
+            if loaded is None or loaded.task is not cell.task:
                 loaded = None  # its images go before others come
-                loaded = load_task(by_name[cell.task])
-            head = {"dataset": dataset, "protocol": settings.protocol, "class": cell.task, "seed": cell.seed}
-            result = _run(out, cell, loaded, settings, parameters, cell.seed == min(seeds), advance)
-            made_with = {"versions": library_versions(), "hardware": hardware(), "command": command}
-            head |= {"detector": cell.detector, "params": _params(cell, settings, parameters)}
-            content = head | result | {"made_with": made_with}
-            write_json(cell.path(out, "cells", ".json"), content)
-            remove_folder(cell.path(out, "work"))
-    return [read_json(cell.path(out, "cells", ".json")) for cell in cells]
+                loaded = load_task(cell.task)
+            _run(cell, loaded, settings.paper_every, cell.head["seed"] == min(seeds), command, advance)
+    return [cell.entry.result for cell in cells]
 
 
-def read_examples(out: Path, result: Mapping[str, Any]) -> dict[str, Any] | None:
+def read_examples(out: Path, result: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]] | None:
     """Read the example images of a result; None if none were kept."""
-    path = Cell(result["class"], result["detector"], result["seed"]).path(out, "examples", ".joblib")
-    return load_plain(path) if path.exists() else None
+    path = out / "cells" / result["folder"] / EXAMPLES_FILE
+    return load_arrays(path) if path.exists() else None
 
 
 def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -222,11 +225,23 @@ def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | np.ndarray]:
     return [part for one in data for part in (one.classes, one.train.labels, one.test.labels)]
 
 
-def _detector(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> ImageAnomalyDetector[Any]:
+def _detector(name: str, seed: int, settings: Settings, parameters: dict[str, Any]) -> ImageAnomalyDetector[Any]:
     return make_detector(
-        cell.detector, parameters, image_size=settings.size, epochs=settings.epochs, random_state=cell.seed,
+        name, parameters, image_size=settings.size, epochs=settings.epochs, random_state=seed,
         device=settings.device, contamination=FALSE_ALARM_RATE,
     )  # fmt: skip
+
+
+def _cell(
+    out: Path, task: Task, name: str, seed: int, detector: ImageAnomalyDetector[Any], common: Mapping[str, Any],
+    about: Mapping[str, Any],
+) -> Cell:  # fmt: skip
+    # All hyperparameters count, those left at their defaults too: defaults change between releases.
+    params: dict[str, Any] = json.loads(json.dumps(detector.get_params()))
+    head = {**common, "class": task.name, "seed": seed, "detector": name, "params": params}
+    readable = re.sub(r"[^\w.-]+", "_", task.name)
+    entry = Entry.of(out / "cells", f"{readable}-{name}-seed{seed}", {**about, **head})
+    return Cell(entry, task, detector, head)
 
 
 def _check_device(name: str) -> None:
@@ -241,58 +256,34 @@ def _check_device(name: str) -> None:
 def _check_hyperparameters(name: str, settings: Settings, parameters: dict[str, Any]) -> None:
     """Find what a detector would refuse before anything is written or trained."""
     try:
-        _detector(Cell("", name, 0), settings, parameters).check_parameters()
+        _detector(name, 0, settings, parameters).check_parameters()
     except (TypeError, ValueError) as error:
         options = [f"--size {settings.size}", f"--epochs {settings.epochs}"]
         options += [f"--set {' '.join(settings.parameters)}"] if settings.parameters else []
         raise GbadError(f"{name} with {', '.join(options)}: {error}") from error
 
 
-def _params(cell: Cell, settings: Settings, parameters: dict[str, Any]) -> dict[str, Any]:
-    """All hyperparameters of a cell's detector, those left at their defaults too, as JSON gives them back."""
-    params: dict[str, Any] = json.loads(json.dumps(_detector(cell, settings, parameters).get_params()))
-    return params
-
-
-def _check_finished(path: Path, task: str, params: dict[str, Any]) -> None:
-    """Make sure that a finished cell has class and hyperparameters of this run: defaults change between releases."""
-    found = read_json(path)
-    known, params = found["params"] | {"class": found["class"]}, params | {"class": task}
-    if different := sorted(key for key in known | params if known.get(key) != params.get(key)):
-        raise RunError(
-            f"{path} was made with another {', '.join(different)}. Choose another folder for the benchmark, or delete "
-            "this file."
-        )
-
-
-def _run(
-    out: Path,
-    cell: Cell,
-    loaded: LoadedTask,
-    settings: Settings,
-    parameters: dict[str, Any],
-    keep_examples: bool,
-    advance: Advance,
-) -> dict[str, Any]:
-    detector = _detector(cell, settings, parameters)
-    done = 0
+def _run(cell: Cell, loaded: LoadedTask, paper_every: int, keep_examples: bool, command: str, advance: Advance) -> None:
+    """Run a cell; a training that diverges has its error for a result."""
+    epochs, done = cell.detector.epochs, 0
 
     def on_epoch(epoch: int) -> None:
         nonlocal done
         advance((epoch - done) * len(loaded.train))
         done = epoch
 
-    examples = cell.path(out, "examples", ".joblib") if keep_examples else None
-    try:
-        return run_cell(
-            loaded,
-            detector,
-            cell.path(out, "work"),
-            paper_every=settings.paper_every,
-            examples=examples,
-            on_epoch=on_epoch,
-        )
-    except DivergedError as error:
-        return {"error": str(error)}
-    finally:
-        advance((settings.epochs - done) * len(loaded.train))
+    examples = cell.entry.folder / EXAMPLES_FILE if keep_examples else None
+
+    def compute() -> dict[str, Any]:
+        result: dict[str, Any]
+        try:
+            result = run_cell(
+                loaded, cell.detector, cell.entry.work, paper_every=paper_every, examples=examples, on_epoch=on_epoch
+            )
+        except DivergedError as error:
+            result = {"error": str(error)}
+        made_with = {"versions": library_versions(), "hardware": hardware(), "command": command}
+        return {**cell.head, **result, "made_with": made_with, "folder": cell.entry.folder.name}
+
+    cell.entry.complete(compute)
+    advance((epochs - done) * len(loaded.train))

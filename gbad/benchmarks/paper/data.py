@@ -33,7 +33,7 @@ class BenchmarkData:
         In SIXray's layout.
     subsets : tuple of Subset
     origin : dict
-        JSON types: what tells these images from others. It enters the fingerprint of each trained network.
+        JSON types: what tells these images from others. It decides the folders of trained networks.
     notes : tuple of str
         What every table has to say.
     """
@@ -64,14 +64,14 @@ class BenchmarkData:
         positive = self.read(subset, "train").positive
         return float((~positive).sum() / max(positive.sum(), 1))
 
-    def fingerprint(self, subset: Subset) -> str:
-        """Fingerprint of a training list's names, labels, classes and images: subsets that share it share networks."""
+    def train_digest(self, subset: Subset) -> str:
+        """Digest of a training list's names, labels, classes and images: subsets that share it share networks."""
         train = self.read(subset, "train")
         content: list[Any] = [train.names, train.labels, train.classes]
-        return digest(*content, *([] if self.is_generated else [[self.images(train.names)]]))
+        return digest(*content, *([] if self.is_generated else [[self.images_digest(train.names)]]))
 
-    def images(self, names: tuple[str, ...]) -> str:
-        """Fingerprint of image files; empty for generated images, which `origin` tells from others."""
+    def images_digest(self, names: tuple[str, ...]) -> str:
+        """Digest of image files; empty for generated images, which `origin` tells from others."""
         if self.is_generated:
             return ""
         key = digest(names)

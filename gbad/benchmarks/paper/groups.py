@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from gbad.benchmarks.paper.bounds import DRAWS, oracle_gated, random_gate_average_precision
-from gbad.benchmarks.paper.cells import Cell, cached, cell_scores, cell_validation
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.inference import Scores, at_prevalence
 from gbad.benchmarks.paper.methods import METHODS, Method
+from gbad.benchmarks.paper.network_cells import NetworkCell
 from gbad.benchmarks.paper.scales import Subset
 from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase3_gate import log_sigmoid
 from gbad.storage.digests import digest
+from gbad.storage.ledger import kept
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,8 @@ def make_group(
     data: BenchmarkData,
     subset: Subset,
     backbone: str,
-    cells: Mapping[str, Sequence[Cell]],
+    cells: Mapping[str, Sequence[NetworkCell]],
     methods: Mapping[str, Method],
-    scored: tuple[str, ...],
 ) -> Group:
     """Read what the cells hold about a subset.
 
@@ -83,15 +83,13 @@ def make_group(
     data : BenchmarkData
     subset : Subset
     backbone : str
-    cells : mapping of str to sequence of Cell
+    cells : mapping of str to sequence of NetworkCell
         By network, one a seed.
     methods : mapping of str to Method
-    scored : tuple of str
-        Names that the cells were scored on.
     """
     labels = data.read(subset, "test")
     wanted = set(labels.names)
-    read = {network: [cell_scores(cell, scored) for cell in of_seeds] for network, of_seeds in cells.items()}
+    read = {network: [cell.test_scores() for cell in of_seeds] for network, of_seeds in cells.items()}
     for of_seeds in read.values():  # a damaged image is missing everywhere
         for one in of_seeds:
             wanted &= set(one.names.tolist())
@@ -101,7 +99,7 @@ def make_group(
     y_true = labels.labels[rows].astype(bool)
     y_any = np.asarray(y_true.any(axis=1))
     weights = np.where(y_any, 1.0, float(subset.negative_weight))
-    validation = {network: [cell_validation(cell) for cell in of_seeds] for network, of_seeds in cells.items()}
+    validation = {network: [cell.validation_scores() for cell in of_seeds] for network, of_seeds in cells.items()}
     prevalence = 1 / (1 + data.ratio(subset))
     for network, of_network in cells.items():
         for seed, cell in enumerate(of_network):
@@ -143,7 +141,7 @@ def _scores_of(method: Method, scores: Scores, y_any: np.ndarray) -> np.ndarray:
 
 
 def _random_gate(
-    cell: Cell, scores: Scores, names: tuple[str, ...], y_true: np.ndarray, weights: np.ndarray
+    cell: NetworkCell, scores: Scores, names: tuple[str, ...], y_true: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
     assert scores.log_gated is not None
     assert scores.ranking is not None
@@ -154,9 +152,10 @@ def _random_gate(
         "images": digest(names, y_true), "weight": float(weights.max()), "draws": DRAWS,
         "factors": digest(factors, ranking),
     }  # fmt: skip
-    key = f"random-gate-{cell.subset.list}-{digest(names, weights, y_true)[:8]}"
+    path = cell.entry.folder / f"random-gate-{digest(names, weights, y_true)[:8]}.json"
 
     def compute() -> list[float]:
-        return random_gate_average_precision(y_true, ranking, factors, weights).tolist()
+        values: list[float] = random_gate_average_precision(y_true, ranking, factors, weights).tolist()
+        return values
 
-    return np.array(cached(cell, key, about, compute), dtype=float)
+    return np.array(kept(path, about, compute), dtype=float)

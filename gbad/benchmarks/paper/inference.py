@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-from zipfile import BadZipFile
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from gbad.benchmarks.store import load_arrays, save_arrays
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
 from gbad.errors import GbadError, ImageError
@@ -21,8 +21,6 @@ from gbad.phase3_gate import Evidence, apply_choices, choose
 from gbad.pipeline import GBADPipeline, load
 from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
-from gbad.runtime.signals import interrupts_held
-from gbad.storage.files import atomic_path
 from gbad.training.fitted import held_out_predictions, load_classifier, read_losses
 from gbad.training.phase3 import features_of
 from gbad.training.run_folder import Run
@@ -82,31 +80,32 @@ class Scores:
     labels: np.ndarray | None = None
     peaks: np.ndarray | None = None
 
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Fields that are not None, by name: the arguments that build it again."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: array for name, array in values.items() if array is not None}
+
     def save(self, path: Path) -> None:
         """Write an ``.npz`` file, whole or not at all."""
-        arrays = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        with interrupts_held(), atomic_path(path) as temporary:  # NumPy makes another error of an interrupt
-            np.savez_compressed(temporary, **{name: array for name, array in arrays.items() if array is not None})
+        save_arrays(path, self.arrays())
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a file of `save`; GbadError if it is damaged."""
+        """Read a file of `save`; GbadError if it is missing, damaged, or of another version."""
+        arrays = load_arrays(path)
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(**{name: arrays[name] for name in arrays.files})
-        except (OSError, EOFError, ValueError, TypeError, BadZipFile, zlib.error) as error:
-            raise GbadError(f"{path}: no scores of this version ({error}). Delete it and run again.") from error
+            return cls(**arrays)
+        except TypeError as error:
+            raise GbadError(f"{path}: no scores of this version ({error}). Delete its folder and run again.") from error
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
         """Join scores of one network on several images."""
-        first = parts[0]
         joined = {
-            field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in dataclasses.fields(cls)
-            if getattr(first, field.name) is not None and field.name not in _OF_NETWORK
+            name: array if name in _OF_NETWORK else np.concatenate([getattr(part, name) for part in parts])
+            for name, array in parts[0].arrays().items()
         }
-        return cls(**joined, **{name: getattr(first, name) for name in _OF_NETWORK})
+        return cls(**joined)
 
     def select(self, names: Sequence[str]) -> tuple[np.ndarray, Self]:
         """Take the images that are among `names`, in that order.
@@ -121,11 +120,7 @@ class Scores:
         place = {name: row for row, name in enumerate(self.names.tolist())}
         rows = np.array([row for row, name in enumerate(names) if name in place], dtype=np.int64)
         own = np.array([place[names[row]] for row in rows.tolist()], dtype=np.int64)
-        taken = {
-            field.name: getattr(self, field.name)[own]
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) is not None and field.name not in _OF_NETWORK
-        }
+        taken = {name: array[own] for name, array in self.arrays().items() if name not in _OF_NETWORK}
         return rows, dataclasses.replace(self, **taken)
 
     def with_peaks(self, peaks: dict[tuple[str, int], bool]) -> Self:

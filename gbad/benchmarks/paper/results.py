@@ -64,7 +64,7 @@ def write_results(
     groups : sequence of Group
         By subset and backbone.
     costs : DataFrame
-        From `gbad.benchmarks.paper.cells.cell_costs`, one row a cell.
+        From `gbad.benchmarks.paper.cells.Cell.costs`, one row a cell.
     info : mapping
         Command, versions, hardware.
     resamples : int

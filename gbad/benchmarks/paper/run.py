@@ -6,25 +6,19 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gbad.benchmarks.paper.cells import Cell, cell_costs, make_cell, provenance, score_cell, train_cell
+from gbad.benchmarks.paper.cells import Cell, Lists
 from gbad.benchmarks.paper.data import BenchmarkData, existing_data, simulated_data, without_mislabelled
-from gbad.benchmarks.paper.detector_cells import (
-    DetectorCell,
-    detector_costs,
-    detector_scores,
-    make_detector_cell,
-    score_detector_cell,
-    train_detector_cell,
-)
+from gbad.benchmarks.paper.detector_cells import DetectorCell, make_detector_cell
 from gbad.benchmarks.paper.groups import make_group
 from gbad.benchmarks.paper.methods import Method, chosen_methods, needed_networks
+from gbad.benchmarks.paper.network_cells import NetworkCell, make_network_cell, provenance
 from gbad.benchmarks.paper.results import TABLE_4, shown_groups, write_results
 from gbad.benchmarks.paper.scales import Scale, Subset
 from gbad.data.labels import LabelList
@@ -41,20 +35,24 @@ class Plan:
 
     Attributes
     ----------
-    cells : mapping of (str, str) to mapping of str to tuple of Cell
-        By fingerprint of the training list and backbone, then by network: one cell a seed.
-    tests : mapping of str to LabelList
-        By fingerprint of the training list: the test images of all subsets that share it.
+    cells : mapping of (str, str) to mapping of str to tuple of NetworkCell
+        By digest of the training list and backbone, then by network: one cell a seed.
     detectors : mapping of str to tuple of DetectorCell
         Image-level detectors by method: one cell a seed.
-    shown : str
-        Fingerprint of the training list that they learn from: that of the subset of Table 4.
     """
 
-    cells: Mapping[tuple[str, str], Mapping[str, tuple[Cell, ...]]]
-    tests: Mapping[str, LabelList]
+    cells: Mapping[tuple[str, str], Mapping[str, tuple[NetworkCell, ...]]]
     detectors: Mapping[str, tuple[DetectorCell, ...]]
-    shown: str
+
+    @property
+    def networks(self) -> list[NetworkCell]:
+        """All cells of networks, in the order of the tables."""
+        return [cell for networks in self.cells.values() for cells in networks.values() for cell in cells]
+
+    @property
+    def all(self) -> list[Cell]:
+        """All cells, in the order of the tables."""
+        return [*self.networks, *(cell for cells in self.detectors.values() for cell in cells)]
 
 
 def run_benchmark(
@@ -121,23 +119,15 @@ def run_benchmark(
     say("Tables, plots and report")
     by_class = {name: method for name, method in chosen.items() if method.knows_classes}
     groups = [
-        make_group(
-            found, subset, backbone, plan.cells[key, backbone], by_class, plan.tests[key].names
-        )
+        make_group(found, subset, backbone, plan.cells[found.train_digest(subset), backbone], by_class)
         for backbone in backbones
         for subset in found.subsets
-        for key in (found.fingerprint(subset),)
-    ]  # fmt: skip
+    ]
     order = [subset.name for subset in found.subsets]
     groups.sort(key=lambda group: order.index(group.subset.name))
-    costs = pd.DataFrame(
-        [cell_costs(cell, plan.tests[key].names) for (key, _), networks in plan.cells.items()
-         for cells in networks.values() for cell in cells]
-        + [detector_costs(cell, plan.tests[plan.shown].names) for cells in plan.detectors.values() for cell in cells]
-    )  # fmt: skip
+    shown = shown_groups(groups)[0].names
     detectors = {
-        chosen[name].label: detector_scores(cells, plan.tests[plan.shown].names, shown_groups(groups)[0].names)
-        for name, cells in plan.detectors.items()
+        chosen[name].label: [cell.seed_scores(shown) for cell in cells] for name, cells in plan.detectors.items()
     }
     info = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -149,10 +139,11 @@ def run_benchmark(
             "data_seed": data_seed,
             "image_detectors": dict(scale.image_detectors),
         },
-        **provenance(cell for networks in plan.cells.values() for cells in networks.values() for cell in cells),
+        **provenance(plan.networks),
         "versions": library_versions(),
         "hardware": hardware(),
     }
+    costs = pd.DataFrame([cell.costs() for cell in plan.all])
     return write_results(out / "results", found, groups, costs, info, resamples=scale.resamples, detectors=detectors)
 
 
@@ -163,29 +154,33 @@ def make_plan(
     """List the cells: each network once for each training list, backbone and seed."""
     sharing: dict[str, list[Subset]] = {}
     for subset in data.subsets:
-        sharing.setdefault(data.fingerprint(subset), []).append(subset)
-    networks = needed_networks(methods)
+        sharing.setdefault(data.train_digest(subset), []).append(subset)
+    lists = {
+        key: Lists(subsets[0], key, _united([data.read(subset, "test") for subset in subsets]))
+        for key, subsets in sharing.items()
+    }
     cells = {
         (key, backbone): {
             name: tuple(
-                make_cell(root, data, subsets[0], name, network, backbone, seed, scale, overrides) for seed in seeds
+                make_network_cell(root, data, of_key, name, network, backbone, seed, scale, overrides)
+                for seed in seeds
             )
-            for name, network in networks.items()
+            for name, network in needed_networks(methods).items()
         }
-        for key, subsets in sharing.items()
+        for key, of_key in lists.items()
         for backbone in backbones
-    }
-    tests = {key: _united([data.read(subset, "test") for subset in of]) for key, of in sharing.items()}
+    }  # fmt: skip
     names = [subset.name for subset in data.subsets]
     subset = data.subsets[names.index(TABLE_4) if TABLE_4 in names else -1]
+    of_table_4 = replace(lists[data.train_digest(subset)], subset=subset)
     default = GBADPipeline().validation_fraction
     fraction = {**scale.settings, **overrides}.get("validation_fraction", default)
     detectors = {
-        name: tuple(make_detector_cell(root, data, subset, method.network, seed, scale, fraction) for seed in seeds)
+        name: tuple(make_detector_cell(root, data, of_table_4, method.network, seed, scale, fraction) for seed in seeds)
         for name, method in methods.items()
         if not method.knows_classes
     }
-    return Plan(cells, tests, detectors, data.fingerprint(subset))
+    return Plan(cells, detectors)
 
 
 def _united(lists: Sequence[LabelList]) -> LabelList:
@@ -196,25 +191,14 @@ def _united(lists: Sequence[LabelList]) -> LabelList:
 
 def _compute(plan: Plan, data: BenchmarkData, say: Callable[[str], object], show_progress: bool) -> None:
     """Train and score cell by cell, the first seed of all networks and detectors first."""
-    work: list[tuple[Cell | DetectorCell, LabelList]] = [
-        (cell, plan.tests[key])
-        for (key, _), networks in plan.cells.items()
-        for cells in networks.values()
-        for cell in cells
-    ]
-    work += [(cell, plan.tests[plan.shown]) for cells in plan.detectors.values() for cell in cells]
-    order = list(dict.fromkeys(cell.seed for cell, _ in work))
-    work.sort(key=lambda item: order.index(item[0].seed))
+    cells = plan.all
+    order = list(dict.fromkeys(cell.seed for cell in cells))
+    cells.sort(key=lambda cell: order.index(cell.seed))
     begun, computed = time.monotonic(), 0
-    for number, (cell, test) in enumerate(work, start=1):
-        say(f"Cell {number} of {len(work)}: {cell.label}")
-        if isinstance(cell, DetectorCell):
-            trained = train_detector_cell(cell, data, show_progress=show_progress)
-            scored = score_detector_cell(cell, data, test, show_progress=show_progress)
-        else:
-            trained = train_cell(cell, data, show_progress=show_progress)
-            scored = score_cell(cell, data, test, show_progress=show_progress)
-        if trained or scored:
+    for number, cell in enumerate(cells, start=1):
+        say(f"Cell {number} of {len(cells)}: {cell.label}")
+        was_trained = cell.train(data, show_progress=show_progress)
+        if cell.score(data, show_progress=show_progress) or was_trained:
             computed += 1
             each = (time.monotonic() - begun) / computed
-            _log.info("%.0f s a cell so far; %d cells to look at", each, len(work) - number)
+            _log.info("%.0f s a cell so far; %d cells to look at", each, len(cells) - number)

@@ -84,14 +84,14 @@ def test_data_may_move_but_not_change(defects: Path, tmp_path: Path, monkeypatch
         path.write_bytes(before)
 
 
-def test_a_killed_cell_is_not_continued_on_other_test_images(tmp_path: Path) -> None:
-    path, unit, abnormal = tmp_path / "paper.joblib", np.arange(4), np.array([False, False, True, True])
-    test = np.zeros((4, 32, 32, 1), np.uint8)
-    PaperMode(path, test, unit, abnormal, (1,)).test(1, lambda X, order=None: np.arange(4.0))
-    assert PaperMode(path, test.copy(), unit, abnormal, (1,)).history == {1: 1.0}
-    test[3, 0, 0] = 1
-    with pytest.raises(RunError, match="figures on other test images"):
-        PaperMode(path, test, unit, abnormal, (1,))
+def test_paper_mode_goes_on_with_what_it_has_found(tmp_path: Path) -> None:
+    rows = np.zeros((4, 32, 32, 1), np.uint8), np.arange(4), np.array([False, False, True, True])
+    first = PaperMode(tmp_path / "paper.json", *rows, (1, 2))
+    first.test(1, lambda X, order=None: np.array([0.1, 0.2, 1 / 3, np.pi]))
+    again = PaperMode(tmp_path / "paper.json", *rows, (1, 2))
+    assert (again.history, again.best_epoch, again.shuffled) == ({1: 1.0}, 1, None)
+    np.testing.assert_array_equal(again.best_scores, first.best_scores)  # type: ignore[arg-type]
+    again.test(1, lambda *args, **options: pytest.fail("tested again"))
 
 
 @pytest.mark.parametrize("grid", [1, 2])

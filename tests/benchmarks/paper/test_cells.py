@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gbad.benchmarks.paper import cells, run
+from gbad.benchmarks.paper import cells, network_cells, run
 from gbad.benchmarks.paper import data as benchmark_data
-from gbad.benchmarks.paper.cells import cell_scores, cell_validation, make_cell, score_cell, train_cell
+from gbad.benchmarks.paper.cells import Cell, Lists
 from gbad.benchmarks.paper.data import BenchmarkData, existing_data
 from gbad.benchmarks.paper.inference import Scores, at_prevalence, score_images
 from gbad.benchmarks.paper.methods import METHODS, NETWORKS, chosen_methods, needed_networks
+from gbad.benchmarks.paper.network_cells import NetworkCell, make_network_cell
 from gbad.benchmarks.paper.scales import SCALES, ListSizes
+from gbad.benchmarks.store import Entry
 from gbad.cli.benchmark import benchmark as command
 from gbad.data.bad_images import BadImages
 from gbad.data.images import image_paths, read_image
-from gbad.data.labels import read_sixray
+from gbad.data.labels import LabelList, read_sixray
 from gbad.errors import DataError, GbadError, TooManyBadImagesError
 from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase1_classifier import predict_batch
@@ -73,6 +75,13 @@ def own(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "out"))
 
 
+def make_cell(root: Path, data: BenchmarkData, name: str = "cnn", seed: int = 1, **options: Any) -> NetworkCell:
+    subset = data.subsets[0]
+    lists = Lists(subset, data.train_digest(subset), data.read(subset, "test"))
+    backbone = options.pop("backbone", "resnet18")
+    return make_network_cell(root, data, lists, name, NETWORKS[name], backbone, seed, SCALE, QUICK | options)
+
+
 def modified(out: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in out.glob("cells/**/*") if path.is_file()}
 
@@ -118,7 +127,7 @@ def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, 
     settings = GBADPipeline(**NETWORKS["gbad"].settings)
     for method, output in (("gbad_ungated", "logits"), ("gbad_heads", "ranking"), ("gbad", "log_gated")):
         folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
-        scores = Scores.load(next(folder.glob("test-*.npz")))
+        scores = Scores.load(next(folder.glob("test-*/scores.npz")))
         assert tuple(scores.names) == test.names
         validation = Scores.load(folder / "validation.npz")
         scores, _ = at_prevalence(scores, validation, settings, 1 / (1 + data.ratio(data.subsets[0])))
@@ -129,7 +138,7 @@ def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, 
 
 def test_phase_3_chooses_for_the_prevalence_of_each_subset(finished: Path) -> None:
     folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
-    test, validation = Scores.load(next(folder.glob("test-*.npz"))), Scores.load(folder / "validation.npz")
+    test, validation = Scores.load(next(folder.glob("test-*/scores.npz"))), Scores.load(folder / "validation.npz")
     settings = GBADPipeline(**NETWORKS["gbad"].settings)
     assert validation.labels is not None
     own = validation.labels.any(axis=1).mean()
@@ -171,7 +180,7 @@ def test_scores_are_those_of_the_saved_pipeline(finished: Path, data: BenchmarkD
     import gbad
 
     folder = next((finished / "cells").glob("gbad_paper-resnet18-10-seed1-*"))
-    scores = Scores.load(next(folder.glob("test-*.npz")))
+    scores = Scores.load(next(folder.glob("test-*/scores.npz")))
     pipeline = gbad.load(folder / "run" / "pipeline.joblib")
     explained = pipeline.explain(image_paths(data.folder, scores.names[:5].tolist()))
     assert scores.logits[:5] == pytest.approx(explained.logits, abs=1e-5)
@@ -195,7 +204,7 @@ def test_validation_scores_leave_the_training_rows_alone(finished: Path) -> None
 
 def test_finished_cells_are_not_computed_again(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("finish", "score_images", "validation_scores"):
-        monkeypatch.setattr(cells, name, lambda *args, **options: pytest.fail("computed again"))
+        monkeypatch.setattr(network_cells, name, lambda *args, **options: pytest.fail("computed again"))
     before = modified(own)
     tables = (own / "results" / "results.csv").read_text()
     shutil.rmtree(own / "results")
@@ -211,28 +220,26 @@ def test_changed_settings_make_other_cells(own: Path, data: BenchmarkData, monke
     benchmark(own, data, methods=("cnn",), seeds=(1,), overrides=QUICK | {"epochs": 2})
     after = modified(own)
     assert {path: after[path] for path in before} == before
-    new = {path.parts[-2] for path in after.keys() - before.keys() if path.name == "cell.json"}
-    assert len(new) == 1
-    content = json.loads((own / "cells" / new.pop() / "cell.json").read_text())
-    assert content["settings"]["epochs"] == 2
+    (new,) = {path.relative_to(own / "cells").parts[0] for path in after.keys() - before.keys()}
+    done = json.loads((own / "cells" / new / "done.json").read_text())
+    assert done["about"]["settings"]["epochs"] == 2
+    assert done["result"]["epochs"] == 2
 
 
 def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_path: Path) -> None:
-    def folder(subset_data: BenchmarkData = data, network: str = "cnn", seed: int = 1, **options: Any) -> str:
-        chosen = QUICK | options
-        subset = subset_data.subsets[0]
-        cell = make_cell(tmp_path, subset_data, subset, "x", NETWORKS[network], "resnet18", seed, SCALE, chosen)
-        return cell.folder.name
-
-    first = folder()
-    assert folder() == first
+    first = make_cell(tmp_path, data).entry.folder
+    assert make_cell(tmp_path, data).entry.folder == first
     others = [
-        folder(network="chr"), folder(seed=2), folder(epochs=2), folder(size=96),
-        folder(replace(data, origin={"simulation": "another"})),
+        make_cell(tmp_path, data, "chr"), make_cell(tmp_path, data, seed=2), make_cell(tmp_path, data, epochs=2),
+        make_cell(tmp_path, data, size=96), make_cell(tmp_path, replace(data, origin={"simulation": "another"})),
     ]  # fmt: skip
-    assert len({first, *others}) == 6
+    assert len({first.name.split("-")[-1], *(cell.entry.folder.name.split("-")[-1] for cell in others)}) == 6
     with pytest.raises(GbadError, match="unknown backbone"):
-        make_cell(tmp_path, data, data.subsets[0], "x", NETWORKS["cnn"], "resnet1", 1, SCALE, QUICK)
+        make_cell(tmp_path, data, backbone="resnet1")
+    with pytest.raises(GbadError, match="must be a number, a text or None"):
+        make_cell(tmp_path, replace(data, origin={"simulation": {1, 2}}))
+    with pytest.raises(GbadError, match="prevalence: each subset"):
+        make_cell(tmp_path, data, prevalence=0.1)
 
 
 def test_networks_without_gate_are_scored_on_the_views_of_the_scale(
@@ -253,12 +260,11 @@ def test_networks_without_gate_are_scored_on_the_views_of_the_scale(
 
 
 def test_scoring_goes_on_where_it_was_killed(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
-    test = read_sixray(data.folder, 10, "test")
-    cell = make_cell(own / "cells", data, data.subsets[0], "gbad", NETWORKS["gbad"], "resnet18", 1, SCALE, QUICK)
-    expected = cell_scores(cell, test.names)
-    next(cell.folder.glob("test-*.npz")).unlink()
+    cell = make_cell(own / "cells", data, "gbad")
+    expected = cell.test_scores()
+    shutil.rmtree(cell.scores.folder)
     monkeypatch.setattr(cells, "CHUNK", 16)
-    scored, count = cells.score_images, []
+    scored, count = network_cells.score_images, []
 
     def killed(*args: Any, **options: Any) -> Scores:
         if len(count) == 2:
@@ -266,94 +272,114 @@ def test_scoring_goes_on_where_it_was_killed(own: Path, data: BenchmarkData, mon
         count.append(len(args[2]))
         return scored(*args, **options)
 
-    monkeypatch.setattr(cells, "score_images", killed)
+    monkeypatch.setattr(network_cells, "score_images", killed)
     with pytest.raises(KeyboardInterrupt):
-        score_cell(cell, data, test)
+        cell.score(data)
     assert count == [16, 16]
     count[:] = [0]
-    assert score_cell(cell, data, test)
+    assert cell.score(data)
     assert count == [0, 4]  # the last of three parts
-    found = cell_scores(cell, test.names)
+    found = cell.test_scores()
     np.testing.assert_array_equal(found.names, expected.names)
     np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
-    assert not list(cell.folder.glob("*.parts"))
+    assert not cell.scores.work.exists()
+    assert not cell.score(data)
 
 
-def test_a_continued_scoring_counts_what_was_left_out_before(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class MadeUp(Cell):
+    """A cell of scores that are made up; no image is read."""
+
+    scored: Callable[[int, int], Scores | None]
+    label = "made up"
+
+    def _train(self, data: BenchmarkData, show_progress: bool) -> dict[str, Any]:
+        return {}
+
+    def _scorer(self, *args: Any) -> Callable[[int, int], Scores | None]:
+        return self.scored
+
+    def costs(self) -> dict[str, Any]:
+        return {}
+
+
+def made_up(folder: Path, data: BenchmarkData, count: int, scored: Callable[[int, int], Scores | None]) -> MadeUp:
+    names = tuple(f"P{row:05d}" for row in range(count))
+    test = LabelList(names, np.zeros((count, 1), np.uint8), ("Gun",))
+    entry = Entry.of(folder, "made-up", {})
+    return MadeUp(entry, "", "", 0, Lists(data.subsets[0], "", test), Entry.of(entry.folder, "test", {}), scored)
+
+
+def test_a_continued_scoring_counts_what_was_left_out_before(data: BenchmarkData, tmp_path: Path) -> None:
     def score(start: int, stop: int) -> Scores:  # 15 are too few for any single call
         return Scores(np.arange(start + 15, stop).astype(str), np.zeros((stop - start - 15, 1)))
 
+    cell = made_up(tmp_path, data, 2100, score)
     with pytest.raises(TooManyBadImagesError, match="30 of 2,100 test images cannot be used"):
-        cells.score_in_parts(tmp_path / "test-x.npz", 2100, "", score)
-    assert not (tmp_path / "test-x.npz").exists()
+        cell.score(data)
+    assert not cell.scores.is_done
 
 
-def test_a_part_without_any_usable_image_is_left_out(tmp_path: Path) -> None:
+def test_a_part_without_any_usable_image_is_left_out(data: BenchmarkData, tmp_path: Path) -> None:
     def score(start: int, stop: int) -> Scores | None:
         return None if start else Scores(np.arange(stop).astype(str), np.zeros((stop, 1)))
 
-    cells.score_in_parts(tmp_path / "test-x.npz", cells.CHUNK + 1, "", score)
-    assert len(Scores.load(tmp_path / "test-x.npz").names) == cells.CHUNK
+    cell = made_up(tmp_path, data, cells.CHUNK + 1, score)
+    assert cell.score(data)
+    assert len(cell.test_scores().names) == cells.CHUNK
     with pytest.raises(DataError, match="none of 3 test images can be used"):
-        cells.score_in_parts(tmp_path / "test-y.npz", 3, "", lambda start, stop: None)
+        made_up(tmp_path / "other", data, 3, lambda start, stop: None).score(data)
 
 
 def test_scores_of_images_that_were_replaced_are_not_taken(own_dataset: Path, tmp_path: Path) -> None:
     for made in own_dataset.glob("*.json"):
-        made.unlink()
-    names = read_sixray(own_dataset, 10, "test").names
-    path, own = tmp_path / "test-x.npz", existing_data(own_dataset)
-    assert not cells.is_scored(path, own, names)
-    cells.score_in_parts(path, 2, own.images(names), lambda start, stop: Scores(np.array(["a", "b"]), np.zeros((2, 1))))
-    assert cells.is_scored(path, own, names)
-    image, other = image_paths(own_dataset, names[:2])
+        made.unlink()  # what a simulated folder is known by
+    first = make_cell(tmp_path, existing_data(own_dataset))
+    assert make_cell(tmp_path, existing_data(own_dataset)).scores.folder == first.scores.folder
+    image, other = image_paths(own_dataset, first.lists.test.names[:2])
     image.write_bytes(other.read_bytes())
-    assert not cells.is_scored(path, existing_data(own_dataset), names)
-    assert not path.exists()
+    again = make_cell(tmp_path, existing_data(own_dataset))
+    assert again.entry.folder == first.entry.folder
+    assert again.scores.folder != first.scores.folder
 
 
 def test_training_goes_on_where_it_was_killed(
     data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cell = make_cell(tmp_path, data, data.subsets[0], "cnn", NETWORKS["cnn"], "resnet18", 1, SCALE, QUICK)
-    scored = cells.validation_scores
+    cell = make_cell(tmp_path, data)
 
     def killed(*args: Any) -> Scores:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cells, "validation_scores", killed)
-    with pytest.raises(KeyboardInterrupt):
-        train_cell(cell, data)
-    classifier = cell.folder / "run" / "phase1" / "classifier.joblib"
+    with monkeypatch.context() as patch:
+        patch.setattr(network_cells, "validation_scores", killed)
+        with pytest.raises(KeyboardInterrupt):
+            cell.train(data)
+    classifier = cell.run / "phase1" / "classifier.joblib"
     written = classifier.stat().st_mtime_ns
-    monkeypatch.setattr(cells, "validation_scores", scored)
-    assert train_cell(cell, data)
-    assert not train_cell(cell, data)
+    assert cell.train(data)
+    assert not cell.train(data)
     assert classifier.stat().st_mtime_ns == written
-    assert cell_validation(cell).labels is not None
-    assert not (cell.folder / "run" / "cache").exists()
+    assert cell.validation_scores().labels is not None
+    assert not (cell.run / "cache").exists()
 
 
 def test_networks_without_the_weights_that_they_were_to_start_from_are_refused(
     data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cells, "load_imagenet_weights", lambda *args: None)
-    monkeypatch.setattr(cells, "finish", lambda *args, **options: pytest.fail("trained"))
-    cell = make_cell(
-        tmp_path, data, data.subsets[0], "cnn", NETWORKS["cnn"], "resnet18", 1, SCALE, QUICK | {"pretrained": True}
-    )
-    with pytest.raises(GbadError, match="none can be had for resnet18.*--no-pretrained"):
-        train_cell(cell, data)
-    assert not cell.folder.exists()
+    monkeypatch.setattr(network_cells, "load_imagenet_weights", lambda *args: None)
+    monkeypatch.setattr(network_cells, "finish", lambda *args, **options: pytest.fail("trained"))
+    cell = make_cell(tmp_path, data, pretrained=True)
+    with pytest.raises(GbadError, match="there are none for resnet18.*--no-pretrained"):
+        cell.train(data)
+    assert not cell.entry.folder.exists()
 
 
 def test_the_content_of_a_file_of_weights_decides_the_folder(data: BenchmarkData, tmp_path: Path) -> None:
     weights, folders = tmp_path / "weights.pt", []
     for content in (b"one", b"two", b"one"):
         weights.write_bytes(content)
-        options = QUICK | {"weights": str(weights)}
-        cell = make_cell(tmp_path, data, data.subsets[0], "cnn", NETWORKS["cnn"], "resnet18", 1, SCALE, options)
-        folders.append(cell.folder)
+        folders.append(make_cell(tmp_path, data, weights=str(weights)).entry.folder)
     assert folders[0] == folders[2] != folders[1]
 
 
@@ -368,7 +394,7 @@ def test_simulated_subsets_share_networks_and_scores(tmp_path: Path, monkeypatch
     run.run_benchmark(tmp_path, scale, methods=("cnn", "cnn_balanced"), seeds=(0,), overrides=QUICK)
     assert len(list((tmp_path / "cells").iterdir())) == 2
     folder = next((tmp_path / "cells").glob("cnn-*"))
-    scores = Scores.load(next(folder.glob("test-*.npz")))
+    scores = Scores.load(next(folder.glob("test-*/scores.npz")))
     assert len(scores.names) == 20  # each image once
     tidy = pd.read_csv(tmp_path / "results" / "results.csv", dtype={"subset": str})
     own = tidy[tidy["method"] == "cnn"].set_index(["subset", "class"])["ap"]

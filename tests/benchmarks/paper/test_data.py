@@ -39,12 +39,12 @@ def test_test_lists_share_threats_and_nest_the_others(folder: Path) -> None:
     assert all(path.is_file() for path in image_paths(folder, large.names))
 
 
-def test_subsets_that_share_a_training_list_have_one_fingerprint(folder: Path) -> None:
+def test_subsets_that_share_a_training_list_have_one_digest(folder: Path) -> None:
     data = existing_data(folder)
     assert [(s.name, s.list, s.negative_weight) for s in data.subsets] == [
         ("10", "10", 1), ("100", "100", 1), ("1000", "100", 10),
     ]  # fmt: skip
-    assert len({data.fingerprint(subset) for subset in data.subsets}) == 1
+    assert len({data.train_digest(subset) for subset in data.subsets}) == 1
     assert data.is_generated
     assert any("counted ten times" in note for note in data.notes)
 
@@ -73,12 +73,12 @@ def test_replaced_images_of_a_folder_of_the_user_are_noticed(own_dataset: Path) 
     before = existing_data(own_dataset)
     subset = before.subsets[0]
     train, test = (before.read(subset, part).names for part in ("train", "test"))
-    assert before.fingerprint(subset) == existing_data(own_dataset).fingerprint(subset)
+    assert before.train_digest(subset) == existing_data(own_dataset).train_digest(subset)
     image, other = image_paths(own_dataset, (train[0], train[1]))
     image.write_bytes(other.read_bytes())
     after = existing_data(own_dataset)
-    assert after.fingerprint(subset) != before.fingerprint(subset)
-    assert after.images(test) == before.images(test)
+    assert after.train_digest(subset) != before.train_digest(subset)
+    assert after.images_digest(test) == before.images_digest(test)
 
 
 def test_ratio_is_that_of_the_training_list_unless_the_subset_has_one(dataset: Path) -> None:
@@ -100,7 +100,7 @@ def test_mislabelled_images_leave_the_lists_and_nothing_else_changes(dataset: Pa
         np.testing.assert_array_equal(labels.labels, np.delete(before[part].labels, row, axis=0))
         assert all(path.is_file() for path in image_paths(cleaned.folder, labels.names))
     assert (cleaned.folder / "Annotation" / "P00001.xml").is_file()
-    assert cleaned.fingerprint(cleaned.subsets[0]) != data.fingerprint(data.subsets[0])
+    assert cleaned.train_digest(cleaned.subsets[0]) != data.train_digest(data.subsets[0])
     assert "2 images" in cleaned.notes[-1]
     without_mislabelled(data, listed, tmp_path / "view")  # again: links are there already
     (tmp_path / "view" / "Annotation").unlink()

@@ -11,15 +11,9 @@ import pytest
 
 from gbad.benchmarks.paper import cells, detector_cells, run
 from gbad.benchmarks.paper.any_threat import detector_rows
+from gbad.benchmarks.paper.cells import Lists
 from gbad.benchmarks.paper.data import BenchmarkData, existing_data
-from gbad.benchmarks.paper.detector_cells import (
-    DetectorCell,
-    detector_scores,
-    make_detector_cell,
-    score_detector_cell,
-    train_detector_cell,
-)
-from gbad.benchmarks.paper.inference import Scores
+from gbad.benchmarks.paper.detector_cells import DetectorCell, make_detector_cell
 from gbad.benchmarks.paper.methods import METHODS, chosen_methods, needed_networks
 from gbad.benchmarks.paper.scales import SCALES, Scale
 from gbad.data.images import image_paths
@@ -40,15 +34,17 @@ def data(dataset: Path) -> BenchmarkData:
 
 def make(root: Path, data: BenchmarkData, seed: int = 1, scale: Scale = SCALE, **options: Any) -> DetectorCell:
     chosen: dict[str, Any] = {"name": "ganomaly", "validation_fraction": 0.2} | options
-    return make_detector_cell(root, data, data.subsets[0], seed=seed, scale=scale, **chosen)
+    subset = data.subsets[0]
+    lists = Lists(subset, data.train_digest(subset), data.read(subset, "test"))
+    return make_detector_cell(root, data, lists, seed=seed, scale=scale, **chosen)
 
 
 @pytest.fixture(scope="module")
 def done(data: BenchmarkData, tmp_path_factory: pytest.TempPathFactory) -> DetectorCell:
     """A finished cell. Not to be changed."""
     cell = make(tmp_path_factory.mktemp("cell"), data)
-    assert train_detector_cell(cell, data)
-    assert score_detector_cell(cell, data, data.read(data.subsets[0], "test"))
+    assert cell.train(data)
+    assert cell.score(data)
     return cell
 
 
@@ -64,14 +60,14 @@ def test_a_cell_learns_from_threat_free_images_of_the_training_part(
 
     monkeypatch.setattr(ImageAnomalyDetector, "fit", spy)
     cell = make(tmp_path, data, scale=replace(SCALE, image_detectors=TINY | {"max_images": 1000}))
-    train_detector_cell(cell, data)
+    cell.train(data)
     train = read_sixray(data.folder, 10, "train")
     held_out = validation_rows(train.names, train.labels, image_paths(data.folder, train.names), 0.2, 1)
     assert len(seen[0]) == (~held_out & ~train.labels.any(axis=1)).sum()
-    validation = Scores.load(cell.folder / "validation.npz")
+    validation = cell.validation_scores()
     assert sorted(validation.names) == sorted(np.array(train.names)[held_out])
     few = make(tmp_path, data)
-    train_detector_cell(few, data)
+    few.train(data)
     assert len(seen[1]) == 30
     originals = {image.tobytes() for image in seen[0]}
     assert all(image.tobytes() in originals for image in seen[1])
@@ -79,21 +75,21 @@ def test_a_cell_learns_from_threat_free_images_of_the_training_part(
 
 def test_scores_are_those_of_the_saved_detector(done: DetectorCell, data: BenchmarkData) -> None:
     test = data.read(data.subsets[0], "test")
-    scores = Scores.load(next(done.folder.glob("test-*.npz")))
+    scores = done.test_scores()
     assert tuple(scores.names) == test.names
     assert scores.logits.shape == (36, 0)
-    detector = GANomalyDetector.load(done.folder / "detector.joblib")
+    detector = GANomalyDetector.load(done.entry.folder / "detector.joblib")
     expected = detector.anomaly_score([str(path) for path in image_paths(data.folder, test.names)])
     assert scores.gate_score is not None
     np.testing.assert_allclose(scores.gate_score, expected, atol=1e-5)
-    assert not list(done.folder.glob("c*e*/")), "cache and checkpoint are gone"
+    assert not done.entry.work.exists(), "cache and checkpoint are gone"
 
 
 def test_thresholds_come_from_the_validation_part(done: DetectorCell, data: BenchmarkData) -> None:
     test = data.read(data.subsets[0], "test")
-    seeds = detector_scores([done, done], test.names, test.names[::-1])
+    seeds = [done.seed_scores(test.names[::-1])] * 2
     assert [one.threshold for one in seeds] == [None, None]
-    validation = Scores.load(done.folder / "validation.npz")
+    validation = done.validation_scores()
     assert validation.labels is not None
     np.testing.assert_array_equal(seeds[0].validation_any, validation.labels.any(axis=1))
     np.testing.assert_array_equal(seeds[0].validation_score, validation.gate_score)
@@ -101,26 +97,26 @@ def test_thresholds_come_from_the_validation_part(done: DetectorCell, data: Benc
     row = detector_rows({"ganomaly": seeds}, y_any, 2.0, resamples=10).iloc[0]
     assert 0 <= row["f1"] <= 1
     with pytest.raises(GbadError, match="1 test images have no score. Delete it"):
-        detector_scores([done], test.names, (*test.names, "P99999"))
+        done.seed_scores((*test.names, "P99999"))
 
 
 def test_a_finished_cell_is_not_computed_again(
     done: DetectorCell, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ImageAnomalyDetector, "score_samples", lambda *args: pytest.fail("computed again"))
-    assert not train_detector_cell(done, data)
-    assert not score_detector_cell(done, data, data.read(data.subsets[0], "test"))
+    assert not done.train(data)
+    assert not done.score(data)
 
 
 def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_path: Path) -> None:
-    first = make(tmp_path, data).folder
-    assert make(tmp_path, data).folder == first
+    first = make(tmp_path, data).entry.folder
+    assert make(tmp_path, data).entry.folder == first
     others = [
         make(tmp_path, data, seed=2), make(tmp_path, data, name="skip_ganomaly", scale=other_scale(latent_size=None)),
         make(tmp_path, data, validation_fraction=0.3), make(tmp_path, replace(data, origin={"simulation": "another"})),
         make(tmp_path, data, scale=other_scale(epochs=2)), make(tmp_path, data, scale=other_scale(max_images=29)),
     ]  # fmt: skip
-    assert len({first, *(cell.folder for cell in others)}) == 7
+    assert len({first, *(cell.entry.folder for cell in others)}) == 7
 
 
 def other_scale(**changes: Any) -> Scale:
@@ -136,10 +132,10 @@ def test_a_killed_cell_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(GANomalyDetector, "save", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            train_detector_cell(cell, data)
-    assert (cell.folder / "checkpoint.pt").exists()
+            cell.train(data)
+    assert (cell.entry.work / "checkpoint.pt").exists()
     monkeypatch.setattr(GANomalyDetector, "_step", lambda *args: pytest.fail("trained again"))
-    assert train_detector_cell(cell, data)
+    assert cell.train(data)
     monkeypatch.setattr(cells, "CHUNK", 16)
     scored, count = detector_cells.stream, []
 
@@ -151,10 +147,10 @@ def test_a_killed_cell_goes_on(
 
     monkeypatch.setattr(detector_cells, "stream", killed)
     with pytest.raises(KeyboardInterrupt):
-        score_detector_cell(cell, data, test)
-    assert score_detector_cell(cell, data, test)
+        cell.score(data)
+    assert cell.score(data)
     assert count == [16, 16, 4, 4]
-    found, expected = (detector_scores([one], test.names, test.names)[0].test_score for one in (cell, done))
+    found, expected = (one.seed_scores(test.names).test_score for one in (cell, done))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -163,7 +159,7 @@ def test_a_cell_tells_of_images_that_cannot_be_used(own_dataset: Path, tmp_path:
     for path in image_paths(own_dataset, own.read(own.subsets[0], "train").names)[-5:]:
         path.unlink()
     with pytest.raises(GbadError, match="of 72 images cannot be used"):
-        train_detector_cell(make(tmp_path, own), own)
+        make(tmp_path, own).train(own)
 
 
 def test_methods_without_classes_stay_out_of_the_other_tables(data: BenchmarkData, tmp_path: Path) -> None:
@@ -209,5 +205,5 @@ def test_scores_that_are_not_finite_stop_the_benchmark(
     cell = make(tmp_path, data)
     monkeypatch.setattr(GANomalyDetector, "anomaly_score", lambda self, images: np.full(len(images), np.nan))
     with pytest.raises(DivergedError, match="ganomaly.*are not finite"):
-        train_detector_cell(cell, data)
-    assert not (cell.folder / "done.json").exists()
+        cell.train(data)
+    assert not cell.entry.is_done

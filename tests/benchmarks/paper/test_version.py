@@ -2,18 +2,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from gbad.benchmarks.paper.cells import VERSION, fingerprint
+from gbad.benchmarks.paper.cells import VERSION
 from gbad.data.transforms import AUGMENTATIONS
 from gbad.phase1_classifier import BACKBONES
 from gbad.phase1_classifier.chr import _THRESHOLDS
 from gbad.phase2_anomaly import IMAGE_DETECTORS, BiGANDetector
 from gbad.phase3_gate.class_heads import SHARES, SHRINKAGE
 from gbad.phase3_gate.suppression import DEFAULT_ALPHAS
+from gbad.storage.digests import json_digest
 from gbad.training.phase3 import default_gate
 
 
 def test_a_change_of_a_default_raises_the_version_of_cells() -> None:
-    """A cell's fingerprint holds None where a default is meant: another default would pass for the old one."""
+    """The digest of a cell is of None where a default is meant: another default would pass for the old one."""
     defaults = {
         "backbones": {name: asdict(facts) for name, facts in BACKBONES.items()},
         "augmentations": AUGMENTATIONS,
@@ -24,4 +25,4 @@ def test_a_change_of_a_default_raises_the_version_of_cells() -> None:
         "heads": {"shrinkage": SHRINKAGE, "shares": SHARES, "alphas": DEFAULT_ALPHAS},
     }
     # Where this fails, raise gbad.benchmarks.paper.cells.VERSION, and note the new pair here.
-    assert (VERSION, fingerprint(defaults)) == (6, "d45ce14df9")
+    assert (VERSION, json_digest(defaults)) == (1, "3f0e3b4b43f0d1245f10bb6762d1800a")
