@@ -109,7 +109,8 @@ class Entry:
         seconds : float
             Time that all parts took, earlier calls included.
         """
-        parts, seconds = [], 0.0
+        parts: list[Arrays] = []
+        seconds = 0.0
         for start in range(0, count, size):
             stop = min(start + size, count)
             path = self.work / f"{start:08d}.npz"
@@ -131,7 +132,7 @@ class Entry:
 def save_arrays(path: Path, arrays: Arrays) -> None:
     """Write arrays as one ``.npz`` file, whole or not at all."""
     with interrupts_held(), atomic_path(path) as temporary:  # NumPy makes another error of an interrupt
-        np.savez_compressed(temporary, **arrays)
+        np.savez_compressed(temporary, allow_pickle=False, **arrays)
 
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 
 def benchmark(
@@ -36,11 +35,11 @@ def benchmark(
     load: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="Contents of simulated bags.")] = None,
     resamples: Annotated[int | None, typer.Option(min=2, help="Of the bootstrap intervals.")] = None,
 ) -> None:
-    """Reproduce the letter's tables: GBAD against CNN and CHR; a killed benchmark continues with the same command."""
+    """Reproduce the paper's tables: GBAD against CNN and CHR. A killed benchmark continues with the same command."""
     from gbad.benchmarks.paper.methods import METHODS
     from gbad.benchmarks.paper.run import run_benchmark
     from gbad.benchmarks.paper.scales import scale_of
-    from gbad.benchmarks.paper.summary import readable_targets
+    from gbad.benchmarks.paper.summary import target_table
 
     console = Console()
     chosen = scale_of(scale)
@@ -57,12 +56,7 @@ def benchmark(
         overrides={name: value for name, value in overrides.items() if value is not None},
         say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), show_progress=True,
     )  # fmt: skip
-    table = Table("target", "SIXray", "backbone", "value", "interval", "needed", "met")
-    columns = ("target", "subset", "backbone", "value", "interval", "needed", "met")
-    for target in readable_targets(summary):
-        if target["met"] != "not run":
-            table.add_row(*(target[column] for column in columns))
-    console.print(table)
+    console.print(target_table(summary, only_run=True).terminal())
     console.print(f"Report in {out / 'results' / 'report.html'}.", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -10,13 +10,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from typer.core import TyperCommand
 
 _MANY = ("--detectors", "--classes", "--normal", "--seeds", "--set")
-_SHOWN = (0, 1, 3, 4, 9, 15, 18)
-"""Columns of the table that fit on a screen; `table.md` has all."""
 
 
 class _ManyValues(TyperCommand):
@@ -83,7 +79,8 @@ def benchmark_detectors(
     """Compare image-level anomaly detectors, clean and in paper mode, and write tables, plots and a report."""
     from gbad.benchmarks.detectors.outputs import write_outputs
     from gbad.benchmarks.detectors.runner import Settings, run_benchmark
-    from gbad.benchmarks.detectors.tables import headers, rows, summarise
+    from gbad.benchmarks.detectors.tables import ON_A_SCREEN, summarise
+    from gbad.report.tables import Table
 
     settings = Settings(
         data=str(data), protocol=protocol, layout=layout, subset=subset, grid=grid, normal=tuple(normal or ()),
@@ -96,13 +93,8 @@ def benchmark_detectors(
     )  # fmt: skip
     write_outputs(out, results)
     console = Console()
-    table = Table(title=escape(f"{results[0]['dataset']}, {protocol}"))
-    titles, summaries = headers(), summarise(results)
-    for column in _SHOWN:
-        table.add_column(titles[column], justify="right" if column else "left")
-    for row in rows(summaries):
-        table.add_row(*(escape(row[column]) for column in _SHOWN))
-    console.print(table)
+    table = Table(ON_A_SCREEN, summarise(results))
+    console.print(table.terminal(f"{results[0]['dataset']}, {protocol}"))
     console.print(f"Report in {out / 'report.html'}, tables in {out / 'table.md'} and {out / 'results.csv'}.",
                   markup=False, highlight=False, soft_wrap=True)  # fmt: skip
 

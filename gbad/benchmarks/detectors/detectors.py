@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gbad.errors import GbadError
-from gbad.phase2_anomaly import ImageAnomalyDetector
-from gbad.phase2_anomaly.catalogue import IMAGE_DETECTORS as DETECTORS
+from gbad.phase2_anomaly import IMAGE_DETECTORS, ImageAnomalyDetector
 
 _OWN = ("image_size", "epochs", "random_state", "device", "contamination", "channels")
 """Hyperparameters that the benchmark sets by itself, for all detectors alike."""
@@ -17,10 +16,14 @@ _OWN = ("image_size", "epochs", "random_state", "device", "contamination", "chan
 
 def make_detector(name: str, parameters: Mapping[str, Any], **common: Any) -> ImageAnomalyDetector[Any]:
     """Make a detector by its name; `parameters` that it does not have are left to the others."""
-    known = {field.name for field in dataclasses.fields(DETECTORS[name])}
-    of_all = {key: value for key, value in parameters.items() if key in known}
+    of_all = {key: value for key, value in parameters.items() if key in _known(name)}
     own = {key.removeprefix(f"{name}."): value for key, value in parameters.items() if key.startswith(f"{name}.")}
-    return DETECTORS[name](**of_all | own, **common)
+    return IMAGE_DETECTORS[name](**of_all | own, **common)
+
+
+def _known(name: str) -> set[str]:
+    """Hyperparameters of a detector."""
+    return {field.name for field in dataclasses.fields(IMAGE_DETECTORS[name])}
 
 
 def read_parameters(texts: Sequence[str], detectors: Sequence[str]) -> dict[str, Any]:
@@ -44,13 +47,13 @@ def read_parameters(texts: Sequence[str], detectors: Sequence[str]) -> dict[str,
     >>> read_parameters(["features=16", "ganomaly.batch_size=32"], ["ganomaly"])
     {'features': 16, 'ganomaly.batch_size': 32}
     """
-    if unknown := [name for name in detectors if name not in DETECTORS]:
-        raise GbadError(f"no detector {', '.join(map(repr, unknown))}. There are: {', '.join(DETECTORS)}.")
+    if unknown := [name for name in detectors if name not in IMAGE_DETECTORS]:
+        raise GbadError(f"no detector {', '.join(map(repr, unknown))}. There are: {', '.join(IMAGE_DETECTORS)}.")
     parameters = {}
     for text in texts:
         key, equals, value = text.partition("=")
         owner, _, name = key.rpartition(".")
-        having = [one for one in detectors if name in {field.name for field in dataclasses.fields(DETECTORS[one])}]
+        having = [one for one in detectors if name in _known(one)]
         if not equals or not having or name in _OWN or (owner and owner not in having):
             raise GbadError(
                 f"--set {text}: no hyperparameter of the detectors {', '.join(detectors)} that is free. Write "

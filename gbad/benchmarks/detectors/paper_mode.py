@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gbad.benchmarks.detectors.detectors import DETECTORS
 from gbad.benchmarks.detectors.protocols import unit_scores
 from gbad.evaluation.measures import detection_measures
+from gbad.phase2_anomaly import IMAGE_DETECTORS
 from gbad.storage.files import read_json, write_json
 
 PAPER_LABEL = "paper mode (leaks test statistics)"
@@ -29,7 +29,7 @@ _PAPER_STYLE_LABEL = "paper-style (leaks test statistics)"
 
 def paper_label(detector: str) -> str:
     """What the figures of paper mode of one detector are called: paper mode only where its published code has it."""
-    return PAPER_LABEL if DETECTORS[detector].published_leaks else _PAPER_STYLE_LABEL
+    return PAPER_LABEL if IMAGE_DETECTORS[detector].published_leaks else _PAPER_STYLE_LABEL
 
 
 class PaperMode:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a benchmark: table, figure, classes, example images, how it was made."""
+"""The HTML page about a benchmark of image-level detectors."""
 
 from __future__ import annotations
 
@@ -7,42 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+import numpy.typing as npt
 from PIL import Image
 
-import gbad.report
 from gbad.benchmarks.detectors.paper_mode import paper_label
 from gbad.benchmarks.detectors.plots import roc_auc_figure
 from gbad.benchmarks.detectors.tables import (
     DETECTION,
     LOCALISATION_AND_COST,
-    class_headers,
-    class_rows,
-    columns,
+    Result,
+    class_table,
     commands,
-    headers,
     notes,
     number,
-    rows,
     summarise,
 )
+from gbad.benchmarks.page import Card, Gallery, Section, Tile, write_benchmark_page
 from gbad.report.gallery import PICTURE_SIDE, data_address, overlaid
-from gbad.report.style import GATED, GRID, INK, svg
-from gbad.storage.files import atomic_path
+from gbad.report.tables import Table
 
 _SMALLEST_SIDE = 128  # small images are enlarged to it without smoothing
 
 
 def write_report(
-    path: str | Path, results: Sequence[Mapping[str, Any]], examples: Callable[[Mapping[str, Any]], Mapping | None]
+    path: str | Path,
+    results: Sequence[Result],
+    examples: Callable[[Result], Mapping[str, npt.NDArray[Any]] | None],
 ) -> None:
-    """Write the report of a benchmark as one HTML file that needs nothing else, neither files nor network.
+    """Write the page of a benchmark.
 
     Parameters
     ----------
     path : path-like
-        The file; written whole or not at all.
     results : sequence of dict
         As from `run_benchmark`.
     examples : callable
@@ -50,49 +46,49 @@ def write_report(
         them, ``maps``; see `run_cell`.
     """
     summaries = summarise(results)
-    first, table = results[0], [headers(), *rows(summaries)]
-    best = max(summaries, key=lambda one: np.nan_to_num(one["clean"]["roc_auc"]))
-    loaders = [FileSystemLoader(folder) for folder in (Path(__file__).parent, Path(gbad.report.__file__).parent)]
-    environment = Environment(
-        loader=ChoiceLoader(loaders), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined
-    )
-    page = environment.get_template("benchmark.html.j2").render(
+    first = results[0]
+    best = max(summaries, key=lambda one: np.nan_to_num(one.clean.roc_auc))
+    points = "Points: means over classes and seeds. Lines: 95 % bootstrap intervals over test images. Ticks: classes."
+    diverged = [
+        f"{one['detector']}, {one['class']}, seed {one['seed']}: {one['error']}" for one in results if "error" in one
+    ]
+    write_benchmark_page(
+        path,
+        kicker="Benchmark of image-level anomaly detectors",
         title=f"Detectors on {first['dataset']}, {first['protocol']}",
-        best=best,
-        number=number,
-        paper_label=paper_label(best["detector"]),
-        tables={
-            "Detection": columns(table, DETECTION),
-            "Localisation and cost": columns(table, LOCALISATION_AND_COST),
-            "ROC-AUC by class": [class_headers(summaries), *class_rows(summaries, results)],
-        },
-        notes=notes(results),
-        figure=Markup(svg(roc_auc_figure(summaries), {INK: "var(--ink)", GRID: "var(--grid)", GATED: "var(--gated)"})),
-        diverged=[result for result in results if "error" in result],
-        galleries=[gallery for result in results if (gallery := _gallery(result, examples(result)))],
-        made_with=first["made_with"] | {"command": "\n".join(commands(results))},
+        cards=[
+            Card("Best clean ROC-AUC", number(best.clean.roc_auc), note=best.detector),
+            Card(f"The same detector, {paper_label(best.detector)}", number(best.paper.roc_auc)),
+        ],
+        sections=[
+            Section("Detection", [Table(DETECTION, summaries)], {points: roc_auc_figure(summaries)}, diverged),
+            Section("Localisation and cost", [Table(LOCALISATION_AND_COST, summaries)]),
+            Section("ROC-AUC by class", [class_table(summaries, results)]),
+            Section("What the figures mean", notes=notes(results)),
+        ],
+        galleries=[_gallery(result, shown) for result in results if (shown := examples(result)) is not None],
+        about_galleries="Test images with the highest and the lowest clean scores, and the anomaly map where the "
+        "detector has one, scaled to each image. One seed.",
+        info=first["made_with"] | {"command": "\n".join(commands(results))},
     )
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="replace")
 
 
-def _gallery(result: Mapping[str, Any], examples: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if examples is None:
-        return None
+def _gallery(result: Result, examples: Mapping[str, npt.NDArray[Any]]) -> Gallery:
     tiles = []
     for row, score in enumerate(examples["scores"].tolist()):
         image = _picture(examples["images"][row])
-        sources = [data_address(image)]
+        pictures = [data_address(image)]
         if "maps" in examples:
-            sources.append(data_address(overlaid(image, examples["maps"][row].astype(float))))
-        kind = "abnormal" if examples["abnormal"][row] else "normal"
-        tiles.append({"pictures": sources, "kind": kind, "score": f"{score:.3f}"})
+            pictures.append(data_address(overlaid(image, examples["maps"][row].astype(float))))
+        abnormal = bool(examples["abnormal"][row])
+        what = "abnormal" if abnormal else "normal"
+        tiles.append(Tile(f"{what} image", pictures, [what], f"score {score:.3f}", abnormal))
     half = len(tiles) // 2
     halves = {"Most abnormal by its score": tiles[:half], "Least abnormal by its score": tiles[half:]}
-    return {"class": result["class"], "detector": result["detector"], "seed": result["seed"], "halves": halves}
+    return Gallery(f"{result['detector']}, {result['class']}", halves)
 
 
-def _picture(pixels: np.ndarray) -> Image.Image:
+def _picture(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     image = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[..., 0]).convert("RGB")
     factor = -(-_SMALLEST_SIDE // image.width)
     if factor > 1:

@@ -123,7 +123,7 @@ def run_benchmark(
     settings : Settings
         What all its cells agree in.
     detectors : sequence of str
-        Names, see `DETECTORS`. One that is repeated counts once, as do seeds.
+        Names, see `gbad.phase2_anomaly.IMAGE_DETECTORS`. One that is repeated counts once, as do seeds.
     classes : sequence of str, optional
         Classes or categories; default: all.
     seeds : sequence of int

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from gbad.benchmarks.detectors.detectors import DETECTORS
 from gbad.benchmarks.detectors.paper_mode import PAPER_LABEL, paper_label
 from gbad.evaluation.bootstrap import percentiles
 from gbad.evaluation.measures import FALSE_ALARM_RATE, t_interval
+from gbad.phase2_anomaly import IMAGE_DETECTORS
+from gbad.report.tables import Column, Table, keyed
+
+Result = Mapping[str, Any]
+"""One cell, as from `gbad.benchmarks.detectors.runner.run_benchmark`."""
 
 MEASURES = ("roc_auc", "pr_auc", "recall", "false_alarm_rate", "pixel_roc_auc", "pro")
 _PAPER_ONLY = ("roc_auc_last_epoch", "roc_auc_shuffled")
@@ -22,117 +29,184 @@ MEANINGS = {
     "normal-vs-abnormal": "the data set or the command says which classes are normal",
 }
 
-DETECTION = tuple(range(13))
-LOCALISATION_AND_COST = (0, *range(13, 19))
-"""Columns of `headers` and `rows` that make up each of the two tables of all detectors."""
-
 _DASH = "–"
 
+Mode = Literal["clean", "paper"]
+MODES: tuple[Mode, ...] = ("clean", "paper")
 
-def summarise(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Sum up each detector over classes and seeds.
 
-    Parameters
+@dataclass(frozen=True)
+class ModeSummary:
+    """Figures of a detector in one mode.
+
+    Attributes
     ----------
-    results : sequence of dict
-        As from `run_benchmark`.
-
-    Returns
-    -------
-    list of dict
-        One for each detector, in the order of `results`: ``detector``; ``cells`` and ``diverged``, numbers of
-        trainings; the median of each of `COSTS`; and for each mode a dict with
-
-        - the mean of each measure over all cells (NaN where none has it),
-        - ``seeds_interval``: 95 % t-interval of the mean ROC-AUC over classes, one value a seed (NaN for one seed),
-        - ``rows_interval``: 95 % bootstrap interval of the mean ROC-AUC over classes and seeds, test images resampled,
-        - ``classes``: mean ROC-AUC over seeds of each class.
+    measures : dict of str to float
+        Mean of each measure over all cells; NaN where none has it.
+    seeds : list of float
+        Mean ROC-AUC over classes of each seed.
+    seeds_interval : (float, float)
+        95 % t-interval of the mean of `seeds`; NaN for one seed.
+    rows_interval : (float, float)
+        95 % bootstrap interval of the mean ROC-AUC over classes and seeds, test images resampled.
+    classes : dict of str to float
+        Mean ROC-AUC over seeds of each class.
     """
+
+    measures: dict[str, float]
+    seeds: list[float]
+    seeds_interval: tuple[float, float]
+    rows_interval: tuple[float, float]
+    classes: dict[str, float]
+
+    @property
+    def roc_auc(self) -> float:
+        """Mean ROC-AUC over all cells."""
+        return self.measures["roc_auc"]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures of a detector over classes and seeds.
+
+    Attributes
+    ----------
+    detector : str
+    cells, diverged : int
+        Numbers of trainings.
+    costs : dict of str to float
+        Median of each of `COSTS`.
+    clean, paper : ModeSummary
+    """
+
+    detector: str
+    cells: int
+    diverged: int
+    costs: dict[str, float]
+    clean: ModeSummary
+    paper: ModeSummary
+
+
+def summarise(results: Sequence[Result]) -> list[Summary]:
+    """Sum up each detector over classes and seeds, in the order of `results` (as from `run_benchmark`)."""
     return [_of_detector(name, results) for name in dict.fromkeys(result["detector"] for result in results)]
 
 
-def _of_detector(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _of_detector(name: str, results: Sequence[Result]) -> Summary:
     every = [result for result in results if result["detector"] == name]
     good = [result for result in every if "error" not in result]
     costs = {cost: _median([result["cost"][cost] for result in good]) for cost in COSTS}
-    modes = {mode: _of_mode(mode, good, len({result["class"] for result in every})) for mode in ("clean", "paper")}
-    return {"detector": name, "cells": len(every), "diverged": len(every) - len(good)} | costs | modes
+    clean, paper = (_of_mode(mode, good, len({result["class"] for result in every})) for mode in MODES)
+    return Summary(name, len(every), len(every) - len(good), costs, clean, paper)
 
 
-def _of_mode(mode: str, results: Sequence[Mapping[str, Any]], n_classes: int) -> dict[str, Any]:
+def _of_mode(mode: Mode, results: Sequence[Result], n_classes: int) -> ModeSummary:
     having = [result for result in results if result[mode]]
-    summary: dict[str, Any] = {
-        measure: _mean([result[mode].get(measure) for result in having]) for measure in MEASURES + _PAPER_ONLY
-    }
-    seeds = sorted({result["seed"] for result in having})
-    by_seed = [[result[mode]["roc_auc"] for result in having if result["seed"] == seed] for seed in seeds]
-    summary["seeds"] = [_mean(areas) for areas in by_seed if len(areas) == n_classes]
-    summary["seeds_interval"] = t_interval(summary["seeds"])
+    measures = {name: _mean([result[mode].get(name) for result in having]) for name in MEASURES + _PAPER_ONLY}
+    order = sorted({result["seed"] for result in having})
+    by_seed = [[result[mode]["roc_auc"] for result in having if result["seed"] == seed] for seed in order]
+    seeds = [_mean(areas) for areas in by_seed if len(areas) == n_classes]
     drawn = [_floats(result["resamples"][mode]) for result in having]
-    summary["rows_interval"] = percentiles(np.mean(drawn, axis=0) if drawn else [])
-    classes = dict.fromkeys(result["class"] for result in having)
-    summary["classes"] = {
-        name: _mean([result[mode]["roc_auc"] for result in having if result["class"] == name]) for name in classes
-    }
-    return summary
+    low, high = percentiles(np.mean(drawn, axis=0) if drawn else [])
+    names = dict.fromkeys(result["class"] for result in having)
+    classes = {name: _mean([one[mode]["roc_auc"] for one in having if one["class"] == name]) for name in names}
+    return ModeSummary(measures, seeds, t_interval(seeds), (low, high), classes)
 
 
-def headers(level: float = FALSE_ALARM_RATE) -> list[str]:
-    """Titles of the columns of `rows`."""
-    return [
-        "detector", "ROC-AUC, clean", "95 % over seeds", "95 % over test images", f"ROC-AUC, {PAPER_LABEL}",
-        "95 % over test images, " + PAPER_LABEL, "last epoch, test rows shuffled, " + PAPER_LABEL,
-        "PR-AUC, clean", f"PR-AUC, {PAPER_LABEL}",
-        f"recall at {level:.0%} false alarms, clean", "false alarms on test rows, clean",
-        f"recall at {level:.0%} false alarms, {PAPER_LABEL}", "leaks of its published code", "pixel ROC-AUC, clean",
-        "PRO up to 30% false positives, clean",
-        "parameters", "of them in scoring", "ms an image, batch 1", "ms an image, batch 64",
-    ]  # fmt: skip
+def number(value: float | None) -> str:
+    """Three decimals, or a dash."""
+    return _DASH if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def rows(summaries: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """Give the table of all detectors as texts; measures that no cell has are dashes."""
-    table = []
-    for one in summaries:
-        leaks = ", ".join(DETECTORS[one["detector"]].published_leaks)
-        clean, paper = one["clean"], one["paper"]
-        diverged = f" ({one['diverged']} of {one['cells']} diverged)" if one["diverged"] else ""
-        table.append([
-            one["detector"] + diverged, number(clean["roc_auc"]), interval(clean["seeds_interval"]),
-            interval(clean["rows_interval"]), number(paper["roc_auc"]), interval(paper["rows_interval"]),
-            number(paper["roc_auc_shuffled"]), number(clean["pr_auc"]), number(paper["pr_auc"]),
-            number(clean["recall"]), number(clean["false_alarm_rate"]), number(paper["recall"]),
-            leaks or "none: paper-style", number(clean["pixel_roc_auc"]), number(clean["pro"]),
-            count(one["parameters"]), count(one["inference_parameters"]),
-            milliseconds(one["ms_batch_1"]), milliseconds(one["ms_batch_64"]),
-        ])  # fmt: skip
-    return table
+def _interval(bounds: Sequence[float]) -> str:
+    return _DASH if any(map(math.isnan, bounds)) else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
-def columns(table: Sequence[Sequence[str]], chosen: Sequence[int]) -> list[list[str]]:
-    """Take some columns of a table."""
-    return [[row[column] for column in chosen] for row in table]
+def _count(value: float) -> str:
+    return _DASH if math.isnan(value) else f"{round(value):,}"
 
 
-def class_headers(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Titles of the columns of `class_rows`."""
-    modes = (f"{one['detector']}, {mode}" for one in summaries for mode in ("clean", paper_label(one["detector"])))
-    return ["class", *modes, "no network"]
+def _milliseconds(value: float) -> str:
+    return _DASH if math.isnan(value) else f"{value:.3g}"
 
 
-def class_rows(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """ROC-AUC of each class, mean over seeds, clean and paper mode of each detector side by side; then the means."""
+def _name(one: Summary) -> str:
+    return one.detector + (f" ({one.diverged} of {one.cells} diverged)" if one.diverged else "")
+
+
+def _measure(title: str, mode: Mode, measure: str) -> Column[Summary]:
+    return Column(title, lambda one: getattr(one, mode).measures[measure], number)
+
+
+def _rows_interval(title: str, mode: Mode) -> Column[Summary]:
+    return Column(title, lambda one: getattr(one, mode).rows_interval, _interval)
+
+
+def _cost(title: str, cost: str, text: Callable[[float], str]) -> Column[Summary]:
+    return Column(title, lambda one: one.costs[cost], text)
+
+
+_RECALL = f"recall at {FALSE_ALARM_RATE:.0%} false alarms"
+_DETECTOR: Column[Summary] = Column("detector", _name, align="left")
+_ROC_AUC = _measure("ROC-AUC, clean", "clean", "roc_auc")
+_OVER_IMAGES = _rows_interval("95 % over test images", "clean")
+_PAPER_ROC_AUC = _measure(f"ROC-AUC, {PAPER_LABEL}", "paper", "roc_auc")
+_CLEAN_RECALL = _measure(f"{_RECALL}, clean", "clean", "recall")
+_PARAMETERS = _cost("parameters", "parameters", _count)
+_MS_64 = _cost("ms an image, batch 64", "ms_batch_64", _milliseconds)
+
+DETECTION: tuple[Column[Summary], ...] = (
+    _DETECTOR,
+    _ROC_AUC,
+    Column("95 % over seeds", lambda one: one.clean.seeds_interval, _interval),
+    _OVER_IMAGES,
+    _PAPER_ROC_AUC,
+    _rows_interval(f"95 % over test images, {PAPER_LABEL}", "paper"),
+    _measure(f"last epoch, test rows shuffled, {PAPER_LABEL}", "paper", "roc_auc_shuffled"),
+    _measure("PR-AUC, clean", "clean", "pr_auc"),
+    _measure(f"PR-AUC, {PAPER_LABEL}", "paper", "pr_auc"),
+    _CLEAN_RECALL,
+    _measure("false alarms on test rows, clean", "clean", "false_alarm_rate"),
+    _measure(f"{_RECALL}, {PAPER_LABEL}", "paper", "recall"),
+    Column(
+        "leaks of its published code",
+        lambda one: ", ".join(IMAGE_DETECTORS[one.detector].published_leaks) or "none: paper-style",
+    ),
+)
+
+LOCALISATION_AND_COST: tuple[Column[Summary], ...] = (
+    _DETECTOR,
+    _measure("pixel ROC-AUC, clean", "clean", "pixel_roc_auc"),
+    _measure("PRO up to 30% false positives, clean", "clean", "pro"),
+    _PARAMETERS,
+    _cost("of them in scoring", "inference_parameters", _count),
+    _cost("ms an image, batch 1", "ms_batch_1", _milliseconds),
+    _MS_64,
+)
+
+ON_A_SCREEN = (_DETECTOR, _ROC_AUC, _OVER_IMAGES, _PAPER_ROC_AUC, _CLEAN_RECALL, _PARAMETERS, _MS_64)
+"""Columns that fit on a terminal; the files have all."""
+
+
+def class_table(summaries: Sequence[Summary], results: Sequence[Result]) -> Table[dict[str, Any]]:
+    """ROC-AUC of each class, mean over seeds: both modes of each detector side by side; the means come last."""
     control = {result["class"]: result["control"]["roc_auc"] for result in results if "control" in result}
-    columns_of = [(one, mode) for one in summaries for mode in ("clean", "paper")]
-    table = [
-        [name, *(number(one[mode]["classes"].get(name)) for one, mode in columns_of), number(area)]
+    of_modes = {
+        f"{one.detector}, {'clean' if mode == 'clean' else paper_label(one.detector)}": getattr(one, mode)
+        for one in summaries
+        for mode in MODES
+    }
+    rows = [
+        {"class": name, "no network": area, **{title: of.classes.get(name) for title, of in of_modes.items()}}
         for name, area in control.items()
     ]
-    means = (number(one[mode]["roc_auc"]) for one, mode in columns_of)
-    return [*table, ["mean", *means, number(_mean(list(control.values())))]]
+    means = {title: of.roc_auc for title, of in of_modes.items()}
+    rows.append({"class": "mean", "no network": _mean([*control.values()]), **means})
+    columns = [Column(title, itemgetter(title), number) for title in (*of_modes, "no network")]
+    return Table([*keyed("class", left=("class",)), *columns], rows)
 
 
-def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def notes(results: Sequence[Result]) -> list[str]:
     """Say what the figures mean and what they were made on, one sentence or two each."""
     protocol = results[0]["protocol"]
     seeds = sorted({result["seed"] for result in results})
@@ -161,7 +235,7 @@ def notes(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _about_paper_mode(detectors: Sequence[str]) -> list[str]:
     """Say of each detector whether its figures of paper mode are what its published code did."""
-    as_published = [name for name in detectors if DETECTORS[name].published_leaks]
+    as_published = [name for name in detectors if IMAGE_DETECTORS[name].published_leaks]
     others = [name for name in detectors if name not in as_published]
     label = f"{PAPER_LABEL[0].upper()}{PAPER_LABEL[1:]}"
     about = []
@@ -179,25 +253,24 @@ def _about_paper_mode(detectors: Sequence[str]) -> list[str]:
     return about
 
 
-def markdown(results: Sequence[Mapping[str, Any]]) -> str:
+def markdown(results: Sequence[Result]) -> str:
     """Write the tables, what they mean and how they were made as Markdown."""
     summaries = summarise(results)
     made_with = results[0]["made_with"]
     versions = ", ".join(f"{name} {version}" for name, version in made_with["versions"].items())
     machine = ", ".join(f"{name}: {value}" for name, value in made_with["hardware"].items())
-    table = [headers(), *rows(summaries)]
     return "\n".join([
         f"# Detectors on {results[0]['dataset']}, {results[0]['protocol']}",
         "",
-        *_table(*columns(table, DETECTION)),
+        Table(DETECTION, summaries).markdown(),
         "",
-        *_table(*columns(table, LOCALISATION_AND_COST)),
+        Table(LOCALISATION_AND_COST, summaries).markdown(),
         "",
         *(f"- {note}" for note in notes(results)),
         "",
         "## ROC-AUC by class",
         "",
-        *_table(class_headers(summaries), *class_rows(summaries, results)),
+        class_table(summaries, results).markdown(),
         "",
         "## How it was made",
         "",
@@ -208,43 +281,12 @@ def markdown(results: Sequence[Mapping[str, Any]]) -> str:
     ])  # fmt: skip
 
 
-def commands(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def commands(results: Sequence[Result]) -> list[str]:
     """Commands that the results were made with, each once."""
     return list(dict.fromkeys(result["made_with"]["command"] for result in results))
 
 
-def number(value: float | None) -> str:
-    """Three decimals, or a dash."""
-    return _DASH if _missing(value) else f"{value:.3f}"
-
-
-def interval(bounds: Sequence[float]) -> str:
-    """Write ``low to high``, or a dash."""
-    return _DASH if any(_missing(bound) for bound in bounds) else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
-
-
-def count(value: float | None) -> str:
-    """Whole number with separators, or a dash."""
-    return _DASH if value is None or _missing(value) else f"{round(value):,}"
-
-
-def milliseconds(value: float | None) -> str:
-    """Three significant digits, or a dash."""
-    return _DASH if _missing(value) else f"{value:.3g}"
-
-
-def _table(titles: Sequence[str], *lines: Sequence[str]) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(titles), "|" + "---|" * len(titles), *map(line, lines)]
-
-
-def _missing(value: float | None) -> bool:
-    return value is None or math.isnan(value)
-
-
-def _floats(values: Sequence[float | None]) -> np.ndarray:
+def _floats(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
     return np.array([math.nan if value is None else value for value in values], float)
 
 

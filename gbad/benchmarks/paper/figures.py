@@ -72,8 +72,8 @@ def precision_recall_figure(
     for (name, seeds), (colour, line, _) in zip(detectors.items(), STYLES, strict=False):
         areas = [average_precision_score(y_any, seed.test_score, sample_weight=weights) for seed in seeds]
         area = np.mean(areas)
-        found, false_alarms = confusion_counts(y_any, seeds[0].test_score)
-        false_alarms = negative_weight * false_alarms
+        found, alarms = confusion_counts(y_any, seeds[0].test_score)
+        false_alarms = negative_weight * alarms
         gains = np.flatnonzero(np.diff(found, prepend=0) > 0)
         gains = gains[np.linspace(0, len(gains) - 1, min(len(gains), _MAX_POINTS)).astype(int)]
         recall, precision = found[gains] / found[-1], found[gains] / (found[gains] + false_alarms[gains])

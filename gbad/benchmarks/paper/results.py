@@ -8,19 +8,20 @@ from typing import Any
 
 import pandas as pd
 
-from gbad.benchmarks.paper import figures, report, tables
+from gbad.benchmarks.page import Card, Section, write_benchmark_page
+from gbad.benchmarks.paper import figures, gallery, tables
 from gbad.benchmarks.paper.any_threat import FIGURES, SeedScores, detector_rows, group_detectors
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.methods import BASELINES
 from gbad.benchmarks.paper.published import PUBLISHED_ANY_THREAT, SOURCE
-from gbad.benchmarks.paper.summary import best_baseline, readable_targets, summarise
+from gbad.benchmarks.paper.summary import best_baseline, summarise, target_table
 from gbad.data.images import image_paths
-from gbad.report.html import write_page
+from gbad.report.tables import Table, keyed, of_frame
 from gbad.storage.files import atomic_path, write_json
 
 TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
-"""The letter's tables by subset."""
+"""The paper's tables by subset."""
 
 TABLE_4 = "100"
 """Subset of Tables 4 and 5 and of Figures 5 and 6; the last that there is where this one is missing."""
@@ -41,6 +42,11 @@ BEST_OF = (
     "The best CNN and the best CHR are those variants of the baseline, of all that were run, with the highest mAP on "
     "the test list: a choice in their favour. The largest loss is that of the class that suffers most: among five "
     "classes with few threats each, one falls behind by chance more easily than its interval says."
+)
+ANY_THREAT = (
+    "The score of an image for any threat is the probability that it holds at least one class, from the logits of its "
+    "classes, each calibrated on the validation part. Thresholds are chosen there, too; both for the subset's ratio of "
+    "threat-free images. A gate alone stands there with its own decision as well."
 )
 GATES = (
     "Shares, as means over the seeds. A gate acts on the ranking of class heads and classifier, so AP without gate "
@@ -80,7 +86,7 @@ def write_results(
     """
     subsets = list(dict.fromkeys(group.subset.name for group in groups))
     values = tables.estimates(groups, resamples)
-    published = tables.OTHER_DATA if data.is_generated else "letter, SIXray"
+    published = tables.OTHER_DATA if data.is_generated else "paper, SIXray"
     by_subset = {subset: tables.subset_table(groups, values, subset, published) for subset in subsets}
     shown = shown_groups(groups)
     ratio = data.ratio(shown[0].subset)
@@ -101,7 +107,7 @@ def write_results(
         "table5": confidences,
         "cells": costs,
     }
-    written |= {_file(subset): table for subset, table in by_subset.items()}
+    written |= {_file(subset): table.frame() for subset, table in by_subset.items()}
     written["table4"] = any_threat
     for name, table in written.items():
         _write_csv(table, folder / f"{name}.csv")
@@ -111,37 +117,52 @@ def write_results(
         folder / "plots", {name: figure for of_name in drawn.values() for name, figure in of_name.items()}
     )
 
+    source = f"Published rows: {SOURCE}."
+    targets, differences = target_table(summary), tables.difference_table(values)
+    table4 = any_threat_table(any_threat, published)
+    table5 = of_frame(confidences)
     sections = [
-        report.section("Targets", [pd.DataFrame(readable_targets(summary))], notes=(BEST_OF,)),
+        Section("Targets", [targets], notes=(BEST_OF,)),
         *(
-            report.section(
+            Section(
                 _heading(subset), [table], {f"SIXray{subset}": figure for figure in drawn[subset].values()},
-                (*notes, BOUNDS, f"Published rows: {SOURCE}."),
+                (*notes, BOUNDS, source),
             )
             for subset, table in by_subset.items()
         ),
-        report.section("Differences", [_differences(values)], drawn["map"], (INTERVALS, passes)),
-        report.section(
-            f"Table 4: any threat, SIXray{shown[0].subset.name}", [_readable_any_threat(any_threat, published)],
-            drawn["any"],
-            ("An image's score for any threat is the probability that it holds at least one class, from its classes' "
-             "logits, each calibrated on the validation part. Thresholds are chosen there, too; both for the subset's "
-             "ratio of threat-free images. A gate alone stands there with its own decision as well.",
-             INTERVALS_4, *_handicap(info, detectors or {}), passes, f"Published rows: {SOURCE}."),
+        Section("Differences", [differences], drawn["map"], (INTERVALS, passes)),
+        Section(
+            f"Table 4: any threat, SIXray{shown[0].subset.name}", [table4], drawn["any"],
+            (ANY_THREAT, INTERVALS_4, *_handicap(info, detectors or {}), passes, source),
         ),
-        report.section(
-            "Table 5: confidences in logits", [confidences],
+        Section(
+            "Table 5: confidences in logits", [table5],
             notes=(f"{shown[0].methods[method].label}, first seed: natural logarithms of the odds.",),
         ),
-        report.section("Gates", [gates] if len(gates) else [], notes=(GATES, BOUNDS)),
+        Section("Gates", [of_frame(gates)] if len(gates) else [], notes=(GATES, BOUNDS)),
     ]  # fmt: skip
     paths = dict(zip(shown[0].names, image_paths(data.folder, shown[0].names), strict=True))
-    title = f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}"
-    write_page(
-        folder / "report.html", "benchmark.html.j2", title=title, cards=_cards(values, groups), sections=sections,
-        galleries=report.galleries(shown[0], paths), info={**info, "seconds": _totals(costs)},
-    )  # fmt: skip
-    _write_markdown(folder / "tables.md", by_subset, values, any_threat, confidences, summary, published)
+    write_benchmark_page(
+        folder / "report.html",
+        kicker="GBAD benchmark",
+        title=f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}",
+        cards=_cards(values, groups),
+        sections=sections,
+        galleries=gallery.galleries(shown[0], paths),
+        about_galleries=gallery.ABOUT,
+        info={**info, "seconds": _totals(costs)},
+    )
+    listed = "\n".join(f"- {note}" for note in (*summary["notes"], BOUNDS, source))
+    parts = [
+        f"# Benchmark\n\n`{summary['command']}`\n\n{listed}",
+        *(f"## {_heading(subset)}\n\n{table.markdown()}" for subset, table in by_subset.items()),
+        f"## Differences\n\n{differences.markdown()}",
+        f"## Table 4: any threat\n\n{table4.markdown()}",
+        f"## Table 5: confidences in logits\n\n{table5.markdown()}",
+        f"## Targets\n\n{BEST_OF}\n\n{targets.markdown()}",
+    ]
+    with atomic_path(folder / "tables.md") as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
     return summary
 
 
@@ -171,7 +192,8 @@ def _any_threat_rows(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
-def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+def any_threat_table(rows: pd.DataFrame, source: str) -> Table[dict[str, str]]:
+    """Table 4 from rows of `detector_rows`, then the published rows with `source` in their column ``data``."""
     readable = [
         {
             "method": _any_threat_label(row["backbone"], row["method"]),
@@ -185,7 +207,8 @@ def _readable_any_threat(rows: pd.DataFrame, source: str) -> pd.DataFrame:
          "ROC-AUC": "", "PR-AUC": "", "data": source}
         for name, values in PUBLISHED_ANY_THREAT.items()
     ]  # fmt: skip
-    return pd.DataFrame(readable)
+    columns = keyed("method", *FIGURES, "ROC-AUC", "PR-AUC", "data", left=("method",))
+    return Table(columns, readable, tables.other_data)
 
 
 def _any_threat_label(backbone: str, method: str) -> str:
@@ -216,16 +239,7 @@ def _figures(
     return drawn
 
 
-def _differences(values: pd.DataFrame) -> pd.DataFrame:
-    pairs = values[values["row"].str.contains(" - ", regex=False)]
-    rows = []
-    for (subset, backbone, row), own in pairs.groupby(["subset", "backbone", "row"], sort=False):
-        cells = {line["class"]: tables.percent(line["value"], line["low"], line["high"]) for _, line in own.iterrows()}
-        rows.append({"difference (points)": row, "subset": subset, "backbone": backbone, **cells})
-    return pd.DataFrame(rows)
-
-
-def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[dict[str, str]]:
+def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[Card]:
     cards = []
     for group in groups:
         baselines = [best_baseline(group, values, family) for family in BASELINES]
@@ -238,7 +252,7 @@ def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[dict[str, str]
             tone = "" if row == "gbad" else "good" if low > 0 else "bad" if high < 0 else ""
             label = f"{row}, SIXray{group.subset.name}, {group.backbone}"
             interval = f"{low:.1f} to {high:.1f}"
-            cards.append({"label": label, "value": f"{value:.1f}", "interval": interval, "tone": tone})
+            cards.append(Card(label, f"{value:.1f}", interval, tone=tone))
     return cards
 
 
@@ -288,23 +302,6 @@ def _totals(costs: pd.DataFrame) -> dict[str, float]:
     names = [name for name in map(str, costs.columns) if name.endswith("_seconds")]
     seconds = {name.removesuffix("_seconds"): round(float(costs[name].sum()), 1) for name in names}
     return seconds | {"all cells": round(sum(seconds.values()), 1)}
-
-
-def _write_markdown(
-    path: Path, by_subset: Mapping[str, pd.DataFrame], values: pd.DataFrame,
-    any_threat: pd.DataFrame, confidences: pd.DataFrame, summary: Mapping[str, Any], published: str,
-) -> None:  # fmt: skip
-    notes = "\n".join(f"- {note}" for note in (*summary["notes"], BOUNDS, f"Published rows: {SOURCE}."))
-    parts = [f"# Benchmark\n\n`{summary['command']}`\n\n{notes}"]
-    parts += [f"## {_heading(subset)}\n\n{tables.markdown(table)}" for subset, table in by_subset.items()]
-    parts += [
-        f"## Differences\n\n{tables.markdown(_differences(values))}",
-        f"## Table 4: any threat\n\n{tables.markdown(_readable_any_threat(any_threat, published))}",
-        f"## Table 5: confidences in logits\n\n{tables.markdown(confidences)}",
-        f"## Targets\n\n{BEST_OF}\n\n{tables.markdown(pd.DataFrame(readable_targets(summary)))}",
-    ]
-    with atomic_path(path) as temporary:
-        temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
 
 
 def _heading(subset: str) -> str:

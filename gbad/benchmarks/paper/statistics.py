@@ -77,7 +77,7 @@ def with_seed_deviations(values: np.ndarray, seed: int = 0) -> np.ndarray:
     normal = generator.normal(size=(len(values), n_seeds))
     chi = np.sqrt(generator.chisquare(n_seeds - 1, len(values)) / (n_seeds - 1))
     factors = normal / chi[:, None] / np.sqrt(n_seeds * (n_seeds - 1))
-    return mean + np.einsum("bs,msc->bmc", factors, deviations)
+    return np.asarray(mean + np.einsum("bs,msc->bmc", factors, deviations))
 
 
 def intervals(

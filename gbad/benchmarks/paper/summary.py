@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.methods import BASELINES
 from gbad.benchmarks.paper.published import CLASS_LOSS_TARGET, MACRO_F1_TARGET, PEAK_IN_BOX_TARGET, TARGETS
 from gbad.benchmarks.paper.tables import estimate
+from gbad.report.tables import Column, Table, keyed
+
+_MET = {True: "yes", False: "no", None: "not run"}
 
 
 def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.DataFrame) -> dict[str, Any]:
@@ -54,15 +58,19 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
     return {"targets": targets, "all_met": all(target["met"] is True for target in targets)}
 
 
-def readable_targets(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Texts of the targets of a `summarise`: ``met`` is yes, no or not run."""
-    met = {True: "yes", False: "no", None: "not run"}
-    return [
-        {**one, "value": "" if one["value"] is None else f"{one['value']:.1f}",
-         "interval": " to ".join(f"{bound:.1f}" for bound in one["interval"] or ()),
-         "needed": f"{one['needed']:g}", "met": met[one["met"]]}
-        for one in summary["targets"]
-    ]  # fmt: skip
+def target_table(summary: Mapping[str, Any], *, only_run: bool = False) -> Table[dict[str, Any]]:
+    """Table of the targets of `summarise`; `only_run` leaves out those whose methods were not run."""
+    columns: list[Column[dict[str, Any]]] = [
+        *keyed("target", "subset", "backbone", left=("target", "subset", "backbone")),
+        Column("value", itemgetter("value"), lambda value: "" if value is None else f"{value:.1f}"),
+        Column(
+            "interval", itemgetter("interval"), lambda bounds: " to ".join(f"{bound:.1f}" for bound in bounds or ())
+        ),
+        Column("needed", itemgetter("needed"), "{:g}".format),
+        Column("met", itemgetter("met"), _MET.__getitem__),
+    ]
+    rows = [target for target in summary["targets"] if target["met"] is not None or not only_run]
+    return Table(columns, rows, lambda target: {True: "met", False: "missed"}.get(target["met"], ""))
 
 
 def best_baseline(group: Group, values: pd.DataFrame, family: str) -> str | None:

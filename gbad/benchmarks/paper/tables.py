@@ -1,4 +1,4 @@
-"""Tables of the benchmark as data frames: tidy results, Tables 1 to 3 with intervals, Table 5, gate diagnostics."""
+"""Figures of the benchmark as data frames, and its tables: 1 to 3 with intervals, 5, differences, gates."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from gbad.benchmarks.paper.statistics import intervals, seed_mean_samples
 from gbad.evaluation.bootstrap import mean_over_classes
 from gbad.evaluation.metrics import average_precision_per_class, gate_diagnostics
 from gbad.phase3_gate import log_odds
+from gbad.report.tables import Table, keyed
 
 MEAN = "mean"
 """What the column ``class`` says for the mean average precision."""
 
-OTHER_DATA = "letter, SIXray: other data"
+OTHER_DATA = "paper, SIXray: other data"
 """What published rows say beside results on generated images."""
 
 PUBLISHED_BACKBONES = {
     "resnet34": "ResNet34", "resnet50": "ResNet50", "resnet101": "ResNet101", "inception_v3": "InceptionV3",
     "densenet121": "DenseNet", "resnet18": "ResNet18", "efficientnet_lite0": "EfficientNet-Lite0",
 }  # fmt: skip
-"""Backbones as the letter writes them."""
+"""Backbones as the paper writes them."""
 
 
 def tidy(groups: Sequence[Group]) -> pd.DataFrame:
@@ -84,29 +85,47 @@ def estimate(values: pd.DataFrame, subset: str, backbone: str, row: str, label: 
     return found[0].tolist() if len(found) else []
 
 
-def subset_table(
-    groups: Sequence[Group], values: pd.DataFrame, subset: str, published: str = OTHER_DATA
-) -> pd.DataFrame:
+Row = dict[str, str]
+
+
+def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str, published: str = OTHER_DATA) -> Table[Row]:
     """Table 1, 2 or 3: rows are methods, columns are classes and their mean; percent with 95 % intervals.
 
-    Published rows follow, where the letter has the subset and the classes are SIXray's, with `published` in their
-    column ``data``.
+    If the paper has the subset and the classes are SIXray's, published rows follow, with `published` in their column
+    ``data``.
     """
-    rows = []
+    rows: list[Row] = []
     of_subset = [group for group in groups if group.subset.name == subset]
+    classes = of_subset[0].classes
     for group in of_subset:
         backbone = PUBLISHED_BACKBONES.get(group.backbone, group.backbone)
         for name, method in group.methods.items():
             cells = {
-                label: percent(*estimate(values, subset, group.backbone, name, label))
-                for label in (*group.classes, MEAN)
+                label: percent(*estimate(values, subset, group.backbone, name, label)) for label in (*classes, MEAN)
             }
             rows.append({"method": f"{backbone}: {method.label}", **cells, "data": "this benchmark"})
-    if of_subset and of_subset[0].classes == CLASSES:
+    if classes == CLASSES:
         for (backbone, name), numbers in PUBLISHED_AP.get(subset, {}).items():
             cells = {label: f"{value:.1f}" for label, value in zip((*CLASSES, MEAN), numbers, strict=True)}
             rows.append({"method": f"{backbone}: {name}", **cells, "data": published})
-    return pd.DataFrame(rows)
+    return Table(keyed("method", *classes, MEAN, "data", left=("method",)), rows, other_data)
+
+
+def other_data(row: Row) -> str:
+    """Look of a row: muted if its figures are of other data."""
+    return "other" if row["data"] == OTHER_DATA else ""
+
+
+def difference_table(values: pd.DataFrame) -> Table[Row]:
+    """Differences between methods in points, with 95 % intervals; rows of `estimates`."""
+    pairs = values[values["row"].str.contains(" - ", regex=False)]
+    rows = []
+    for (subset, backbone, row), own in pairs.groupby(["subset", "backbone", "row"], sort=False):
+        cells = {line["class"]: percent(line["value"], line["low"], line["high"]) for _, line in own.iterrows()}
+        rows.append({"difference (points)": row, "subset": subset, "backbone": backbone, **cells})
+    labels = dict.fromkeys(values["class"])
+    columns = ("difference (points)", "subset", "backbone")
+    return Table(keyed(*columns, *labels, left=columns), rows)
 
 
 def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
@@ -194,17 +213,6 @@ def percent(value: float, low: float = np.nan, high: float = np.nan) -> str:
         return "missing"
     interval = "" if np.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
     return f"{100 * value:.1f}{interval}"
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A data frame as a Markdown table, texts as they are and numbers with four significant digits."""
-
-    def text(value: object) -> str:
-        return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|")
-
-    head = [*map(str, table.columns)]
-    lines = [head, ["---"] * len(head), *([text(value) for value in row] for row in table.itertuples(index=False))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _of_seeds(values: Iterable[np.ndarray | None]) -> str:

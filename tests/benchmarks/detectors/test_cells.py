@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gbad.benchmarks.detectors.cell import load_task, run_cell
 from gbad.benchmarks.detectors.cost import inference_parameters, milliseconds_per_image
-from gbad.benchmarks.detectors.detectors import DETECTORS, make_detector, read_parameters
+from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
 from gbad.benchmarks.detectors.paper_mode import PaperMode
 from gbad.benchmarks.detectors.protocols import make_tasks
 from gbad.benchmarks.detectors.runner import Settings, long_table, run_benchmark
@@ -20,6 +20,7 @@ from gbad.benchmarks.detectors.tables import markdown
 from gbad.data.one_class import read_classes
 from gbad.errors import DivergedError, RunError
 from gbad.evaluation.measures import resampled_roc_auc
+from gbad.phase2_anomaly import IMAGE_DETECTORS
 from gbad.phase2_anomaly.images import ganomaly
 from gbad.phase2_anomaly.images.ganomaly import GANomalyDetector
 
@@ -142,8 +143,8 @@ def test_test_images_without_finite_scores_do_not_end_a_benchmark(
     what: str, defects: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = {"scores": "anomaly_score", "maps": "anomaly_map"}[what]
-    honest = getattr(DETECTORS["vae"], method)
-    monkeypatch.setattr(DETECTORS["vae"], method, lambda self, X: honest(self, X) * np.inf)
+    honest = getattr(IMAGE_DETECTORS["vae"], method)
+    monkeypatch.setattr(IMAGE_DETECTORS["vae"], method, lambda self, X: honest(self, X) * np.inf)
     options = settings(defects, protocol="normal-vs-abnormal", epochs=1)
     (result,) = run_benchmark(tmp_path, options, detectors=["vae"], seeds=[0])
     assert f"{what} of test images are not finite" in result["error"]

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from gbad.benchmarks.detectors import runner
 from gbad.benchmarks.detectors.cell import load_task, run_cell
 from gbad.benchmarks.detectors.control import control_scores
-from gbad.benchmarks.detectors.detectors import DETECTORS, make_detector, read_parameters
+from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
 from gbad.benchmarks.detectors.paper_mode import PAPER_LABEL
 from gbad.benchmarks.detectors.protocols import make_tasks
 from gbad.benchmarks.detectors.runner import Settings, long_table, run_benchmark
@@ -24,6 +24,7 @@ from gbad.benchmarks.detectors.tables import markdown, summarise
 from gbad.cli.benchmark_detectors import repeat_options
 from gbad.data.one_class import ClassData, read_classes
 from gbad.errors import DataError, GbadError, RunError
+from gbad.phase2_anomaly import IMAGE_DETECTORS
 from gbad.phase2_anomaly.images.ganomaly import GANomalyDetector
 
 Command = Callable[..., Any]
@@ -201,7 +202,7 @@ def test_a_cell_made_with_another_default_is_not_taken(
     out, results = finished
     one = next(result for result in results if (result["detector"], result["class"], result["seed"]) == ("vae", "0", 0))
     assert one["params"]["features"] == 4
-    assert one["params"]["beta1"] == DETECTORS["vae"]().beta1  # a default
+    assert one["params"]["beta1"] == IMAGE_DETECTORS["vae"]().beta1  # a default
     told = json.loads((out / "cells" / one["folder"] / "done.json").read_text())
     assert {"params": one["params"], "class": "0", "version": runner.VERSION}.items() <= told["about"].items()
     make = runner.make_detector
@@ -234,17 +235,17 @@ def test_summary_by_hand(finished: tuple[Path, list[dict[str, Any]]]) -> None:
     results = finished[1]
     ganomaly, vae = summarise(results)
     areas = {(one["class"], one["seed"]): one["clean"]["roc_auc"] for one in results if one["detector"] == "ganomaly"}
-    assert ganomaly["clean"]["roc_auc"] == pytest.approx(np.mean(list(areas.values())))
-    assert ganomaly["clean"]["classes"]["2"] == pytest.approx((areas["2", 0] + areas["2", 1]) / 2)
+    assert ganomaly.clean.roc_auc == pytest.approx(np.mean(list(areas.values())))
+    assert ganomaly.clean.classes["2"] == pytest.approx((areas["2", 0] + areas["2", 1]) / 2)
     first, second = ((areas["0", seed] + areas["2", seed]) / 2 for seed in (0, 1))
     half = 12.706204736 * abs(first - second) / 2  # Student's t with one degree of freedom
-    low, high = ganomaly["clean"]["seeds_interval"]
+    low, high = ganomaly.clean.seeds_interval
     assert (low, high) == pytest.approx(((first + second) / 2 - half, (first + second) / 2 + half))
-    assert (vae["cells"], vae["diverged"]) == (4, 0)
-    assert vae["clean"]["rows_interval"][0] <= vae["clean"]["roc_auc"] <= vae["clean"]["rows_interval"][1]
+    assert (vae.cells, vae.diverged) == (4, 0)
+    assert vae.clean.rows_interval[0] <= vae.clean.roc_auc <= vae.clean.rows_interval[1]
     long = long_table(results)
     chosen = long[(long["detector"] == "vae") & (long["metric"] == "pr_auc") & (long["mode"] == "paper")]
-    assert chosen["value"].mean() == pytest.approx(vae["paper"]["pr_auc"])
+    assert chosen["value"].mean() == pytest.approx(vae.paper.measures["pr_auc"])
 
 
 def test_paper_mode_claims_no_more_than_the_published_code_did(
@@ -270,7 +271,7 @@ def test_without_paper_mode_there_are_dashes(idx: Path, tmp_path: Path) -> None:
     results = run_benchmark(tmp_path, options, detectors=["vae"], classes=["0"], seeds=[0], command="it")
     assert results[0]["paper"] is None
     assert "| vae | 0." in markdown(results)
-    assert np.isnan(summarise(results)[0]["paper"]["roc_auc"])
+    assert np.isnan(summarise(results)[0].paper.roc_auc)
 
 
 def test_paper_mode_tests_the_last_epoch_and_every_so_many_before(idx: Path, tmp_path: Path) -> None:
@@ -293,7 +294,9 @@ def test_a_class_with_one_training_image_is_told_before_anything_is_trained(tmp_
 def test_hyperparameters_of_the_command_line() -> None:
     parameters = read_parameters(["features=8", "vae.latent_size=3"], ["ganomaly", "vae"])
     assert make_detector("vae", parameters).get_params()["latent_size"] == 3
-    assert make_detector("ganomaly", parameters).get_params()["latent_size"] == DETECTORS["ganomaly"]().latent_size
+    assert (
+        make_detector("ganomaly", parameters).get_params()["latent_size"] == IMAGE_DETECTORS["ganomaly"]().latent_size
+    )
     assert make_detector("ganomaly", parameters).get_params()["features"] == 8
     for order in (["ganomaly.features=8", "features=16"], ["features=16", "ganomaly.features=8"]):
         assert make_detector("ganomaly", read_parameters(order, ["ganomaly"])).get_params()["features"] == 8
