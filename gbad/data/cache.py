@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from gbad.data.arrays import Pixels, Rows
 from gbad.data.bad_images import BadImages
-from gbad.data.source import ImageSource, stream
+from gbad.data.source import ImageSource, rows_of, stream, warped
 from gbad.errors import GbadError, RunError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.files import read_json, write_json
@@ -29,6 +30,11 @@ class DecodedCache:
         Where the cache lives. A folder that caches other images is refused; one that a killed run left is continued.
     bad : BadImages
         Told of each image that cannot be decoded.
+
+    Attributes
+    ----------
+    images : uint8 memory map (n, size, size, 3)
+        All rows of the source. Those that `fill` has not given are without content.
 
     Raises
     ------
@@ -75,7 +81,7 @@ class DecodedCache:
         # Images that were bad last time are tried again: the user may have repaired them.
         status = np.fromfile(self._folder / "status.u8", np.uint8)
         self._status = np.where(status == _READY, _READY, _EMPTY).astype(np.uint8)
-        self._images = np.memmap(self._folder / "images.u8", np.uint8, "r", shape=(len(self.source), *self._shape))
+        self.images = np.memmap(self._folder / "images.u8", np.uint8, "r", shape=(len(self.source), *self._shape))
 
     def fill(self, rows: Sequence[int] | Rows, *, description: str = "decoding", show_progress: bool = False) -> Rows:
         """Decode those of `rows` that are not in the cache yet; give those that can be used, in order.
@@ -122,10 +128,45 @@ class DecodedCache:
 
     def __getitem__(self, rows: Sequence[int] | Rows) -> Pixels:
         """Images of rows that `fill` has returned: uint8 (n, size, size, 3)."""
-        return self._images[np.asarray(rows, dtype=np.int64)]
+        return self.images[np.asarray(rows, dtype=np.int64)]
 
     def close(self) -> None:
         """Close the files."""
         self._images_file.close()
         self._status_file.close()
-        del self._images
+        del self.images
+
+
+def decode_images(
+    source: ImageSource, rows: Rows, size: int, folder: str | Path, *, show_progress: bool = False
+) -> Pixels:
+    """Decode some images of a source, warped to another size; a call that was killed continues.
+
+    Parameters
+    ----------
+    source : ImageSource
+        Where images come from.
+    rows : int array (n,)
+        Which images, in the order of the result.
+    size : int
+        Width and height in pixels.
+    folder : path-like
+        Where the decoded images lie, as in `DecodedCache`.
+    show_progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    uint8 memory map (n, size, size, 3)
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be used.
+    RunError, GbadError
+        As in `DecodedCache`.
+    """
+    chosen = warped(rows_of(source, rows), size)
+    with closing(DecodedCache(chosen, folder, BadImages(len(rows), strict=True))) as cache:
+        cache.fill(np.arange(len(rows)), show_progress=show_progress)
+        return cache.images

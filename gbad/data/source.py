@@ -65,13 +65,26 @@ def source_from_array(images: Pixels, size: int) -> ImageSource:
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise DataError(f"images must be a uint8 array of shape (n, H, W, 3), not {images.dtype} {images.shape}")
 
-    def load(row: int) -> Pixels:
-        image = np.ascontiguousarray(images[row])
-        if image.shape[:2] == (size, size):
-            return image
-        return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    names = [str(row) for row in range(len(images))]
+    return ImageSource(names, size, lambda row: _warp(np.ascontiguousarray(images[row]), size))
 
-    return ImageSource([str(row) for row in range(len(images))], size, load)
+
+def rows_of(source: ImageSource, rows: Rows) -> ImageSource:
+    """Give some rows of a source as a source, in the given order."""
+    return ImageSource(
+        [source.names[row] for row in rows.tolist()], source.size, lambda row: source.load(int(rows[row]))
+    )
+
+
+def warped(source: ImageSource, size: int) -> ImageSource:
+    """Give the images of a source, warped to ``(size, size)``."""
+    return ImageSource(source.names, size, lambda row: _warp(source.load(row), size))
+
+
+def _warp(image: Pixels, size: int) -> Pixels:
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def stream(

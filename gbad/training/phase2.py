@@ -13,14 +13,14 @@ import torch
 from sklearn.base import clone
 
 from gbad.data.bad_images import BadImages
-from gbad.data.decoded import decode_images
+from gbad.data.cache import decode_images
 from gbad.errors import DataError, RunError
 from gbad.phase1_classifier import FeatureFile, extract_features
 from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS, BiGANDetector, ImageAnomalyDetector
 from gbad.phase2_anomaly.catalogue import name_of
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed
-from gbad.storage.files import atomic_path, read_table, write_json
+from gbad.storage.files import atomic_path, read_table, remove_folder, write_json
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.phase1 import load_classifier
 from gbad.training.settings import IMAGE_LOSS
@@ -77,8 +77,9 @@ def fit_phase2(
         losses, names = np.concatenate([losses, own], axis=1), [*names, IMAGE_LOSS]
     with atomic_path(folder / "losses.csv") as temporary:  # paths need not be UTF-8
         _losses_table(data, features, losses, names).to_csv(temporary, index=False, errors="surrogateescape")
-    for name in ("checkpoint.pt", "image_checkpoint.pt", "images.u8"):
+    for name in ("checkpoint.pt", "image_checkpoint.pt"):
         (folder / name).unlink(missing_ok=True)
+    remove_folder(folder / "images")
     write_json(folder / "done.json", {"seconds": time.monotonic() - begun, "threat_free_rows": int(normal.sum())})
     return detector
 
@@ -175,7 +176,7 @@ def _fit_image_detector(
     """
     order = np.argsort(~normal, kind="stable")  # those that it learns from come first, so that they are one block
     images = decode_images(
-        data.source, rows[order], detector.image_size, folder / "images.u8", show_progress=show_progress
+        data.source, rows[order], detector.image_size, folder / "images", show_progress=show_progress
     )
     path = folder / "image_detector.joblib"
     if path.exists():

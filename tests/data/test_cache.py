@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from gbad.data.bad_images import BadImages
-from gbad.data.cache import DecodedCache
+from gbad.data.cache import DecodedCache, decode_images
 from gbad.data.source import ImageSource, source_from_array, source_from_paths, stream
 from gbad.errors import DataError, GbadError, ImageError, RunError, TooManyBadImagesError
 
@@ -173,27 +174,34 @@ def test_the_list_of_bad_images_takes_paths_that_are_no_text(tmp_path: Path) -> 
     assert pd.read_csv(tmp_path / "bad.csv", encoding_errors="surrogateescape")["path"].tolist() == [path]
 
 
-def test_full_disk_is_an_error_and_keeps_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_an_error_and_keeps_what_was_written(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     pixels = images(10)
     with closing(DecodedCache(source_from_array(pixels, 8), tmp_path, BadImages(10))) as cache:
         cache.fill(np.arange(3))
-
-        class Full:
-            def seek(self, offset: int) -> None: ...
-
-            def write(self, data: bytes) -> int:
-                raise OSError(28, "No space left on device")
-
-            def close(self) -> None: ...
-
-        kept = cache._images_file
-        monkeypatch.setattr(cache, "_images_file", Full())
-        with pytest.raises(GbadError, match="No space left on device.*continues where it stopped"):
+        with full_disk(5 * 8 * 8 * 3), pytest.raises(GbadError, match="File too large.*continues where it stopped"):
             cache.fill(np.arange(10))
-        kept.close()
-    with closing(DecodedCache(source_from_array(pixels, 8), tmp_path, BadImages(10))) as cache:
+    calls: list[int] = []
+    with closing(DecodedCache(counting(source_from_array(pixels, 8), calls), tmp_path, BadImages(10))) as cache:
         np.testing.assert_array_equal(cache.fill(np.arange(10)), np.arange(10))
         np.testing.assert_array_equal(cache[np.arange(10)], pixels)
+    assert not {0, 1, 2} & set(calls)
+
+
+def test_decoded_images_are_those_of_the_source_and_continue(tmp_path: Path) -> None:
+    pixels, rows, calls = images(100, 16), np.arange(90)[::-1], []
+    expected = np.stack([source_from_array(pixels, 8).load(row) for row in rows])
+    broken = counting(source_from_array(pixels, 16), [], fail=(5,))  # in the second batch
+    with pytest.raises(ImageError, match=r"5\.png"):
+        decode_images(broken, rows, 8, tmp_path / "a")
+    for _ in range(2):
+        source = counting(source_from_array(pixels, 16), calls)
+        np.testing.assert_array_equal(decode_images(source, rows, 8, tmp_path / "a"), expected)
+    assert sorted(calls) == list(range(26))  # the first batch was there, and at last all were
+    (tmp_path / "file").touch()
+    with pytest.raises(GbadError, match=r"file: the image cache cannot be made"):
+        decode_images(source_from_array(pixels, 16), rows, 8, tmp_path / "file")
 
 
 def test_array_source_checks_its_input() -> None:

@@ -4,6 +4,7 @@ import gzip
 import pickle
 import struct
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 from PIL import Image
 
 from gbad.data.labels import read_sixray
-from gbad.data.one_class import class_data, detect_layout, load_all, read_classes, rows_of
+from gbad.data.one_class import detect_layout, load_all, read_classes
 from gbad.data.one_class.class_data import hold_out
 from gbad.data.one_class.idx import read_idx
 from gbad.data.one_class.mvtec import load_mask
 from gbad.data.one_class.patches import patches_of_boxes, source_of_patches
-from gbad.data.source import source_from_array
+from gbad.data.source import rows_of, source_from_array
 from gbad.errors import DataError, GbadError
 
 RNG = np.random.default_rng(0)
@@ -306,18 +307,14 @@ def test_folders_of_no_known_layout(tmp_path: Path, idx: Path) -> None:
         read_classes(idx, 32, grid=2)
 
 
-def test_large_sets_lie_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_sets_lie_in_a_file() -> None:
     images = noise(70, 32, 32, 3)
     source = rows_of(source_from_array(images, 32), np.arange(70)[::-1])
-    monkeypatch.setattr(class_data, "_IN_MEMORY", 1000)
-    loaded = load_all(source)
+    loaded = load_all(source, in_memory=1000)
     assert isinstance(loaded, np.memmap)
     assert np.array_equal(loaded, images[::-1])
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(class_data, "_IN_MEMORY", 1000)
-    monkeypatch.setattr(class_data, "TemporaryFile", lambda buffering: Path("/dev/full").open("wb", buffering))
-    with pytest.raises(GbadError, match=r"No space left on device.*TMPDIR"):
-        load_all(source_from_array(noise(70, 32, 32, 3), 32))
+def test_a_full_disk_is_told(full_disk: Callable[[int], AbstractContextManager[None]]) -> None:
+    with full_disk(1000), pytest.raises(GbadError, match=r"took only part of the images.*TMPDIR"):
+        load_all(source_from_array(noise(70, 32, 32, 3), 32), in_memory=1000)

@@ -16,10 +16,9 @@ from sklearn.metrics import roc_auc_score
 
 import gbad
 from gbad.data.bad_images import BadImages
-from gbad.data.decoded import decode_images
 from gbad.data.images import read_image
 from gbad.data.source import source_from_array, source_from_paths
-from gbad.errors import GbadError, ImageError, RunError
+from gbad.errors import RunError
 from gbad.explanation import PAPER_LOSSES
 from gbad.phase1_classifier import Classifier
 from gbad.phase2_anomaly import (
@@ -120,7 +119,7 @@ def test_an_image_level_detector_adds_a_column(
     table = pd.read_csv(folder / "phase2" / "losses.csv")
     assert tuple(table.columns[3:6]) == names
     np.testing.assert_allclose(table["image_anomaly"], explained.losses[table["row"], 2], atol=1e-5)
-    assert not [path for path in (folder / "phase2").iterdir() if path.suffix in (".u8", ".pt")]
+    assert not [path for path in (folder / "phase2").iterdir() if path.suffix == ".pt" or path.name == "images"]
 
 
 def test_scores_with_images_depend_on_nothing_but_the_image(
@@ -256,16 +255,11 @@ def test_phase_2_goes_on_where_it_was_killed(
             with_detectors(trained, tmp_path / "run", make_pipeline, image_detector=IMAGES)
     assert calls == [where]
     if where != "decoding":
-        monkeypatch.setattr("gbad.data.decoded.stream", _none_left)
+        monkeypatch.setattr("gbad.data.cache.stream", lambda *_: pytest.fail("decoded again"))
     if where == "scoring":
         monkeypatch.setattr(GANomalyDetector, "fit", lambda *args, **options: pytest.fail("trained again"))
     pipeline = make_pipeline(image_detector=IMAGES).fit_phases(trained.data, tmp_path / "run", BadImages(72))
     np.testing.assert_allclose(pipeline.explain(train_paths).losses, expected, rtol=1e-6)
-
-
-def _none_left(source: Any, rows: np.ndarray, batch_size: int) -> Any:
-    assert not len(rows), "decoded again"
-    return iter(())
 
 
 def test_run_folders_report_and_scores_follow(dataset: Path, trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
@@ -299,19 +293,3 @@ def test_gate_with_more_than_three_inputs_clips() -> None:
         gate.decision_function(X.max(axis=0, keepdims=True) * 9), gate.decision_function(X.max(axis=0, keepdims=True))
     )
     assert roc_auc_score(y, gate.decision_function(X)) > 0.8
-
-
-def test_decoded_images_are_those_of_the_source_and_continue(pixels: np.ndarray, tmp_path: Path) -> None:
-    source, rows = source_from_array(pixels, 64), np.array([3, 1, 30, 17])
-    images = decode_images(source, rows, 32, tmp_path / "images.u8")
-    expected = source_from_array(pixels, 32)
-    np.testing.assert_array_equal(images, np.stack([expected.load(row) for row in rows]))
-    whole = (tmp_path / "images.u8").read_bytes()
-    (tmp_path / "images.u8").write_bytes(whole[: len(whole) // 2 + 100])
-    np.testing.assert_array_equal(decode_images(source, rows, 32, tmp_path / "images.u8"), images)
-    missing = source_from_paths([tmp_path / "missing.png"], 64)
-    with pytest.raises(ImageError, match="missing"):
-        decode_images(missing, np.array([0]), 32, tmp_path / "none.u8")
-    (tmp_path / "folder.u8").mkdir()
-    with pytest.raises(GbadError, match=r"folder\.u8: decoded images cannot be written"):
-        decode_images(source, rows, 32, tmp_path / "folder.u8")

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gbad.data.one_class import ClassData, rows_of
-from gbad.data.source import ImageSource
+from gbad.data.one_class import ClassData
+from gbad.data.source import ImageSource, rows_of
 from gbad.errors import DataError
 
 PROTOCOLS = ("one-vs-rest", "leave-one-class-out", "normal-vs-abnormal")

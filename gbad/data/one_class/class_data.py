@@ -15,8 +15,6 @@ from gbad.data.duplicates import find_duplicates
 from gbad.data.source import ImageSource, stream
 from gbad.errors import DataError, GbadError
 
-_IN_MEMORY = 2**31  # bytes
-
 Masks = Callable[[int], Mask]
 """From a row of the test part to its mask, bool (size, size), True where the image is defective."""
 
@@ -81,17 +79,20 @@ def part(images: ImageSource, labels: Sequence[int] | Rows) -> Part:
     return Part(images, np.asarray(labels, np.int64), np.arange(len(images)))
 
 
-def rows_of(source: ImageSource, rows: Rows) -> ImageSource:
-    """Give some rows of a source as a source, in the given order."""
-    return ImageSource(
-        [source.names[row] for row in rows.tolist()], source.size, lambda row: source.load(int(rows[row]))
-    )
+def load_all(source: ImageSource, in_memory: int = 2**31) -> Pixels:
+    """Read all images of a source.
 
+    Parameters
+    ----------
+    source : ImageSource
+        n images.
+    in_memory : int
+        Largest array in bytes that is kept in memory. A larger one goes into a temporary file that is mapped into
+        memory and disappears with the array.
 
-def load_all(source: ImageSource) -> Pixels:
-    """Read all images of a source: uint8 (n, size, size, 3).
-
-    More than 2 GiB go into a temporary file, mapped into memory, that disappears with the array.
+    Returns
+    -------
+    uint8 array (n, size, size, 3)
 
     Raises
     ------
@@ -101,7 +102,7 @@ def load_all(source: ImageSource) -> Pixels:
         If the disk of the temporary file is full.
     """
     shape = (len(source), source.size, source.size, 3)
-    images = None if np.prod(shape, dtype=np.int64) > _IN_MEMORY else np.empty(shape, np.uint8)
+    images = None if np.prod(shape, dtype=np.int64) > in_memory else np.empty(shape, np.uint8)
     with TemporaryFile(buffering=0) as file:
         for rows, batch, errors in stream(source, np.arange(len(source))):
             for error in errors.values():
@@ -122,7 +123,7 @@ def _write(file: IO[bytes], images: Pixels) -> None:
             raise OSError("the disk took only part of the images")
     except OSError as error:
         raise GbadError(
-            f"{gettempdir()}: more than 2 GiB of images do not fit ({error.strerror or error}). Free some space there, "
+            f"{gettempdir()}: the decoded images do not fit ({error.strerror or error}). Free some space there, "
             "or set TMPDIR to a folder with more, and run the same command again."
         ) from error
 

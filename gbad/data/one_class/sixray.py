@@ -10,9 +10,10 @@ from gbad.data.annotations import find_annotations, read_voc_boxes
 from gbad.data.arrays import Mask
 from gbad.data.images import image_paths, read_image
 from gbad.data.labels import read_sixray
-from gbad.data.one_class.class_data import ClassData, Masks, Part, part, rows_of
+from gbad.data.one_class.class_data import ClassData, Masks, Part, part
 from gbad.data.one_class.mvtec import load_mask
 from gbad.data.one_class.patches import patches_of_boxes, source_of_patches
+from gbad.data.source import rows_of
 from gbad.errors import DataError
 
 _CLASSES = ("threat-free", "threat")
