@@ -42,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args(argv)
 
-    model, _ = build_classifier(options.backbone, 5, pretrained=False, pooling="max", fpn_width=64, head_width=64)
+    model, _ = build_classifier(
+        options.backbone, 5, architecture="fpn", pretrained=False, weights=None, frozen_stages=0, frozen_norm=False,
+        seed=0, pooling="max", fusion="hidden", fpn_width=64, head_width=64, position_weight=0.0,
+    )  # fmt: skip
     model = model.to(memory_format=torch.channels_last).train()
     fixed = classifier_from_state(classifier_state(model))
     images = 255 * torch.rand(64, 3, options.size, options.size, generator=torch.Generator().manual_seed(0))

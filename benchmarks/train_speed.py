@@ -64,8 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     models = {}
     for name, setting in SETTINGS.items():
         model, _ = build_classifier(
-            "efficientnet_lite0", 5, frozen_stages=setting.frozen_stages, frozen_norm=setting.frozen_norm,
-            pooling="max", fpn_width=arguments.fpn_width, head_width=64,
+            "efficientnet_lite0", 5, architecture="fpn", pretrained=True, weights=None,
+            frozen_stages=setting.frozen_stages, frozen_norm=setting.frozen_norm, seed=0, pooling="max",
+            fusion="hidden", fpn_width=arguments.fpn_width, head_width=64, position_weight=0.0,
         )  # fmt: skip
         layout = torch.channels_last if setting.channels_last else torch.contiguous_format
         models[name] = (model.train().to(memory_format=layout), images.contiguous(memory_format=layout))

@@ -1,29 +1,24 @@
-"""Phase 1: a multi-label classifier (backbone + FPN, or a peer) trained on a balanced set; the features it gives."""
+"""Phase 1: a multi-label classifier (backbone + FPN, or a peer), trained on a balanced set, and its features."""
 
 from gbad.phase1_classifier.architectures import (
     ARCHITECTURES,
-    Classifier,
     build_classifier,
     classifier_from_state,
     classifier_state,
 )
 from gbad.phase1_classifier.backbones import BACKBONES
-from gbad.phase1_classifier.chr import CHRClassifier
-from gbad.phase1_classifier.features import VIEWS, FeatureFile, extract_features, predict_batch, predict_stream
+from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.features import FeatureFile, extract_features
 from gbad.phase1_classifier.heatmap import class_heatmap, position_maps
-from gbad.phase1_classifier.model import ThreatClassifier
-from gbad.phase1_classifier.plain import PlainClassifier
+from gbad.phase1_classifier.prediction import VIEWS, predict_batch, predict_stream
 from gbad.phase1_classifier.training import train_classifier
 
 __all__ = [
     "ARCHITECTURES",
     "BACKBONES",
     "VIEWS",
-    "CHRClassifier",
     "Classifier",
     "FeatureFile",
-    "PlainClassifier",
-    "ThreatClassifier",
     "build_classifier",
     "class_heatmap",
     "classifier_from_state",

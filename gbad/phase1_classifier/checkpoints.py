@@ -1,40 +1,46 @@
-"""Checkpoints of phase 1: one file an epoch, written whole, and read without running anything that it might ask for."""
+"""Checkpoints of phase 1: one file per epoch, written whole or not at all, and read without running code from it."""
 
 from __future__ import annotations
 
 import logging
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 import torch
 from accelerate import Accelerator
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from gbad.errors import RunError
 from gbad.phase1_classifier.backbones import normalisation
+from gbad.phase1_classifier.optimisation import WeightAverage
 from gbad.storage.files import atomic_path
 
 _log = logging.getLogger(__name__)
 
 
 def save_checkpoint(
-    accelerator: Accelerator, trained: nn.Module, optimizer: Any, average: AveragedModel, folder: Path,
+    accelerator: Accelerator,
+    trained: nn.Module,
+    optimizer: Any,
+    average: WeightAverage,
+    folder: Path,
     history: pd.DataFrame,
-) -> None:  # fmt: skip
-    """Write ``history.csv`` and ``checkpoint-<epoch>.pt``, then delete older ones; the main process alone does.
+) -> None:
+    """Write ``history.csv`` and ``checkpoint-<epoch>.pt``, then delete older checkpoints; in the main process only.
+
+    Random states need not be saved: phase 1 draws no global random numbers.
 
     Parameters
     ----------
     accelerator : Accelerator
-        Which `trained` and `optimizer` were prepared by.
-    trained, optimizer, average : Module, Optimizer, AveragedModel
-        What training goes on with. Random states are not among it: nothing in phase 1 draws from a global one.
+        It has prepared `trained` and `optimizer`.
+    trained, optimizer, average : Module, Optimizer, WeightAverage
+        State of the training.
     folder : Path
     history : DataFrame
-        One row an epoch, so far.
+        One row per epoch, so far.
     """
     if accelerator.is_main_process:
         state = {
@@ -42,7 +48,7 @@ def save_checkpoint(
             "optimizer": optimizer.state_dict(),
             "average": average.state_dict(),
             "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
-            "normalisation": _normalisation(average),
+            "normalisation": normalisation(average.module.spec["backbone_name"]),
         }
         with atomic_path(folder / "history.csv") as temporary:
             history.to_csv(temporary, index=False)
@@ -54,26 +60,26 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    accelerator: Accelerator, trained: nn.Module, optimizer: Any, average: AveragedModel, folder: Path
+    accelerator: Accelerator, trained: nn.Module, optimizer: Any, average: WeightAverage, folder: Path
 ) -> tuple[int, pd.DataFrame]:
-    """Take up the newest checkpoint, if there is one.
+    """Continue from the newest checkpoint, if there is one.
 
     Parameters
     ----------
     accelerator, trained, optimizer, average, folder
-        As in `save_checkpoint`; `trained`, `optimizer` and `average` receive what the checkpoint holds.
+        As in `save_checkpoint`; `trained`, `optimizer` and `average` receive the state in the checkpoint.
 
     Returns
     -------
     epochs : int
-        How many are done.
+        Number of epochs that are done.
     history : DataFrame
-        Of these epochs.
+        One row for each of them.
 
     Raises
     ------
     RunError
-        If the checkpoint is damaged, of another network or of images normalised otherwise, or asks for more than
+        If the checkpoint is damaged, belongs to another network or another normalisation of images, or holds more than
         tensors and numbers; if ``history.csv`` is missing or damaged.
     """
     checkpoints = _checkpoints(folder)
@@ -88,7 +94,7 @@ def load_checkpoint(
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["normalisation"] != _normalisation(average):
+        if state["normalisation"] != normalisation(average.module.spec["backbone_name"]):
             raise ValueError("another normalisation")
         accelerator.unwrap_model(trained).load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -96,9 +102,9 @@ def load_checkpoint(
         if accelerator.scaler is not None and state["scaler"] is not None:
             accelerator.scaler.load_state_dict(state["scaler"])
     except Exception as error:  # damaged bytes make torch raise almost anything
-        # Its messages are left out: they explain how to load a file in spite of what it would run.
+        # Torch's own message is left out: it explains how to load a file although it may run code.
         raise RunError(
-            f"{path}: damaged, of another network or version, or refused since it holds more than tensors "
+            f"{path}: damaged, of another network or version, or refused because it holds more than tensors "
             f"({type(error).__name__}). Delete it and run the same command again: phase 1 begins again."
         ) from error
     _log.info("continuing phase 1 after epoch %d", epoch)
@@ -116,10 +122,6 @@ def read_history(folder: Path) -> pd.DataFrame | None:
     except (KeyError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise RunError(f"{path}: damaged ({error}). Restore it, or delete it if phase 1 is done.") from error
     return history
-
-
-def _normalisation(average: AveragedModel) -> list[float]:
-    return normalisation(cast(Any, average.module).spec["backbone_name"])
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -1,98 +1,78 @@
-"""Class-balanced hierarchical refinement, CHR (Miao et al., CVPR 2019): what SIXray's authors trained on it."""
+"""Class-balanced hierarchical refinement, CHR (Miao et al., CVPR 2019): the method of SIXray's authors."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gbad.errors import GbadError
-from gbad.phase1_classifier.backbones import backbone, build_backbone, fold_norms
-from gbad.phase1_classifier.classifier import Normalise, Prediction, keep_frozen_norms
+from gbad.phase1_classifier.backbones import backbone
+from gbad.phase1_classifier.classifier import Classifier, Prediction
 
 MASKS = ("none", "released", "hierarchical")
 PREDICTIONS = ("deepest", "average")
 _THRESHOLDS = {"none": -math.inf, "released": -20.0, "hierarchical": -3.0}
 
 
-class CHRClassifier(nn.Module):
-    """Three heads on the last three stages of a backbone; each finer one is refined by the coarser one's map.
+class CHRClassifier(Classifier):
+    """Three heads on the last three stages of a backbone; each finer head is refined by a coarser map.
 
-    The coarsest head pools its stage behind a 1×1 convolution and a ReLU. Each finer head does the same to its stage,
-    puts the coarser map beside it (for the middle head the last stage as it is, for the finest one the middle head's
-    map), enlarged bilinearly, and merges both by a 1×1 convolution and a ReLU. Widths are those of the stages. Pooling
-    is global, where the published code is bound to 224 pixels.
+    The coarsest head pools its stage behind a 1×1 convolution and a ReLU. Each finer head applies the same layers to
+    its stage, puts a coarser map beside it, enlarged bilinearly, and merges both by a 1×1 convolution and a ReLU. The
+    coarser map is the last stage itself for the middle head, and the map of the middle head for the finest head. Maps
+    are as wide as their stages. Pooling is global; the published code is bound to 224 pixels.
 
     Parameters
     ----------
-    backbone_name : str
-        One of `gbad.phase1_classifier.BACKBONES`.
-    n_classes : int
-        Number of threat classes C.
+    backbone_name, n_classes, folded_norms
+        See `Classifier`.
     mask : {"none", "released", "hierarchical"}
-        Which absent classes leave the loss, see `chr_loss`.
+        Which absent classes are left out of the loss, see `chr_loss`.
     threshold : float or None
-        The mask's limit, a logit. None: -20 for ``"released"``, as published; -3, a probability of 5 %, for
+        Limit of the mask, a logit. None: -20 for ``"released"``, as published; -3, a probability of 5 %, for
         ``"hierarchical"``.
     prediction : {"deepest", "average"}
-        Logits of the coarsest head, as in the published code, or the mean of the three.
-    folded_norms : bool
-        Whether batch normalisation is folded into the backbone's convolutions (`fold_norms`).
+        Logits of the coarsest head, as in the published code, or the mean of the three heads.
 
     Notes
     -----
-    Features for phase 2 are the pooled maps of the three heads side by side, coarsest first. Random weights come from
-    torch's global generator: build inside `gbad.runtime.randomness.forked_rng`.
+    Features for phase 2 are the pooled maps of the three heads side by side, coarsest first.
     """
+
+    architecture = "chr"
 
     def __init__(
         self,
         backbone_name: str,
         n_classes: int,
         *,
-        mask: str = "hierarchical",
-        threshold: float | None = None,
-        prediction: str = "deepest",
+        mask: str,
+        threshold: float | None,
+        prediction: str,
         folded_norms: bool = False,
     ) -> None:
-        super().__init__()
         for name, value, known in (("mask", mask, MASKS), ("prediction", prediction, PREDICTIONS)):
             if value not in known:
                 raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
-        self.spec: dict[str, Any] = {
-            "architecture": "chr", "backbone_name": backbone_name, "n_classes": n_classes, "mask": mask,
-            "threshold": threshold, "prediction": prediction, "folded_norms": folded_norms,
-        }  # fmt: skip
+        super().__init__(
+            backbone_name, n_classes, mask=mask, threshold=threshold, prediction=prediction, folded_norms=folded_norms
+        )
         self.mask, self.threshold, self.prediction = mask, threshold, prediction
         deepest, middle, finest = backbone(backbone_name).channels[:0:-1]
         widths = (deepest, middle, finest)
         self.n_features = sum(widths)
-        self.normalise = Normalise(backbone_name)
-        self.backbone = build_backbone(backbone_name)
-        if folded_norms:
-            fold_norms(self.backbone)
         self.stages = nn.ModuleList(nn.Conv2d(width, width, 1) for width in widths)
         self.merge = nn.ModuleList(
             nn.Conv2d(width + coarser, width, 1) for width, coarser in ((middle, deepest), (finest, middle))
         )
         self.classify = nn.ModuleList(nn.Linear(width, n_classes) for width in widths)
 
-    def train(self, mode: bool = True) -> CHRClassifier:
-        """Switch to training mode, except that frozen normalisation keeps its statistics."""
-        super().train(mode)
-        keep_frozen_norms(self.backbone)
-        return self
-
-    def forward(self, images: Tensor) -> Prediction:
-        """Classify images, RGB in [0, 255]: float Tensor (N, 3, H, W)."""
-        return self.classify_levels(self.levels(images))
-
-    def loss(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Sum of the heads' losses, `chr_loss`, on images as in `forward` and labels, float (N, C)."""
+    def loss(self, images: Tensor, labels: Tensor, boxes: Tensor | None = None, theta: Tensor | None = None) -> Tensor:
+        """Sum of the losses of the heads (`chr_loss`), see `Classifier.loss`."""
         heads, _ = self.heads(self.levels(images))
         return chr_loss(heads, labels, self.mask, self.threshold)
 
@@ -102,7 +82,7 @@ class CHRClassifier(nn.Module):
         return [maps[f"L{level}"] for level in (2, 3, 4)]
 
     def classify_levels(self, levels: list[Tensor]) -> Prediction:
-        """Classify from what `levels` gives."""
+        """Classify the output of `levels`."""
         heads, pooled = self.heads(levels)
         logits = heads[0] if self.prediction == "deepest" else torch.stack(heads).mean(0)
         return Prediction(logits, torch.cat(pooled, 1).float())
@@ -119,8 +99,8 @@ class CHRClassifier(nn.Module):
         return [fc(values).float() for fc, values in zip(self.classify, pooled, strict=True)], pooled
 
 
-def chr_loss(heads: Sequence[Tensor], labels: Tensor, mask: str, threshold: float | None = None) -> Tensor:
-    """Sum over the heads of the mean over images and classes of mask · binary cross-entropy.
+def chr_loss(heads: Sequence[Tensor], labels: Tensor, mask: str, threshold: float | None) -> Tensor:
+    """Masked binary cross-entropy: its mean over images and classes, summed over the heads.
 
     Parameters
     ----------
@@ -129,11 +109,12 @@ def chr_loss(heads: Sequence[Tensor], labels: Tensor, mask: str, threshold: floa
     labels : float Tensor (N, C)
         0 or 1.
     mask : {"none", "released", "hierarchical"}
-        The class-balanced loss leaves out absent classes that are recognised already. ``"released"``: where this head's
-        own logit is below the threshold, as in the published code. ``"hierarchical"``: where the next coarser head's
-        is, so that one level filters for the next; the coarsest head has no mask. ``"none"``: nothing is left out.
+        The class-balanced loss leaves out absent classes that are recognised already. ``"released"``: if the head's own
+        logit is below the threshold, as in the published code. ``"hierarchical"``: if the logit of the next coarser
+        head is, so that each head filters for the next; the coarsest head has no mask. ``"none"``: no class is left
+        out.
     threshold : float or None
-        None takes the defaults of `CHRClassifier`.
+        See `CHRClassifier`.
     """
     limit = _THRESHOLDS[mask] if threshold is None else threshold
     judges: dict[str, Sequence[Tensor | None]] = {

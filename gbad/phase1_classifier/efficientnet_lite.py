@@ -24,7 +24,7 @@ _TAPS = (2, 4, 10, 15)
 
 
 class _SameConv2d(nn.Conv2d):
-    """Convolution with TensorFlow's "SAME" padding, which pads one more at the bottom and right if it must."""
+    """Convolution with TensorFlow's "SAME" padding, which pads one more at the bottom and right if needed."""
 
     def forward(self, x: Tensor) -> Tensor:
         (top, bottom), (left, right) = (
@@ -61,9 +61,7 @@ class _Block(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        y = x
-        if self.expands:
-            y = F.relu6(self._bn0(self._expand_conv(y)))
+        y: Tensor = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
         y = F.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.residual else y

@@ -1,81 +1,29 @@
-"""Run a classifier over many images; stream its features to a file on disk."""
+"""Features and logits of many images in files on disk, which a killed run continues."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from gbad.data.arrays import Rows
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, stream
-from gbad.data.transforms import eval_preset
 from gbad.errors import DataError, GbadError, ImageError
-from gbad.phase1_classifier.architectures import Classifier
+from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.prediction import predict_stream
 from gbad.runtime.progress import progress_bar
 from gbad.storage.files import read_json, write_json
 
-VIEWS = (1, 2, 4)
-"""How many views of an image may be classified: as it is; its left-right mirror image too; both upside down too."""
-
-_FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
-
-
-def predict_batch(model: Classifier, images: np.ndarray, views: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Classify decoded images in float32, whatever precision the model was trained in.
-
-    A bag may lie on the belt in any orientation, so the mean over mirrored views is less noisy, at as many times the
-    cost.
-
-    Parameters
-    ----------
-    model : Classifier
-        In evaluation mode.
-    images : uint8 array (n, size, size, 3)
-        RGB.
-    views : {1, 2, 4}
-        See `VIEWS`.
-
-    Returns
-    -------
-    logits : float64 array (n, C)
-        Mean over the views.
-    features : float32 array (n, D)
-        Mean over the views.
-    """
-    device = next(model.parameters()).device
-    # TensorFloat-32 would make a GPU's scores differ from a CPU's in the third digit.
-    with torch.inference_mode(), full_precision():
-        pixels = eval_preset(images).to(device)
-        seen = [model(pixels.flip(flip) if flip else pixels) for flip in _FLIPS[:views]]
-        logits, features = (torch.stack(values).mean(0) for values in zip(*seen, strict=True))
-    return logits.cpu().double().numpy(), features.cpu().numpy()
-
-
-def full_precision() -> AbstractContextManager[None]:
-    """CuDNN as it is set, but without TensorFloat-32; `flags` alone would switch it off."""
-    cudnn = torch.backends.cudnn
-    return cudnn.flags(cudnn.enabled, cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False)
-
-
-def predict_stream(
-    model: Classifier, source: ImageSource, rows: Sequence[int] | np.ndarray, batch_size: int = 32, views: int = 1
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, ImageError]]]:
-    """Classify images in the order of `rows`: ``(rows, logits, features, errors)`` per batch, bad rows left out."""
-    for done, images, errors in stream(source, rows, batch_size):
-        yield done, *predict_batch(model, images, views), errors
-
-
 _NONE_USABLE = (
-    "none of the images that phase 2 looks at can be used. Repair them (`gbad check` says what is wrong) and run the "
-    "same command again."
+    "none of the images for phase 2 can be used. Repair them (`gbad check` says what is wrong) and run the same "
+    "command again."
 )
 
 
 class FeatureFile:
-    """Features and logits of rows of an image list, as memory-mapped files that a killed run continues.
+    """Features and logits of rows of an image list, in memory-mapped files.
 
     Attributes
     ----------
@@ -88,10 +36,10 @@ class FeatureFile:
     def __init__(self, folder: str | Path) -> None:
         self._folder = Path(folder)
         if not (self._folder / "done.json").exists():
-            raise GbadError(f"{self._folder} holds no complete features; run phase 2 again.")
+            raise GbadError(f"{self._folder} holds no complete features: run phase 2 again.")
         shape = read_json(self._folder / "done.json")
         count = shape["rows"]
-        if not count:  # no file of this size can be mapped
+        if not count:  # an empty file cannot be mapped
             raise DataError(f"{self._folder}: {_NONE_USABLE} Delete this folder too.")
         self.rows = np.fromfile(self._folder / "rows.i64", np.int64, count)
         self.features = np.memmap(self._folder / "features.f32", np.float32, "r", shape=(count, shape["features"]))
@@ -101,7 +49,7 @@ class FeatureFile:
 def extract_features(
     model: Classifier,
     source: ImageSource,
-    rows: np.ndarray,
+    rows: Rows,
     folder: str | Path,
     bad: BadImages,
     *,
@@ -109,24 +57,40 @@ def extract_features(
     views: int = 1,
     show_progress: bool = False,
 ) -> FeatureFile:
-    """Write features and logits of `rows` to `folder`, batch by batch; a run that was killed goes on where it stopped.
+    """Write features and logits of rows to a folder, batch by batch; a killed run goes on where it stopped.
 
-    The caller must clear `folder` if the model or the rows have changed.
+    Parameters
+    ----------
+    model : Classifier
+        In evaluation mode.
+    source : ImageSource
+    rows : int array (n,)
+        Rows of the list, each once.
+    folder : path-like
+        The caller must clear it if the model or the rows have changed.
+    bad : BadImages
+        Counts images that cannot be used, including those from before a break.
+    batch_size : int
+        Images that are classified together.
+    views : {1, 2, 4}
+        See `VIEWS`.
+    show_progress : bool
+        Show a progress bar.
 
     Raises
     ------
     TooManyBadImagesError, ImageError
-        As `BadImages` decides. Images that were bad before a break are counted again.
+        As `BadImages` decides.
     DataError
         If no image can be used.
     GbadError
-        If the disk is full; what was written before stays valid.
+        If the disk is full; earlier batches stay valid.
     """
     folder = Path(folder)
     if (folder / "done.json").exists():
         complete = FeatureFile(folder)
         for row in _count_again(source, rows[~np.isin(rows, complete.rows)], bad):
-            reason = f"could not be used when its features were due, but can be now; delete {folder} to have it used"
+            reason = f"could not be read when features were computed, but can be now; delete {folder} to have it used"
             bad.add(ImageError(source.names[row], "unreadable", reason))
         return complete
     folder.mkdir(parents=True, exist_ok=True)
@@ -140,7 +104,7 @@ def extract_features(
     seen = 0
     if written:
         known = np.fromfile(folder / "rows.i64", np.int64, written)
-        # Back to the start of its batch: a row's last digits may depend on the shape of its batch.
+        # Go back to the start of a batch: the last digits of a row may depend on the size of its batch.
         seen = int(np.flatnonzero(rows == known[-1])[0]) // batch_size * batch_size
         usable = _count_again(source, rows[:seen][~np.isin(rows[:seen], known)], bad)
         if len(usable):  # repaired since
@@ -176,8 +140,8 @@ def extract_features(
     return FeatureFile(folder)
 
 
-def _count_again(source: ImageSource, rows: np.ndarray, bad: BadImages) -> list[int]:
-    """Count images that could not be used before a break, and still cannot be; give the rows of the others."""
+def _count_again(source: ImageSource, rows: Rows, bad: BadImages) -> list[int]:
+    """Count images that are bad before and after a break; give the rows that can be read now."""
     usable: list[int] = []
     for done, _, errors in stream(source, rows):
         usable += done.tolist()

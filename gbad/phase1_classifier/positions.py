@@ -14,10 +14,10 @@ _PRIOR = 0.01  # probability of a threat at each place before training, as in Re
 
 
 class PositionHead(nn.Module):
-    """A 1×1 convolution on each pyramid level, behind a ReLU, says for each place and class: in a threat or not.
+    """A 1×1 convolution on each pyramid level, behind a ReLU: for each place and class, a logit of "in a threat".
 
-    The heat-map of an image is the mean of the levels' logits, enlarged bilinearly to the finest: a place is convincing
-    if all levels see something there. Its maximum is one reading of the image.
+    The heat-map of an image is the mean of the levels' logits, enlarged bilinearly to the finest level. A place stands
+    out if all levels see something there. The maximum of the heat-map gives a logit of the whole image.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class PositionHead(nn.Module):
         self.scale = nn.Parameter(torch.ones(n_classes))
 
     def level_maps(self, levels: list[Tensor]) -> list[Tensor]:
-        """Logits of each place of each level, float32 (N, C, h, w), from the pyramid's levels, fine to coarse."""
+        """Logits at each place of each level, float32 (N, C, h, w), from the pyramid's levels, fine to coarse."""
         return [convolution(level.relu()).float() for convolution, level in zip(self.maps, levels, strict=True)]
 
     def heat_map(self, levels: list[Tensor]) -> Tensor:
@@ -46,19 +46,21 @@ class PositionHead(nn.Module):
         return torch.stack([finest, *enlarged]).mean(0)
 
     def logits(self, levels: list[Tensor]) -> Tensor:
-        """Read the image from its heat-map: the maxima times a learnt factor per class, float32 (N, C)."""
+        """Logits of the whole image: the maxima of its heat-map times a learnt factor per class, float32 (N, C)."""
         return self.scale * self.heat_map(levels).amax((2, 3))
 
     def loss(self, levels: list[Tensor], labels: Tensor, boxes: Tensor, theta: Tensor) -> Tensor:
-        """Focal loss (Lin et al., ICCV 2017) of the places, per level over the number of places in boxes; their mean.
+        """Focal loss (Lin et al., ICCV 2017), summed over the places of a level; the mean over the levels.
+
+        The sum of a level is divided by its number of places in boxes.
 
         Parameters
         ----------
         levels : list of float Tensor (N, width, h, w)
             Fine to coarse.
         labels : float Tensor (N, C)
-            1 = present. The places of a class that is absent are all negative. Those of a class that is present
-            without a box are unknown, and left out.
+            1 = present. For an absent class, all places are negative. For a class that is present without a box, the
+            places are unknown and left out.
         boxes, theta
             See `box_targets`.
         """
@@ -80,8 +82,8 @@ def _first_guess(convolution: nn.Conv2d) -> nn.Conv2d:
 def box_targets(boxes: Tensor, theta: Tensor, n_classes: int, height: int, width: int) -> Tensor:
     """Which cells of a grid over each view of an image lie in a box of each class.
 
-    A cell is in a box if its centre is. A box that holds no cell's centre, as it is small, gets the cell in which its
-    own centre lies, unless that is outside the view.
+    A cell is in a box if its centre is. A small box that holds no centre of a cell gets the cell that holds the box's
+    own centre, unless that is outside the view.
 
     Parameters
     ----------

@@ -1,24 +1,31 @@
-"""Which rows an epoch of phase 1 sees: the letter's balanced "ideal" set, or variants of it."""
+"""Which rows an epoch of phase 1 sees: the balanced "ideal" set of the paper, or variants of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
+from gbad.data.arrays import Mask, Rows
 from gbad.errors import DataError, GbadError
 from gbad.runtime.randomness import derived_seed
 
 NEGATIVES = ("fixed", "fresh", "hard", "natural", "all")
 
 POOL = 3
-"""Of how many negatives one hard one is chosen."""
+"""Out of how many negatives one hard negative is chosen."""
 
 
 def epoch_rows(
-    positive: np.ndarray, rows: np.ndarray, *, negatives: str, seed: int, epoch: int,
-    hardness: Callable[[np.ndarray], np.ndarray] | None = None,
-) -> np.ndarray:  # fmt: skip
+    positive: Mask,
+    rows: Rows,
+    *,
+    negatives: str,
+    seed: int,
+    epoch: int,
+    hardness: Callable[[Rows], npt.NDArray[np.float64]] | None = None,
+) -> Rows:
     """Draw and shuffle the rows of one epoch.
 
     Parameters
@@ -26,20 +33,20 @@ def epoch_rows(
     positive : bool array (n,)
         Whether an image shows a threat of any class.
     rows : int array (m,)
-        Rows that may be used (the training part).
+        Rows that may be used: the training part.
     negatives : {"fixed", "fresh", "hard", "natural", "all"}
-        ``"fixed"``: all positives and one draw of as many negatives, the same in every epoch (the letter).
+        ``"fixed"``: all positives and one draw of as many negatives, the same in every epoch, as in the paper.
         ``"fresh"``: a new draw of negatives for each epoch. ``"hard"``: with `hardness`, half of the new draw is
-        replaced by the hardest of `POOL` times as many other negatives. Mislabelled positives are hard negatives: on
-        lists known to have them, leave those out first. ``"all"``: the whole imbalanced list (the baseline "CNN").
-        ``"natural"``: as many rows as a balanced epoch has, from the whole list at its own prevalence: the baseline
-        with the optimiser steps of the others. Each epoch goes on where the one before stopped in one shuffled pass
-        after another, so that every row is seen before any is seen again.
+        replaced by the hardest of `POOL` times as many other negatives; mislabelled positives count as hard, so remove
+        them from the list first. ``"all"``: the whole imbalanced list (the baseline "CNN"). ``"natural"``: the whole
+        list at its own prevalence, but only as many rows per epoch as in a balanced epoch, so that the baseline makes
+        as many optimiser steps as the others. An epoch continues the shuffled pass where the epoch before stopped, so
+        that every row is seen before any row is seen again.
     seed, epoch : int
-        The draw depends on these alone, and on `hardness`.
+        The draw depends only on these, and on `hardness`.
     hardness : callable, optional
-        Gives how hard rows are for the present classifier, float (k,) for int (k,); for ``"hard"``, which draws as
-        ``"fresh"`` does as long as there is none.
+        For ``"hard"``: how hard rows are for the present classifier, float (k,) for int (k,). Without it, ``"hard"``
+        draws like ``"fresh"``.
 
     Returns
     -------
@@ -51,8 +58,8 @@ def epoch_rows(
     with_threat, without = rows[positive[rows]], rows[~positive[rows]]
     if not len(with_threat) or not len(without):
         raise DataError(
-            "phase 1 needs images with and without threats; "
-            f"the training part has {len(with_threat):,} and {len(without):,}"
+            "phase 1 needs images with and without threats, but the training part has "
+            f"{len(with_threat):,} and {len(without):,}. Use more images, or another validation_fraction."
         )
     if negatives == "natural":
         return _stretch(rows, len(with_threat) + min(len(with_threat), len(without)), seed, epoch)
@@ -69,8 +76,8 @@ def epoch_rows(
     return order.permutation(np.concatenate([with_threat, without]))
 
 
-def _stretch(rows: np.ndarray, length: int, seed: int, epoch: int) -> np.ndarray:
-    """Give the epoch's part, of `length` rows, of an endless row of shuffled passes over `rows`."""
+def _stretch(rows: Rows, length: int, seed: int, epoch: int) -> Rows:
+    """Give the `length` rows of an epoch out of an endless sequence of shuffled passes over `rows`."""
     first, last = epoch * length // len(rows), ((epoch + 1) * length - 1) // len(rows)
     passes = [
         np.random.default_rng(derived_seed(seed, "pass", number)).permutation(rows) for number in range(first, last + 1)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -12,10 +13,9 @@ from gbad.phase1_classifier.backbones import (
     BACKBONES,
     backbone,
     build_backbone,
-    fold_norms,
-    freeze_stages,
     load_imagenet_weights,
 )
+from gbad.phase1_classifier.fine_tuning import fold_norms, freeze_stages
 from gbad.runtime.randomness import forked_rng
 
 
@@ -99,12 +99,13 @@ def test_weights_that_do_not_fit_or_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_weights_that_cannot_be_had_give_a_warning_with_a_remedy(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    def no_network(name: str) -> object:
-        raise OSError("Name or service not known")
+    def no_network(request: object) -> object:
+        raise URLError("Name or service not known")
 
-    monkeypatch.setattr("gbad.phase1_classifier.backbones._torchvision_weights", no_network)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # nothing has been downloaded before
+    monkeypatch.setattr("torch.hub.urlopen", no_network)
     with caplog.at_level(logging.WARNING):
         assert load_imagenet_weights(build_backbone("resnet18"), "resnet18") is None
     assert "Name or service not known" in caplog.text

@@ -8,17 +8,17 @@ import torch
 from torch.nn import functional as F
 
 from gbad.errors import GbadError
-from gbad.phase1_classifier import CHRClassifier, build_classifier
-from gbad.phase1_classifier.chr import chr_loss
+from gbad.phase1_classifier.chr import CHRClassifier, chr_loss
+from gbad.runtime.randomness import forked_rng
 
 SIDES = {"resnet18": (8, 4, 2), "efficientnet_lite0": (8, 4, 2)}
 WIDTHS = {"resnet18": (128, 256, 512), "efficientnet_lite0": (40, 112, 320)}
 
 
 def small(backbone: str = "resnet18", **options: Any) -> CHRClassifier:
-    model, _ = build_classifier(backbone, 3, architecture="chr", pretrained=False, **options)
-    assert isinstance(model, CHRClassifier)
-    return model.eval()
+    settings = {"mask": "hierarchical", "threshold": None, "prediction": "deepest"} | options
+    with forked_rng(0):
+        return CHRClassifier(backbone, 3, **settings).eval()
 
 
 def images(count: int = 2) -> torch.Tensor:
@@ -91,7 +91,7 @@ def test_masks_leave_out_what_they_say(mask: str, threshold: float | None, left_
 
 def test_what_is_left_out_has_no_gradient_and_the_judge_gets_none_from_it() -> None:
     heads = [torch.tensor([logits], requires_grad=True) for logits in HEADS]
-    chr_loss(heads, torch.tensor([LABELS]).float(), "hierarchical").backward()
+    chr_loss(heads, torch.tensor([LABELS]).float(), "hierarchical", None).backward()
     zero = [(h, c) for h, head in enumerate(heads) for c in range(3) if head.grad is not None and head.grad[0, c] == 0]
     assert zero == [(1, 0), (2, 0), (2, 2)]
     p = 1 / (1 + math.exp(5.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import torch
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource
 from gbad.errors import DataError, ImageError, TooManyBadImagesError
-from gbad.phase1_classifier import Classifier, build_classifier, extract_features
-from gbad.phase1_classifier.features import full_precision
+from gbad.phase1_classifier import Classifier, extract_features
+from gbad.phase1_classifier.prediction import full_precision
 
 ROWS = np.arange(12)
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
@@ -33,8 +34,8 @@ def source(*bad: int, killed: int | None = None) -> ImageSource:
 
 
 @pytest.fixture(scope="module")
-def model() -> Classifier:
-    return build_classifier("resnet18", 2, architecture="plain", pretrained=False)[0].eval()
+def model(build: Callable[..., Classifier]) -> Classifier:
+    return build("plain").eval()
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +89,9 @@ def test_the_limit_holds_over_a_break(model: Classifier, broken: Path, tmp_path:
 def test_no_usable_image_is_an_error_with_a_remedy(model: Classifier, tmp_path: Path) -> None:
     folder = tmp_path / "features"
     for _ in range(2):
-        with pytest.raises(DataError, match="none of the images that phase 2 looks at can be used.*Repair them"):
+        with pytest.raises(DataError, match="none of the images for phase 2 can be used.*Repair them"):
             extract_features(model, source(*ROWS.tolist()), ROWS, folder, BadImages(12, 1.0))
     assert len(extract_features(model, source(), ROWS, folder, BadImages(12)).rows) == 12
-    (folder / "done.json").write_text('{"rows": 0, "features": 512, "classes": 2}')  # as written before
+    (folder / "done.json").write_text('{"rows": 0, "features": 32, "classes": 2}')  # by other means
     with pytest.raises(DataError, match="none of the images.*Delete this folder too"):
         extract_features(model, source(), ROWS, folder, BadImages(12))

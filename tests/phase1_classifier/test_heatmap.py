@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from gbad.phase1_classifier import ThreatClassifier, class_heatmap
-from gbad.runtime.randomness import forked_rng
+from gbad.phase1_classifier import class_heatmap
+from gbad.phase1_classifier.model import ThreatClassifier
+
+Build = Callable[..., ThreatClassifier]
 
 
-def test_heatmap_is_brightest_where_the_only_evidence_is() -> None:
+def test_heatmap_is_brightest_where_the_only_evidence_is(build: Build) -> None:
     """A network whose pyramid is switched to one spot: the heat-map must point there."""
-    with forked_rng(0):
-        model = ThreatClassifier("resnet18", 2, fpn_width=4, head_width=4, pooling="max").eval()
+    model = build(fpn_width=4, head_width=4).eval()
     torch.nn.init.constant_(model.classify[0].weight, 1.0)
     for head in model.heads:
         torch.nn.init.constant_(head.weight, 1.0)
@@ -27,9 +30,8 @@ def test_heatmap_is_brightest_where_the_only_evidence_is() -> None:
 
 
 @pytest.mark.parametrize("coarse", [1, 2, 3])
-def test_levels_count_by_their_parts_in_the_logit_and_not_by_their_size(coarse: int) -> None:
-    with forked_rng(0):
-        model = ThreatClassifier("resnet18", 1, fpn_width=4, head_width=4).eval()
+def test_levels_count_by_their_parts_in_the_logit_and_not_by_their_size(build: Build, coarse: int) -> None:
+    model = build(classes=1, fpn_width=4, head_width=4, pooling="average").eval()
     for layer in (*model.heads, *model.classify):
         torch.nn.init.constant_(layer.weight, 1.0)
         torch.nn.init.zeros_(layer.bias)
@@ -44,9 +46,8 @@ def test_levels_count_by_their_parts_in_the_logit_and_not_by_their_size(coarse: 
     np.testing.assert_allclose(heatmap, expected, rtol=1e-5)
 
 
-def test_heatmap_without_evidence_is_zero_and_leaves_no_gradients() -> None:
-    with forked_rng(0):
-        model = ThreatClassifier("resnet18", 2, fpn_width=4, head_width=4).eval().requires_grad_(False)
+def test_heatmap_without_evidence_is_zero_and_leaves_no_gradients(build: Build) -> None:
+    model = build(fpn_width=4, head_width=4).eval().requires_grad_(False)
     torch.nn.init.zeros_(model.classify[0].weight)
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     assert not class_heatmap(model, image, 0).any()

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,16 +16,14 @@ from gbad.data.source import source_from_array
 from gbad.data.transforms import Views, apply_views, draw_views
 from gbad.errors import GbadError
 from gbad.phase1_classifier import (
-    ThreatClassifier,
-    build_classifier,
     class_heatmap,
     classifier_from_state,
     classifier_state,
     position_maps,
     predict_batch,
-    train_classifier,
 )
 from gbad.phase1_classifier.classifier import multilabel_bce
+from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.positions import PositionHead, box_targets
 from gbad.runtime.randomness import torch_generator
 
@@ -116,15 +116,19 @@ def test_an_image_is_read_from_the_maxima_of_its_heat_map() -> None:
     torch.testing.assert_close(head.logits([fine, coarse]), torch.tensor([[3.0, 0.5 * 3.0]]))
 
 
-def small(weight: float = 1.0, fusion: str = "hidden") -> ThreatClassifier:
-    options = {"fusion": fusion, "fpn_width": 16, "head_width": 8, "pooling": "max", "position_weight": weight}
-    model, _ = build_classifier("resnet18", 2, pretrained=False, seed=1, **options)  # type: ignore[arg-type]
-    assert isinstance(model, ThreatClassifier)
-    return model
+@pytest.fixture
+def small(build: Callable[..., ThreatClassifier]) -> Callable[..., ThreatClassifier]:
+    def make(weight: float = 1.0, fusion: str = "hidden") -> ThreatClassifier:
+        return build("fpn", seed=1, fusion=fusion, fpn_width=16, head_width=8, position_weight=weight)
+
+    return make
+
+
+Small = Callable[..., ThreatClassifier]
 
 
 @pytest.mark.parametrize("fusion", ["hidden", "context"])
-def test_both_readings_have_a_loss_to_which_the_weighted_loss_of_positions_is_added(fusion: str) -> None:
+def test_both_readings_have_a_loss_to_which_the_weighted_loss_of_positions_is_added(small: Small, fusion: str) -> None:
     labels, boxes = torch.tensor([[1.0, 0.0]]), torch.tensor([[[0, 0.0, 0.0, 0.5, 0.5]]])
     images = 255 * torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     model = small(0.7, fusion=fusion).eval()
@@ -142,7 +146,7 @@ def test_both_readings_have_a_loss_to_which_the_weighted_loss_of_positions_is_ad
     torch.testing.assert_close(model.loss(images, labels, boxes, AS_IT_IS), expected)
 
 
-def test_state_and_maps() -> None:
+def test_state_and_maps(small: Small, build: Callable[..., Any]) -> None:
     model = small().to(memory_format=torch.channels_last).eval()
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     copy = classifier_from_state(classifier_state(model))
@@ -154,9 +158,8 @@ def test_state_and_maps() -> None:
     np.testing.assert_allclose(class_heatmap(copy, images[1], 1), maps[1, 1], atol=1e-6)
     with pytest.raises(GbadError, match="knows no positions: train it with boxes"):
         position_maps(small(0.0).eval(), images)
-    plain, _ = build_classifier("resnet18", 2, architecture="plain", pretrained=False)
     with pytest.raises(GbadError, match="use the architecture fpn"):
-        position_maps(plain.eval(), images)
+        position_maps(build("plain").eval(), images)
 
 
 def toy_set() -> tuple[np.ndarray, np.ndarray, Boxes]:
@@ -173,18 +176,19 @@ def toy_set() -> tuple[np.ndarray, np.ndarray, Boxes]:
     return images, labels, boxes
 
 
-def test_training_with_boxes_finds_threats(tmp_path: Path) -> None:
+def test_training_with_boxes_finds_threats(small: Small, train: Callable[..., Any], tmp_path: Path) -> None:
     images, labels, boxes = toy_set()
     rows, shown = np.concatenate([np.arange(32), np.arange(48, 64)]), np.arange(32, 48)
     with closing(DecodedCache(source_from_array(images, 32), tmp_path / "cache", BadImages(64))) as cache:
-        model, history = train_classifier(
-            small(), cache, labels, rows, shown, ("Dark", "Red"), tmp_path / "run", boxes=boxes, epochs=8,
-            batch_size=16, optimiser="adamw", learning_rate=3e-3, ema_decay=0.9, device="cpu", precision="no",
+        data = cache, labels, rows, shown, ("Dark", "Red")
+        model, history = train(
+            small(), *data, tmp_path / "run", boxes=boxes, epochs=25, optimiser="adamw", learning_rate=1e-2,
+            ema_decay=0.9,
         )  # fmt: skip
         with pytest.raises(GbadError, match="need each other"):
-            train_classifier(small(), cache, labels, rows, shown, ("Dark", "Red"), tmp_path / "other")
+            train(small(), *data, tmp_path / "other")
         with pytest.raises(GbadError, match="need each other"):
-            train_classifier(small(0.0), cache, labels, rows, shown, ("Dark", "Red"), tmp_path / "other", boxes=boxes)
+            train(small(0.0), *data, tmp_path / "other", boxes=boxes)
     assert history["loss"].iloc[-1] < 0.5 * history["loss"].iloc[0]
     maps = position_maps(model, images[shown])
     hits = 0

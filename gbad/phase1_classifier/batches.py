@@ -1,0 +1,62 @@
+"""Batches of training images: rows of the cache in random views, with their labels and boxes."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from gbad.data.arrays import Labels, Rows
+from gbad.data.boxes import Boxes, padded_boxes
+from gbad.data.cache import DecodedCache
+from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
+from gbad.runtime.randomness import derived_seed, torch_generator
+
+
+class Batches(Dataset[tuple[Tensor, ...]]):
+    """Rows of an epoch; a whole batch is read and augmented at once.
+
+    A batch has images and labels; with boxes, also the boxes and the views: the arguments of `Classifier.loss`.
+
+    Parameters
+    ----------
+    cache : DecodedCache
+    labels : uint8 array (n, C)
+        Labels of the whole list.
+    boxes : Boxes or None
+    rows : int array (k,)
+        Rows that `cache` holds, in the order of training.
+    augmentation : {"standard", "strong"}
+        See `gbad.data.transforms.AUGMENTATIONS`.
+    seed : int
+        Seed of the views.
+    """
+
+    def __init__(
+        self, cache: DecodedCache, labels: Labels, boxes: Boxes | None, rows: Rows, augmentation: str, seed: int
+    ) -> None:
+        self.cache, self.labels, self.boxes, self.rows, self.seed = cache, labels, boxes, rows, seed
+        self.freedom = AUGMENTATIONS[augmentation]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, ...]:
+        rows = self.rows[indices]
+        # The position of the batch seeds its augmentation: a resumed run, or several processes, need no other state.
+        views = draw_views(len(rows), torch_generator(derived_seed(self.seed, indices[0])), **self.freedom)
+        batch = apply_views(self.cache[rows], views), torch.from_numpy(self.labels[rows].astype(np.float32))
+        if self.boxes is None:
+            return batch
+        return *batch, torch.from_numpy(padded_boxes(self.boxes, rows)), views.theta
+
+    def loader(self, batch_size: int) -> DataLoader[tuple[Tensor, ...]]:
+        """Loader over all rows in order. A last batch of a single image is dropped, unless it is the only batch.
+
+        A single image has no batch statistics.
+        """
+        if len(self.rows) % batch_size == 1 and len(self.rows) > 1:
+            self.rows = self.rows[:-1]
+        # With a generator of its own, the loader draws no seed from the global random numbers.
+        return DataLoader(self, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(self.seed))
