@@ -63,6 +63,7 @@ test-lowest:
 	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip
 	$(LOWEST)/bin/python tests/lowest_versions.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[lite0]' pytest pytest-xdist
+	$(LOWEST)/bin/gbad train --help > /dev/null
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest --override-ini filterwarnings=default $(FAST)
 
 clean:
