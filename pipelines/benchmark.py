@@ -1,4 +1,4 @@
-"""Run the benchmark: tables of the letter for GBAD, CNN and CHR; the same as ``gbad benchmark``.
+"""Run the benchmark: tables of the paper for GBAD, CNN and CHR; the same as ``gbad benchmark``.
 
 python pipelines/benchmark.py --scale small --out runs/benchmark
 """

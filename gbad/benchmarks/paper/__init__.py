@@ -1,1 +1,1 @@
-"""The letter's tables, and how other methods do on the same data with the same budget."""
+"""The tables of GBAD (Dumagpi et al. 2020), for GBAD and its baselines on the same data with the same budget."""

@@ -1,4 +1,4 @@
-"""Table 4 of the letter, "any threat": macro precision, recall and F1 at thresholds from validation parts."""
+"""Table 4 of the paper, "any threat": macro precision, recall and F1 at thresholds from validation parts."""
 
 from __future__ import annotations
 
@@ -159,8 +159,8 @@ def detector_rows(
 def group_detectors(group: Group, ratio: float | None) -> dict[str, list[SeedScores]]:
     """Any-threat scores of a group's methods (`AnyThreat`), calibrated for a ratio, and the gates' own scores.
 
-    Gates stand there twice: with their own decision, as in the letter, and at a threshold that is chosen as for the
-    others. Bounds are left out, since they know the truth or nothing.
+    Gates stand there twice: with their own decision, as in the paper, and at a threshold that is chosen as for the
+    other methods. Bounds are left out, since they know the truth or nothing.
     """
     found: dict[str, list[SeedScores]] = {}
     for name, method in group.methods.items():

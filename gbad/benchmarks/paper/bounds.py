@@ -15,7 +15,7 @@ DRAWS = 200
 def oracle_gated(logits: np.ndarray, y_any: np.ndarray) -> np.ndarray:
     """Scores behind a gate that lets exactly the images with a threat through: no class can rank worse than before.
 
-    Every suppressed image comes behind every image that is let through: the letter's rule in the limit of a vanishing
+    Every suppressed image comes behind every image that is let through: the paper's rule in the limit of a vanishing
     factor.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Plots of the benchmark: Figures 5 and 6 of the letter, average precision of each class, mAP of each subset."""
+"""Plots of the benchmark: Figures 5 and 6 of the paper, average precision of each class, mAP of each subset."""
 
 from __future__ import annotations
 

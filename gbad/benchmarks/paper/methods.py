@@ -8,11 +8,11 @@ from typing import Any
 
 from gbad.errors import GbadError
 
-LETTER = {
+PAPER = {
     "architecture": "fpn", "pooling": "average", "fusion": "hidden", "negatives": "fixed", "class_heads": False,
     "gate_fit": "paper", "suppression": "hard",
 }  # fmt: skip
-"""The letter: average-pooled FPN, one draw of negatives, a machine on training losses, hard suppression."""
+"""GBAD (Dumagpi et al. 2020): average-pooled FPN, one draw of negatives, gate fitted on training losses, hard gate."""
 
 BEST = {
     "architecture": "fpn", "pooling": "max", "fusion": "context", "negatives": "fresh", "class_heads": True,
@@ -50,7 +50,7 @@ NETWORKS = {
     "chr_none": Network({"architecture": "chr", "chr_mask": "none", "negatives": "natural"}),
     "chr_released": Network({"architecture": "chr", "chr_mask": "released", "negatives": "natural"}),
     "cnn_fresh": Network(BEST | {"architecture": "plain"}, 3),
-    "gbad_paper": Network(LETTER, 3),
+    "gbad_paper": Network(PAPER, 3),
     "gbad": Network(BEST, 3),
     "gbad_boxes": Network(BEST | {"position_weight": POSITION_WEIGHT}, 3),
 }
@@ -100,14 +100,14 @@ METHODS = {
     "chr_all": Method("CHR, whole list each epoch", "chr_all", "logits"),
     "chr_none": Method("CHR, no mask", "chr_none", "logits"),
     "chr_released": Method("CHR, released mask", "chr_released", "logits"),
-    "gbad_paper": Method("GBAD, as in the letter", "gbad_paper", "gated"),
+    "gbad_paper": Method("GBAD, as in the paper", "gbad_paper", "gated"),
     "gbad_ungated": Method("GBAD's classifier alone", "gbad", "logits"),
     "gbad_heads": Method("GBAD without gate", "gbad", "ranking"),
     "gbad": Method("GBAD", "gbad", "gated"),
     "gbad_boxes_ungated": Method("GBAD's classifier alone, boxes", "gbad_boxes", "logits"),
     "gbad_boxes": Method("GBAD, boxes", "gbad_boxes", "gated"),
-    "gbad_paper_oracle_gate": Method("GBAD, letter: oracle gate", "gbad_paper", "oracle"),
-    "gbad_paper_random_gate": Method("GBAD, letter: random gate", "gbad_paper", "random"),
+    "gbad_paper_oracle_gate": Method("GBAD, paper: oracle gate", "gbad_paper", "oracle"),
+    "gbad_paper_random_gate": Method("GBAD, paper: random gate", "gbad_paper", "random"),
     "gbad_oracle_gate": Method("GBAD: oracle gate", "gbad", "oracle"),
     "gbad_random_gate": Method("GBAD: random gate", "gbad", "random"),
     "ganomaly": Method("GANomaly", "ganomaly", "anomaly"),

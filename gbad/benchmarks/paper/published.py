@@ -1,4 +1,4 @@
-"""Figures that GBAD's letter printed for SIXray, in percent: other data than anything that gbad simulates.
+"""Figures that the paper printed for SIXray, in percent. SIXray is other data than all that gbad simulates.
 
 Source: J. K. Dumagpi, W.-Y. Jung and Y.-J. Jeong, "A New GAN-Based Anomaly Detection (GBAD) Approach for Multi-Threat
 Object Classification on Large-Scale X-Ray Security Images", IEICE Trans. Inf. & Syst., 2020, Tables 1 to 4. Its rows of
@@ -83,7 +83,7 @@ TARGETS = {
 }
 """Gains in mAP that the benchmark asks for, in points.
 
-The letter's largest gains over the same backbone are 7.21, 7.49 and 6.68 over CNN, 4.84, 3.28 and 3.58 over CHR.
+The paper's largest gains over the same backbone are 7.21, 7.49 and 6.68 over CNN, 4.84, 3.28 and 3.58 over CHR.
 """
 
 CLASS_LOSS_TARGET = 1.0
@@ -93,4 +93,4 @@ PEAK_IN_BOX_TARGET = 80.0
 """Percent of the detected threats whose heat-map has its maximum in the box."""
 
 MACRO_F1_TARGET = 83.4
-"""Percent; Table 4 of the letter, rounded."""
+"""Percent; Table 4 of the paper, rounded."""

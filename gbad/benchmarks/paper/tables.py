@@ -194,10 +194,10 @@ def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
     chosen = [rows[np.argsort(-order, kind="stable")[[0, len(rows) // 2, -1]]]
               for rows, order in ((single, own), (free, highest)) if len(rows)]  # fmt: skip
     rows = []
-    for letter, row in zip("ABCDEF", np.concatenate(chosen).tolist(), strict=False):
+    for image, row in zip("ABCDEF", np.concatenate(chosen).tolist(), strict=False):
         shows = ", ".join(np.array(group.classes)[group.y_true[row]]) or "no threat"
         values = dict(zip(group.classes, logits[row].tolist(), strict=True))
-        rows.append({"image": letter, "name": group.names[row], "shows": shows, **values})
+        rows.append({"image": image, "name": group.names[row], "shows": shows, **values})
     return pd.DataFrame(rows)
 
 

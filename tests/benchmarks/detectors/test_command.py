@@ -59,13 +59,13 @@ def test_options_with_several_values() -> None:
     assert repeat_options(given, ["--seeds", "--classes"]) == expected
 
 
-def test_the_command(idx: Path, tmp_path: Path, run_python: Command) -> None:
+def test_the_command(idx: Path, tmp_path: Path, run_script: Command) -> None:
     out = tmp_path / "out"
     command = (
         "pipelines/benchmark_detectors.py", "--data", idx, "--protocol", "leave-one-class-out", "--detectors",
         "ganomaly", "vae", "--classes", "0", "1", "--epochs", 1, "--seeds", 4, "--set", *TINY, "--out", out,
     )  # fmt: skip
-    outcome = run_python(*command)
+    outcome = run_script(*command)
     assert outcome.status == 0, outcome.err
     assert "images/s" in outcome.err
     assert "leaks test" in outcome.out
@@ -87,21 +87,21 @@ def test_the_command(idx: Path, tmp_path: Path, run_python: Command) -> None:
 
 
 def test_a_killed_command_goes_on(
-    idx: Path, finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path, start: Command, run_python: Command
+    idx: Path, finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path, start: Command, gbad_command: Command
 ) -> None:
     out = tmp_path / "out"
     command = (
-        "-m", "gbad.cli", "benchmark-detectors", "--data", idx, "--protocol", "one-vs-rest", "--detectors", "ganomaly",
+        "benchmark-detectors", "--data", idx, "--protocol", "one-vs-rest", "--detectors", "ganomaly",
         "--classes", "0", "2", "--epochs", 2, "--seeds", 0, "--set", *TINY, "--out", out,
     )  # fmt: skip
-    process = start(*command)
+    process = start("-m", "gbad.cli", *command)
     while not (done := list(out.glob("cells/0-ganomaly-seed0-*/done.json"))) and process.poll() is None:
         time.sleep(0.1)
     process.kill()
     process.communicate()
     (first,) = done
     before = first.read_bytes()
-    outcome = run_python(*command)
+    outcome = gbad_command(*command)
     assert outcome.status == 0, outcome.err
     assert first.read_bytes() == before
     expected = {path: cell for path, cell in content(finished[0]).items() if "-ganomaly-seed0-" in path}

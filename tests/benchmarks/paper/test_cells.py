@@ -172,8 +172,8 @@ def test_heads_that_help_where_threats_are_rare_count_there_alone() -> None:
     np.testing.assert_allclose(rare.ranking, 0.875 * classifier + 125 * head)  # type: ignore[arg-type]
     assert rare.thresholds is not None
     assert usual.thresholds is not None
-    letter = GBADPipeline(alpha=0.0, class_heads=False)
-    assert at_prevalence(scores, scores, letter, 1e-3)[0].heads_share == 0.0
+    paper = GBADPipeline(alpha=0.0, class_heads=False)
+    assert at_prevalence(scores, scores, paper, 1e-3)[0].heads_share == 0.0
 
 
 def test_scores_are_those_of_the_saved_pipeline(finished: Path, data: BenchmarkData) -> None:
@@ -425,10 +425,10 @@ def test_scores_by_name_and_damaged_files(tmp_path: Path) -> None:
             Scores.load(tmp_path / "scores.npz")
 
 
-def test_the_command(run_python: Callable[..., Any], dataset: Path, finished: Path, tmp_path: Path) -> None:
+def test_the_command(run_script: Callable[..., Any], dataset: Path, tmp_path: Path) -> None:
     """As a user calls it, with networks that are too small to learn anything."""
     out = tmp_path / "a folder"
-    outcome = run_python(
+    outcome = run_script(
         "pipelines/benchmark.py", dataset, "--scale", "small", "--methods", "cnn", "--seeds", "3",
         "--backbones", "resnet18", "--no-pretrained", "--size", 32, "--epochs", 1, "--out", out, "--resamples", 5,
     )  # fmt: skip

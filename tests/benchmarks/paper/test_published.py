@@ -15,7 +15,7 @@ def test_means_are_the_means_of_the_classes(subset: str) -> None:
         assert np.mean(values[:-1]) == pytest.approx(values[-1], abs=0.0101), row  # rounded, or cut off
 
 
-def test_the_letter_wins_where_its_text_says_so() -> None:
+def test_the_paper_wins_where_its_text_says_so() -> None:
     means = {subset: {row: values[-1] for row, values in rows.items()} for subset, rows in PUBLISHED_AP.items()}
     for subset in ("10", "100"):
         best = {
@@ -25,7 +25,7 @@ def test_the_letter_wins_where_its_text_says_so() -> None:
     assert means["1000"]["DenseNet", "CHR"] == 48.35 > means["1000"]["DenseNet", "GBAD"] == 41.11
 
 
-def test_bars_are_no_lower_than_what_the_letters_resnet34_gains() -> None:
+def test_bars_are_no_lower_than_what_the_papers_resnet34_gains() -> None:
     means = {subset: {row: values[-1] for row, values in rows.items()} for subset, rows in PUBLISHED_AP.items()}
     gain = {subset: rows["ResNet34", "GBAD"] - rows["ResNet34", "CNN"] for subset, rows in means.items()}
     assert gain["10"] == pytest.approx(7.21)
