@@ -17,23 +17,25 @@ def benchmark(
     out: Annotated[Path, typer.Option(help="Folder for data, cells and results.")] = Path("runs/benchmark"),
     scale: Annotated[str, typer.Option(help="small (2 cores, hours) or full (GPU or cluster).")] = "small",
     methods: Annotated[
-        str | None, typer.Option(help="Names with commas between them. Default: the scale's; 'all' for all.")
+        str | None, typer.Option(help="Methods, separated by commas, or 'all'. Default: those of the scale.")
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Of the trainings, numbers with commas between them.")] = "0,1,2",
-    backbones: Annotated[str | None, typer.Option(help="Names with commas. Default: the scale's.")] = None,
-    data_seed: Annotated[int, typer.Option(min=0, help="Of the simulated data.")] = 0,
+    seeds: Annotated[str, typer.Option(help="Seeds of the trainings, separated by commas.")] = "0,1,2",
+    backbones: Annotated[
+        str | None, typer.Option(help="Backbones, separated by commas. Default: of the scale.")
+    ] = None,
+    data_seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated data.")] = 0,
     mislabelled: Annotated[
-        Path | None, typer.Option(help="Text file of ids to leave out of all lists, one a line.")
+        Path | None, typer.Option(help="Text file of image names to leave out of all lists, one a line.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of phase 1. Default: the scale's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of phase 1. Default: those of the scale.")] = None,
     size: Annotated[int | None, typer.Option(min=32, help="Side in pixels of the images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(min=2, help="Of phase 1.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Images in a batch of phase 1.")] = None,
     fpn_width: Annotated[int | None, typer.Option(min=1, help="Channels of each FPN level.")] = None,
     head_width: Annotated[int | None, typer.Option(min=1, help="Outputs of each of FC1 to FC4.")] = None,
-    pretrained: Annotated[bool | None, typer.Option(help="Start from ImageNet weights if they can be had.")] = None,
+    pretrained: Annotated[bool | None, typer.Option(help="Start from ImageNet weights.")] = None,
     image_size: Annotated[int | None, typer.Option(min=64, help="Longer side of simulated images in pixels.")] = None,
-    load: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="Contents of simulated bags.")] = None,
-    resamples: Annotated[int | None, typer.Option(min=2, help="Of the bootstrap intervals.")] = None,
+    load: Annotated[float | None, typer.Option(min=0.0, max=10.0, help="How full simulated bags are.")] = None,
+    resamples: Annotated[int | None, typer.Option(min=2, help="Resamples of the bootstrap intervals.")] = None,
 ) -> None:
     """Reproduce the paper's tables: GBAD against CNN and CHR. A killed benchmark continues with the same command."""
     from gbad.benchmarks.paper.methods import METHODS

@@ -16,14 +16,14 @@ _MANY = ("--detectors", "--classes", "--normal", "--seeds", "--set")
 
 
 class _ManyValues(TyperCommand):
-    """Command whose options `_MANY` take several values after one another: ``--seeds 0 1 2``."""
+    """Command whose options `_MANY` take several values in a row: ``--seeds 0 1 2``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, repeat_options(args, _MANY))
 
 
 def repeat_options(arguments: Sequence[str], options: Sequence[str]) -> list[str]:
-    """Write ``--seeds 0 1 2`` as ``--seeds 0 --seeds 1 --seeds 2``, the form that the parser understands.
+    """Write ``--seeds 0 1 2`` as ``--seeds 0 --seeds 1 --seeds 2``, which the parser understands.
 
     Examples
     --------
@@ -51,23 +51,23 @@ def benchmark_detectors(
             help="one-vs-rest (the class is normal), leave-one-class-out (the class is abnormal) or normal-vs-abnormal."
         ),
     ],
-    detectors: Annotated[list[str], typer.Option(help="Names, one or more: ganomaly skip_ganomaly ...")],
-    out: Annotated[Path, typer.Option(help="Folder of the benchmark. One that is there already continues.")],
+    detectors: Annotated[list[str], typer.Option(help="Detectors, one or more: ganomaly skip_ganomaly ...")],
+    out: Annotated[Path, typer.Option(help="Folder of the benchmark; an existing one is continued.")],
     classes: Annotated[list[str] | None, typer.Option(help="Classes or categories. Default: all.")] = None,
     normal: Annotated[
         list[str] | None, typer.Option(help="Normal classes in normal-vs-abnormal, where the data set does not say.")
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(help="idx, cifar10, sixray, mvtec, normal-abnormal or classes. Default: what the folder is."),
+        typer.Option(help="idx, cifar10, sixray, mvtec, normal-abnormal or classes. Default: found from the folder."),
     ] = None,
     subset: Annotated[str, typer.Option(help="Lists of a data set in SIXray's layout.")] = "10",
     grid: Annotated[int, typer.Option(min=1, help="Patches a side (sixray, mvtec); 1 takes whole images.")] = 1,
     size: Annotated[int, typer.Option(min=32, help="Side of images, or patches, in pixels.")] = 32,
-    epochs: Annotated[int, typer.Option(min=1, help="Of each training.")] = 15,
-    seeds: Annotated[list[int] | None, typer.Option(min=0, help="Of the trainings. Default: 0 1 2.")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 15,
+    seeds: Annotated[list[int] | None, typer.Option(min=0, help="Seeds of the trainings. Default: 0 1 2.")] = None,
     paper_every: Annotated[
-        int, typer.Option(min=0, help="Paper mode tests after the last epoch and every so many before; 0: never.")
+        int, typer.Option(min=0, help="Test in paper mode every so many epochs, and after the last; 0: never.")
     ] = 1,
     max_train: Annotated[int | None, typer.Option(min=2, help="Most training images of a class.")] = None,
     max_test: Annotated[int | None, typer.Option(min=2, help="Most test images, the same for all.")] = None,

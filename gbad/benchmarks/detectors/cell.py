@@ -84,9 +84,9 @@ def run_cell(
     detector : ImageAnomalyDetector
         Not fitted; its ``contamination`` is the false-alarm rate of the operating point.
     work : Path
-        Folder for the state of the training; what is there is gone on with.
+        Folder for the state of the training. A state that is there is continued.
     paper_every : int
-        Also test in paper mode, after the last epoch and every so many before it; 0 does without.
+        Test in paper mode after the last epoch and every so many before it; 0: never.
     examples : Path, optional
         File for the most and the least abnormal test images.
     resamples : int

@@ -1,4 +1,4 @@
-"""The control without a network: how far three plain statistics of the pixels tell abnormal images from normal ones."""
+"""Control without a network: how well three plain statistics of the pixels find abnormal images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 def control_scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Squared Mahalanobis distance of the test rows' statistics from those of the training rows.
 
-    A detector that is no better has learnt brightness, contrast and busyness, or less.
+    A detector that is no better has learnt no more than brightness, contrast and busyness.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How the command line makes one of the detectors that can be compared."""
+"""Make a detector from hyperparameters of the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gbad.errors import GbadError
 from gbad.phase2_anomaly import IMAGE_DETECTORS, ImageAnomalyDetector
 
 _OWN = ("image_size", "epochs", "random_state", "device", "contamination", "channels")
-"""Hyperparameters that the benchmark sets by itself, for all detectors alike."""
+"""Hyperparameters that the benchmark sets, equal for all detectors."""
 
 
 def make_detector(name: str, parameters: Mapping[str, Any], **common: Any) -> ImageAnomalyDetector[Any]:

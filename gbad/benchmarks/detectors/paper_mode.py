@@ -1,11 +1,12 @@
 """Paper mode: test after each epoch in the way of published code, and keep the epoch with the best test figure.
 
-Up to three steps use the test set: a range over the whole of it (min-max); the choice of the epoch; and, for GANomaly,
-Skip-GANomaly and SAGAN only, whose code tested in train mode, batch statistics of test images. All normal images come
-first, so most batches are of one kind: that order makes most of the leak. The last epoch is therefore tested with the
-rows in random order, too. The figures show how much of a published result all that is worth.
+Up to three steps use the test set: the range of the scores is that of the whole test set (min-max); the best epoch is
+chosen on it; and GANomaly, Skip-GANomaly and SAGAN, whose code tested in train mode, normalise with statistics of
+batches of test images. All normal images come first, so most batches are either all normal or all abnormal, which makes
+most of the leak. The last epoch is therefore also tested with the rows in random order. The figures show how much of a
+published result comes from these leaks.
 
-The other detectors' published code did nothing of the kind, or there is none. Their figures are called paper-style.
+The published code of the other detectors has no such leak, or there is none. Their figures are called paper-style.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from gbad.phase2_anomaly import IMAGE_DETECTORS
 from gbad.storage.files import read_json, write_json
 
 PAPER_LABEL = "paper mode (leaks test statistics)"
-"""What every figure of paper mode is called wherever it is shown."""
+"""Label of all figures of paper mode."""
 
 _PAPER_STYLE_LABEL = "paper-style (leaks test statistics)"
 
 
 def paper_label(detector: str) -> str:
-    """What the figures of paper mode of one detector are called: paper mode only where its published code has it."""
+    """Label of the figures of one detector: paper mode only if its published code has such leaks."""
     return PAPER_LABEL if IMAGE_DETECTORS[detector].published_leaks else _PAPER_STYLE_LABEL
 
 

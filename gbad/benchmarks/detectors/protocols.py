@@ -1,4 +1,4 @@
-"""Which classes are normal, which images are trained on and which are tested: the protocols of the literature.
+"""The protocols of the literature: which classes are normal, and which images are for training and for testing.
 
 "One class against the rest" is used for two opposite tasks. Here each has one name:
 

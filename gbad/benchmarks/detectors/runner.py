@@ -38,28 +38,28 @@ _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What all cells of a benchmark agree in; another value needs another folder.
+    """Settings that all cells of a benchmark share; other settings need another folder.
 
     Attributes
     ----------
     data : str
-        Folder of the data set; it may move.
+        Folder of the data set, which may move.
     protocol : str
         One of `gbad.benchmarks.detectors.protocols.PROTOCOLS`.
     layout : str or None
-        See `read_classes`; None tells it from the folder.
+        See `read_classes`; None finds it from the folder.
     subset : str
         Lists of a data set in SIXray's layout.
     grid : int
         Patches a side; 1 takes whole images.
     normal : tuple of str
-        Normal classes under ``normal-vs-abnormal``, where the data set does not say.
+        Normal classes under ``normal-vs-abnormal``, if the data set does not name them.
     size : int
         Side of images (or patches) in pixels.
     epochs : int
-        Of each training.
+        Epochs of each training.
     paper_every : int
-        Test in paper mode after the last epoch and every so many before it; 0 does without.
+        Test in paper mode after the last epoch and every so many before it; 0: never.
     max_train, max_test : int or None
         Largest parts; see `make_tasks`.
     parameters : tuple of str
@@ -121,13 +121,13 @@ def run_benchmark(
     out : path-like
         Folder of the benchmark. Detectors, classes and seeds may be added to one that is there.
     settings : Settings
-        What all its cells agree in.
+        Settings of all cells.
     detectors : sequence of str
         Names, see `gbad.phase2_anomaly.IMAGE_DETECTORS`. One that is repeated counts once, as do seeds.
     classes : sequence of str, optional
         Classes or categories; default: all.
     seeds : sequence of int
-        They decide the training only: all seeds see the same images.
+        Seeds of the trainings: all seeds see the same images.
     command : str
         Noted with the results.
     show_progress : bool

@@ -1,4 +1,4 @@
-"""What a gate can do at best, and what one does that suppresses as much without looking at the images."""
+"""Two bounds of a gate: a perfect one, and one that suppresses as much without looking at the images."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DRAWS = 200
 
 
 def oracle_gated(logits: np.ndarray, y_any: np.ndarray) -> np.ndarray:
-    """Scores behind a gate that lets exactly the images with a threat through: no class can rank worse than before.
+    """Scores behind a gate that passes exactly the images with a threat: no class can rank worse than before.
 
-    Every suppressed image comes behind every image that is let through: the paper's rule in the limit of a vanishing
+    Every suppressed image ranks below every image that passes: the paper's rule in the limit of a vanishing
     factor.
 
     Parameters

@@ -20,7 +20,7 @@ from gbad.storage.digests import digest, files_digest
 from gbad.storage.files import read_json, write_json
 
 SUBSETS_FILE = "subsets.json"
-"""In the data folder: how its lists make up the subsets, where that is not one list a subset."""
+"""File of a data folder: how its lists make up the subsets. Without it, each list is a subset."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class BenchmarkData:
         In SIXray's layout.
     subsets : tuple of Subset
     origin : dict
-        JSON types: what tells these images from others. It decides the folders of trained networks.
+        JSON types: what tells these images from others, such as the settings of the simulation.
     notes : tuple of str
-        What every table has to say.
+        Notes for every table.
     """
 
     folder: Path
@@ -58,7 +58,7 @@ class BenchmarkData:
         return self._lists[key]
 
     def ratio(self, subset: Subset) -> float:
-        """Threat-free images per image with threats: the subset's own number, or else that of its training list."""
+        """Threat-free images per image with threats: of the subset, or else of its training list."""
         if subset.ratio is not None:
             return float(subset.ratio)
         positive = self.read(subset, "train").positive

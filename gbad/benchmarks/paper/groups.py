@@ -1,4 +1,4 @@
-"""Scores of all methods on one subset with one backbone: what every table and plot is made from."""
+"""Scores of all methods on one subset with one backbone: the source of all tables and plots."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Group:
     backbone : str
     classes : tuple of str
     seeds : tuple of int
-        Of the trainings.
+        Seeds of the trainings.
     names : tuple of str
         The n test images that all networks could score.
     y_true : bool array (n, C)
     weights : float array (n,)
-        How often each image counts.
+        Weight of each image.
     methods : mapping of str to Method
-        Those of the tables.
+        Methods in the tables.
     test, validation : mapping of str to list of Scores
-        By network, one entry a seed.
+        Scores by network, one entry a seed.
     scores : mapping of str to float array (S, n, C)
-        By method, but for random gates.
+        Rankings by method; random gates have none.
     ap : mapping of str to float array (S, C)
         Average precision by method; NaN for a class without positives.
     """
@@ -76,7 +76,7 @@ def make_group(
     cells: Mapping[str, Sequence[NetworkCell]],
     methods: Mapping[str, Method],
 ) -> Group:
-    """Read what the cells hold about a subset.
+    """Collect the scores of all cells on the test images of a subset.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Scores of a trained network, as arrays that tables are made from without the images."""
+"""Scores of a trained network: the arrays that tables are made from, without the images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gbad.training.phase3 import features_of
 from gbad.training.run_folder import Run
 
 MAX_VALIDATION_NEGATIVES = 2000
-"""Of a classifier without gate; one with a gate has scores of the whole validation part anyway."""
+"""Threat-free validation images that a classifier without gate is scored on; with a gate, all are."""
 
 _OF_NETWORK = ("thresholds", "strength", "heads_share")
 """Fields of `Scores` that do not depend on the images."""
@@ -34,7 +34,7 @@ _OF_NETWORK = ("thresholds", "strength", "heads_share")
 
 @dataclass(frozen=True)
 class Scores:
-    """What a network says about n images and C classes; all but the first two are None without a gate.
+    """Outputs of a network for n images and C classes; without a gate, all but the first two are None.
 
     An image-level detector knows no classes (C = 0), and its anomaly is the gate's score.
 

@@ -1,4 +1,4 @@
-"""What the benchmark compares: networks that are trained, and methods that score with what they say."""
+"""What the benchmark compares: trained networks, and methods, which turn the output of a network into scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BEST = {
     "architecture": "fpn", "pooling": "max", "fusion": "context", "negatives": "fresh", "class_heads": True,
     "gate_fit": "held-out", "suppression": "soft",
 }  # fmt: skip
-"""The variant that ranks best: the one place where `gbad` of the benchmark is set."""
+"""Settings of `gbad` in the benchmark: the variant that ranks best."""
 
 POSITION_WEIGHT = 1.0
 """Weight of the position loss in `gbad_boxes`."""
@@ -26,14 +26,14 @@ POSITION_WEIGHT = 1.0
 
 @dataclass(frozen=True)
 class Network:
-    """What is trained once per training list, backbone and seed, and shared by all methods that need it.
+    """A network, trained once for each training list, backbone and seed, and shared by all methods that need it.
 
     Attributes
     ----------
     settings : mapping
-        Parameters of `gbad.GBADPipeline`, beside those of the scale.
+        Parameters of `gbad.GBADPipeline`, in addition to those of the scale.
     phases : int
-        Last phase that is run: 1 for classifiers without gate.
+        Last phase: 1 for classifiers without gate.
     """
 
     settings: Mapping[str, Any]
@@ -63,14 +63,14 @@ class Method:
     Attributes
     ----------
     label : str
-        What the tables call it.
+        Name of the row.
     network : str
         Key of `NETWORKS`.
     output : str
-        ``"logits"`` of the classifier, ``"ranking"`` (the logits with class heads, without gate), ``"gated"`` (these
-        behind the network's own gate), ``"oracle"`` (behind a gate that knows which images show a threat), ``"random"``
-        (behind one that deals the factors of the network's own gate out blindly), or ``"anomaly"``: of an image-level
-        detector, which knows no classes; `network` is then its name.
+        ``"logits"``: logits of the classifier; ``"ranking"``: logits mixed with those of the class heads, no gate;
+        ``"gated"``: the ranking behind the network's own gate; ``"oracle"``: behind a gate that knows which images show
+        a threat; ``"random"``: behind a gate that deals out the factors of the network's own gate blindly;
+        ``"anomaly"``: anomaly score of the image-level detector `network`, which knows no classes.
     """
 
     label: str
@@ -79,12 +79,12 @@ class Method:
 
     @property
     def is_bound(self) -> bool:
-        """Whether it only shows what a gate can do, and is no method that could be used."""
+        """Whether the method needs the truth or chance: a bound, which nobody could use."""
         return self.output in ("oracle", "random")
 
     @property
     def knows_classes(self) -> bool:
-        """Whether it scores each class, and has a place beside Table 4 and Figures 5 and 6."""
+        """Whether the method scores each class; others appear in Table 4 and Figures 5 and 6 only."""
         return self.output != "anomaly"
 
 

@@ -1,4 +1,4 @@
-"""Write everything that a benchmark found: CSV, JSON, Markdown, plots and one HTML page."""
+"""Write the results of a benchmark: CSV, JSON, Markdown, plots and one HTML page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
 """The paper's tables by subset."""
 
 TABLE_4 = "100"
-"""Subset of Tables 4 and 5 and of Figures 5 and 6; the last that there is where this one is missing."""
+"""Subset of Tables 4 and 5 and of Figures 5 and 6; if it is missing, the last one is taken."""
 
 INTERVALS = (
     "Average precision and its differences: means over the training seeds; in brackets 95 % bootstrap intervals over "
@@ -65,7 +65,7 @@ def write_results(
     Parameters
     ----------
     folder : Path
-        Where they go.
+        Folder for all files.
     data : BenchmarkData
     groups : sequence of Group
         By subset and backbone.
@@ -74,10 +74,10 @@ def write_results(
     info : mapping
         Command, versions, hardware.
     resamples : int
-        Of the bootstrap.
+        Resamples of the bootstrap.
     detectors : mapping of str to sequence of SeedScores, optional
-        By what the tables call them: image-level detectors for Table 4 and Figures 5 and 6, scored on the test images
-        of the subset that these are about.
+        Image-level detectors by their names in the tables, for Table 4 and Figures 5 and 6: scores of the test images
+        of `shown_groups`.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def any_threat_table(rows: pd.DataFrame, source: str) -> Table[dict[str, str]]:
          "ROC-AUC": "", "PR-AUC": "", "data": source}
         for name, values in PUBLISHED_ANY_THREAT.items()
     ]  # fmt: skip
-    columns = keyed("method", *FIGURES, "ROC-AUC", "PR-AUC", "data", left=("method",))
+    columns = keyed("method", *FIGURES, "ROC-AUC", "PR-AUC", "data", left=("method", "data"))
     return Table(columns, readable, tables.other_data)
 
 

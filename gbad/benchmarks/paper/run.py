@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be trained and scored.
+    """All cells that a benchmark trains and scores.
 
     Attributes
     ----------
@@ -69,10 +69,10 @@ def run_benchmark(
     say: Callable[[str], object] = lambda text: None,
     show_progress: bool = False,
 ) -> dict[str, Any]:
-    """Train and score what is not done yet, then write ``OUT/results``.
+    """Train and score all cells that are not done yet, then write ``OUT/results``.
 
-    A benchmark that was killed continues. Cells are shared by runs into one folder, so methods, seeds and backbones
-    can be added later, or computed by several processes that each take some of them.
+    A killed benchmark continues. Runs into one folder share its cells: methods, seeds and backbones can be added
+    later, or divided between several processes.
 
     Parameters
     ----------
@@ -80,21 +80,21 @@ def run_benchmark(
         Folder for ``data`` (if simulated), ``cells`` and ``results``.
     scale : Scale
     data : Path, optional
-        Data in SIXray's layout, instead of simulated ones.
+        Folder in SIXray's layout. Default: simulated data.
     methods : sequence of str, optional
-        Of `gbad.benchmarks.paper.methods.METHODS`; by default those of the scale.
+        Names in `gbad.benchmarks.paper.methods.METHODS`. Default: those of the scale.
     seeds : sequence of int
-        Of the trainings; the data stay the same.
+        Seeds of the trainings; the data stay the same.
     backbones : sequence of str, optional
-        Instead of the scale's.
+        Default: those of the scale.
     data_seed : int
-        Of the simulation.
+        Seed of the simulation.
     mislabelled : Path, optional
         Text file of image names to leave out of all lists.
     overrides : mapping, optional
         Parameters of `GBADPipeline` for all networks, such as ``epochs``.
     say : callable
-        Told what comes next.
+        Is told what comes next.
     show_progress : bool
         Show progress bars.
 

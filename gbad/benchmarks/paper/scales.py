@@ -1,4 +1,4 @@
-"""How large the benchmark is: data, image size, backbones and epochs."""
+"""Scales of the benchmark: sizes of data, images and networks, backbones and epochs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ListSizes:
 
 @dataclass(frozen=True)
 class Subset:
-    """What one table is about.
+    """One test condition: the lists and the prevalence of a table.
 
     Attributes
     ----------
@@ -32,10 +32,10 @@ class Subset:
     list : str
         Folder below ``ImageSet`` that holds its lists.
     negative_weight : int
-        How often each threat-free test image counts.
+        Weight of each threat-free test image.
     ratio : float or None
-        Threat-free images per image with threats that the test list stands for by its definition; None if it is that
-        of the training list. Phase 3's choices and decision thresholds are those for it.
+        Threat-free images per image with threats. Phase 3 and decision thresholds choose for it. None takes the ratio
+        of the training list.
     """
 
     name: str
@@ -46,31 +46,31 @@ class Subset:
 
 @dataclass(frozen=True)
 class Scale:
-    """All that decides how much the benchmark costs.
+    """Everything that decides how much a benchmark costs.
 
     Attributes
     ----------
     backbones : tuple of str
     settings : mapping
-        Parameters of `gbad.GBADPipeline` that all networks share, with the views that each is scored on.
+        Parameters of `gbad.GBADPipeline` that all networks share.
     sizes : mapping
-        Image size of backbones that need another than that of `settings`.
+        Image size by backbone, where it is another than in `settings`.
     lists : mapping
-        Of the simulated data: images of each list below ``ImageSet``. They are nested.
+        Images of each list of the simulated data; the lists are nested.
     subsets : tuple of Subset
-        Of the simulated data.
+        Subsets of the simulated data.
     image_size : int
         Longer side in pixels of simulated images.
     load : float
-        Of the simulated bags, see `gbad.data.simulate.simulate_dataset`.
+        How full simulated bags are, see `gbad.data.simulate.simulate_dataset`.
     image_detectors : mapping
-        Of GANomaly and Skip-GANomaly: hyperparameters, and ``max_images``, the threat-free images that they learn from.
+        Hyperparameters of GANomaly and Skip-GANomaly, and ``max_images``: most threat-free images to learn from.
     resamples : int
-        Of the bootstrap.
+        Resamples of the bootstrap.
     methods : tuple of str or None
-        Of `gbad.benchmarks.paper.methods.METHODS` where the user names none; None is all.
+        Default methods, see `gbad.benchmarks.paper.methods.METHODS`; None is all.
     notes : tuple of str
-        What every table has to say about the simulated data.
+        Notes about the simulated data, for every table.
     """
 
     backbones: tuple[str, ...]
@@ -99,7 +99,7 @@ class Scale:
 
 
 _LEFT_OUT = ("chr_none", "chr_released", "cnn_all", "chr_all", "cnn_fresh", "cnn_fresh_heads")
-"""Of the small scale: CHR with other masks, epochs of the whole list, and an ablation."""
+"""Methods that the small scale leaves out: CHR with other masks, epochs of the whole list, and an ablation."""
 
 SCALES = {
     "small": Scale(

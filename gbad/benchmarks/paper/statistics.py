@@ -1,4 +1,4 @@
-"""Intervals that hold what chance there is: which images are in the test list, and which seed training began with."""
+"""Intervals over two sources of chance: the images of the test list and the seed of the training."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def seed_mean_samples(
 
 
 def with_seed_deviations(values: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Means over training seeds, each with a random deviation: by how much another S seeds might have given another.
+    """Means over training seeds, each with a random deviation: how much other seeds could change the mean.
 
     Parameters
     ----------

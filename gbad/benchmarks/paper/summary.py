@@ -1,4 +1,4 @@
-"""Whether the benchmark's targets are reached, and by how much they are missed."""
+"""Targets of the benchmark: which are met, and by how much the others are missed."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _against_best(group: Group, values: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _named(difference: str) -> str:
-    """What the ungated classifier lacks is more than the gate."""
+    """Name of a difference; the ungated classifier lacks the class heads, too."""
     return f"{difference} (class heads and gate)" if difference == "gbad - gbad_ungated" else difference
 
 
