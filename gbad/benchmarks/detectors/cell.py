@@ -6,15 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
+from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.detectors.control import control_scores
 from gbad.benchmarks.detectors.cost import BATCHES, inference_parameters, milliseconds_per_image
 from gbad.benchmarks.detectors.paper_mode import PaperMode
 from gbad.benchmarks.detectors.protocols import Task, numbered, unit_scores
 from gbad.benchmarks.store import save_arrays
+from gbad.data.arrays import Mask, Pixels, Rows
 from gbad.data.one_class import load_all
 from gbad.errors import DivergedError
 from gbad.evaluation.localisation import per_region_overlap, pixel_roc_auc
@@ -22,6 +25,8 @@ from gbad.evaluation.measures import FALSE_ALARM_RATE, detection_measures, resam
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.digests import digest
+
+Kind = TypeVar("Kind", bound=np.generic)
 
 EXAMPLES = 4
 """Most abnormal and least abnormal images that are kept for the report, of each."""
@@ -35,9 +40,9 @@ class LoadedTask:
     """A task with its images in memory, or in a temporary file if they are many; ROC-AUC of `control_scores`."""
 
     task: Task
-    train: np.ndarray
-    test: np.ndarray
-    masks: np.ndarray | None
+    train: Pixels
+    test: Pixels
+    masks: Mask | None
     control: float
 
 
@@ -55,12 +60,12 @@ def load_task(task: Task) -> LoadedTask:
     return LoadedTask(task, train, test, masks, detection_measures(task.abnormal, scores, None)["roc_auc"])
 
 
-def _is_grey(images: np.ndarray) -> bool:
+def _is_grey(images: Pixels) -> bool:
     some = (images[start : start + _COMPARED_TOGETHER] for start in range(0, len(images), _COMPARED_TOGETHER))
     return all((part == part[..., :1]).all() for part in some)
 
 
-def _one_channel(images: np.ndarray) -> np.ndarray:
+def _one_channel(images: Pixels) -> Pixels:
     """First channel: a copy, so that the others are freed; of a file that is mapped into memory only a view."""
     return images[..., :1] if isinstance(images, np.memmap) else images[..., :1].copy()
 
@@ -179,7 +184,7 @@ def _seconds_per_epoch(start: float, ends: Sequence[float]) -> float | None:
     return (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def _finite(values: np.ndarray, what: str) -> np.ndarray:
+def _finite(values: npt.NDArray[Kind], what: str) -> npt.NDArray[Kind]:
     if not np.isfinite(values).all():
         raise DivergedError(f"The training diverged: {what} of test images are not finite. Lower learning_rate.")
     return values
@@ -197,14 +202,14 @@ def _threshold(detector: ImageAnomalyDetector[Any], loaded: LoadedTask) -> float
     return float(np.percentile(scores, 100 * (1 - FALSE_ALARM_RATE)))
 
 
-def _in_fixed_order(task: Task, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _in_fixed_order(task: Task, scores: Floats) -> tuple[Mask, Floats, Rows]:
     """Labels, scores and images sorted by the names of units: equal draws then mean the same images in every task."""
     _, first = np.unique(task.unit, return_index=True)
     order = np.argsort([task.test.names[row] for row in first.tolist()], kind="stable")
     return task.abnormal[order], scores[order], numbered(task.image[order])
 
 
-def _whole(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
+def _whole(rows: npt.NDArray[Kind], unit: Rows) -> npt.NDArray[Kind]:
     """Join the patches of each unit again: (rows, s, s, ...) -> (units, g * s, g * s, ...)."""
     n_units = int(unit[-1]) + 1
     grid = round((len(rows) / n_units) ** 0.5)
@@ -214,8 +219,8 @@ def _whole(rows: np.ndarray, unit: np.ndarray) -> np.ndarray:
 
 
 def _examples(
-    detector: ImageAnomalyDetector[Any] | None, loaded: LoadedTask, scores: np.ndarray
-) -> dict[str, np.ndarray]:
+    detector: ImageAnomalyDetector[Any] | None, loaded: LoadedTask, scores: Floats
+) -> dict[str, npt.NDArray[Any]]:
     order = np.argsort(-scores, kind="stable")
     count = min(EXAMPLES, len(order) // 2)
     shown = np.concatenate([order[:count], order[len(order) - count :]])

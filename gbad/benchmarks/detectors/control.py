@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from gbad.benchmarks.arrays import Floats
+from gbad.data.arrays import Pixels
 
-def control_scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+
+def control_scores(train: Pixels, test: Pixels) -> Floats:
     """Squared Mahalanobis distance of the test rows' statistics from those of the training rows.
 
     A detector that is no better has learnt no more than brightness, contrast and busyness.
@@ -28,7 +31,7 @@ def control_scores(train: np.ndarray, test: np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("ni,ij,nj->n", away, inverse, away))
 
 
-def _statistics(images: np.ndarray) -> np.ndarray:
+def _statistics(images: Pixels) -> Floats:
     """Mean, standard deviation and mean total variation of each image's grey values in [0, 1]: (n, 3)."""
     found = np.empty((len(images), 3))
     for row, image in enumerate(images):  # one at a time: the images may be a file on disk

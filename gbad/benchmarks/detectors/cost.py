@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from gbad.data.arrays import Pixels
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
 
 BATCHES = (1, 64)
@@ -17,7 +18,7 @@ _REPEATS = 10
 _SECONDS = 2.0
 
 
-def inference_parameters(detector: ImageAnomalyDetector[Any], images: np.ndarray) -> int:
+def inference_parameters(detector: ImageAnomalyDetector[Any], images: Pixels) -> int:
     """Count the parameters of those layers that are called to score images.
 
     Networks that only training needs, such as the discriminator of an autoencoder that is scored by its
@@ -43,7 +44,7 @@ def inference_parameters(detector: ImageAnomalyDetector[Any], images: np.ndarray
     return sum(parameter.numel() for parameter in used.values())
 
 
-def milliseconds_per_image(detector: ImageAnomalyDetector[Any], images: np.ndarray, batch: int) -> float:
+def milliseconds_per_image(detector: ImageAnomalyDetector[Any], images: Pixels, batch: int) -> float:
     """Time to score decoded images with networks that are built, median of up to ten repeats within about two seconds.
 
     The networks see `batch` images at a time, no filling: one at a time is what a scanner's operator waits for.

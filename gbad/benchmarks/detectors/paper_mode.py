@@ -17,7 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.detectors.protocols import unit_scores
+from gbad.data.arrays import Mask, Pixels, Rows
 from gbad.evaluation.measures import detection_measures
 from gbad.phase2_anomaly import IMAGE_DETECTORS
 from gbad.storage.files import read_json, write_json
@@ -70,9 +72,9 @@ class PaperMode:
     def __init__(
         self,
         path: Path,
-        test: np.ndarray,
-        unit: np.ndarray,
-        abnormal: np.ndarray,
+        test: Pixels,
+        unit: Rows,
+        abnormal: Mask,
         epochs: Collection[int],
         order_matters: bool = True,
     ) -> None:
@@ -80,7 +82,7 @@ class PaperMode:
         self._order_matters = order_matters
         self.history: dict[int, float] = {}
         self.best_epoch = 0
-        self.best_scores: np.ndarray | None = None
+        self.best_scores: Floats | None = None
         self.shuffled: float | None = None
         self.seconds = 0.0
         if path.exists():
@@ -90,7 +92,7 @@ class PaperMode:
             if known["best_scores"] is not None:
                 self.best_scores = np.array(known["best_scores"])
 
-    def test(self, epoch: int, paper_scores: Callable[..., np.ndarray]) -> None:
+    def test(self, epoch: int, paper_scores: Callable[..., Floats]) -> None:
         """Test the networks as they are after `epoch`; an epoch that was tested before is not tested again."""
         if epoch not in self._epochs or epoch in self.history:
             return
@@ -109,7 +111,7 @@ class PaperMode:
         write_json(self._path, found | {"shuffled": self.shuffled})
         self.seconds += time.perf_counter() - start
 
-    def _in_random_order(self, paper_scores: Callable[..., np.ndarray]) -> float | None:
+    def _in_random_order(self, paper_scores: Callable[..., Floats]) -> float | None:
         order = np.random.default_rng(0).permutation(len(self._test))
         scores = unit_scores(paper_scores(self._test, order=order), self._unit)  # a copy may not fit into memory
         return detection_measures(self._abnormal, scores, None)["roc_auc"] if np.isfinite(scores).all() else None

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gbad.benchmarks.arrays import Floats
+from gbad.data.arrays import Mask, Rows
 from gbad.data.one_class import ClassData
 from gbad.data.source import ImageSource, rows_of
 from gbad.errors import DataError
@@ -47,12 +49,12 @@ class Task:
 
     name: str
     train: ImageSource
-    train_unit: np.ndarray
+    train_unit: Rows
     test: ImageSource
-    unit: np.ndarray
-    abnormal: np.ndarray
-    image: np.ndarray
-    mask: Callable[[int], np.ndarray] | None
+    unit: Rows
+    abnormal: Mask
+    image: Rows
+    mask: Callable[[int], Mask] | None
 
 
 def make_tasks(
@@ -143,7 +145,7 @@ def make_task(
     )
 
 
-def unit_scores(scores: np.ndarray, unit: np.ndarray) -> np.ndarray:
+def unit_scores(scores: Floats, unit: Rows) -> Floats:
     """Highest score of each unit: (rows,) and (rows,) -> (units,).
 
     Examples
@@ -174,7 +176,7 @@ def _normal_classes(data: ClassData, protocol: str, normal: frozenset[str]) -> d
     return {data.name: normal or data.normal}
 
 
-def _subsample(unit: np.ndarray, rows: np.ndarray, most: int | None) -> np.ndarray:
+def _subsample(unit: Rows, rows: Rows, most: int | None) -> Rows:
     """Keep the rows of at most `most` units, in order; always the same ones."""
     units = np.unique(unit[rows])
     if most is None or most >= len(units):
@@ -183,7 +185,7 @@ def _subsample(unit: np.ndarray, rows: np.ndarray, most: int | None) -> np.ndarr
     return rows[np.isin(unit[rows], kept)]
 
 
-def numbered(unit: np.ndarray) -> np.ndarray:
+def numbered(unit: Rows) -> Rows:
     """Number units, or images, in the order in which they appear: (n,) -> (n,) int64, 0, 1, ..."""
     _, first, inverse = np.unique(unit, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
@@ -220,7 +219,7 @@ def _images(data: Sequence[ClassData], folder: Path) -> str:
     return digest(names, [files_digest(one.files, folder) for one in data])
 
 
-def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | np.ndarray]:
+def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | npt.NDArray[Any]]:
     """What decides which images are normal: classes, and the class of each image."""
     return [part for one in data for part in (one.classes, one.train.labels, one.test.labels)]
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.inference import Scores
+from gbad.data.arrays import Mask, Rows
 from gbad.errors import DataError
 from gbad.evaluation.bootstrap import percentiles
 from gbad.phase3_gate import fit_any_threat, log_odds
 
 FIGURES = ("precision", "recall", "f1")
+
+Counts = npt.NDArray[np.int64] | npt.NDArray[np.floating[Any]]
 
 
 class SeedScores(NamedTuple):
@@ -31,15 +36,15 @@ class SeedScores(NamedTuple):
         The detector's own; None chooses one on the validation part.
     """
 
-    validation_any: np.ndarray
-    validation_score: np.ndarray
-    test_score: np.ndarray
+    validation_any: Mask
+    validation_score: Floats
+    test_score: Floats
     threshold: float | None = None
 
 
 def macro_figures(
-    true_positives: np.ndarray, false_positives: np.ndarray, n_positive: float, n_negative: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    true_positives: Counts, false_positives: Counts, n_positive: float, n_negative: float
+) -> tuple[Floats, Floats, Floats]:
     """Macro precision, recall and F1, the unweighted means over the positive and the negative class.
 
     Parameters
@@ -62,7 +67,7 @@ def macro_figures(
     return np.asarray(precision), np.asarray(recall), np.asarray(f1)
 
 
-def decision_threshold(y_any: np.ndarray, score: np.ndarray, ratio: float | None = None) -> float:
+def decision_threshold(y_any: Mask, score: Floats, ratio: float | None = None) -> float:
     """Threshold of the highest macro F1; images with at least that score are called a threat.
 
     Parameters
@@ -102,7 +107,7 @@ def decision_threshold(y_any: np.ndarray, score: np.ndarray, ratio: float | None
 
 def detector_rows(
     detectors: Mapping[str, Sequence[SeedScores]],
-    y_any: np.ndarray,
+    y_any: Mask,
     ratio: float | None,
     *,
     negative_weight: float = 1.0,
@@ -188,7 +193,7 @@ def _of_all_classes(group: Group, name: str, validation: Scores, test: Scores, r
     return SeedScores(_any(validation), any_threat.score(seen), any_threat.score(judged))
 
 
-def _resampled_counts(decisions: np.ndarray, resamples: int, generator: np.random.Generator) -> np.ndarray:
+def _resampled_counts(decisions: Mask, resamples: int, generator: np.random.Generator) -> Rows:
     """How often each seed says "threat" about images drawn with replacement: (S, n) decisions -> (B, S) counts."""
     # Images on which all seeds decide alike are interchangeable: draw how many of each kind there are.
     patterns, counts = np.unique(decisions, axis=1, return_counts=True)
@@ -196,10 +201,10 @@ def _resampled_counts(decisions: np.ndarray, resamples: int, generator: np.rando
     return np.asarray(drawn @ patterns.T.astype(np.int64))
 
 
-def _any(validation: Scores) -> np.ndarray:
+def _any(validation: Scores) -> Mask:
     assert validation.labels is not None
     return np.asarray(validation.labels.any(axis=1))
 
 
-def _both(positive: np.ndarray) -> bool:
+def _both(positive: Mask) -> bool:
     return bool(positive.any() and not positive.all())

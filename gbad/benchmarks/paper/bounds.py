@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gbad.benchmarks.arrays import Floats
+from gbad.data.arrays import Mask
 from gbad.errors import DataError
 from gbad.evaluation.bootstrap import binned_average_precision, positive_bins
 from gbad.phase3_gate import hard_gate, log_sigmoid
@@ -12,7 +14,7 @@ _VANISHING = 1e-300
 DRAWS = 200
 
 
-def oracle_gated(logits: np.ndarray, y_any: np.ndarray) -> np.ndarray:
+def oracle_gated(logits: Floats, y_any: Mask) -> Floats:
     """Scores behind a gate that passes exactly the images with a threat: no class can rank worse than before.
 
     Every suppressed image ranks below every image that passes: the paper's rule in the limit of a vanishing
@@ -33,9 +35,9 @@ def oracle_gated(logits: np.ndarray, y_any: np.ndarray) -> np.ndarray:
 
 
 def random_gate_average_precision(
-    y_true: np.ndarray, logits: np.ndarray, log_factors: np.ndarray, weights: np.ndarray, *, draws: int = DRAWS,
+    y_true: Mask, logits: Floats, log_factors: Floats, weights: Floats, *, draws: int = DRAWS,
     seed: int = 0,
-) -> np.ndarray:  # fmt: skip
+) -> Floats:  # fmt: skip
     """Expected average precision behind a gate whose factors are dealt to the images blindly.
 
     Hard gates and soft ones, strong ones and faint ones thus keep their own strength; what they lose is what they know.

@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from gbad.benchmarks.paper.any_threat import SeedScores
 from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.tables import MEAN
+from gbad.data.arrays import Mask
 from gbad.evaluation.metrics import confusion_counts
 from gbad.report.style import (
     FALSE_ALARM,
@@ -47,7 +48,7 @@ PLOTTED = ("cnn", "cnn_balanced", "cnn_fresh", "chr", "chr_balanced", "gbad_pape
 _MAX_POINTS = 1500
 
 
-def roc_figure(y_any: np.ndarray, detectors: Mapping[str, Sequence[SeedScores]]) -> Figure:
+def roc_figure(y_any: Mask, detectors: Mapping[str, Sequence[SeedScores]]) -> Figure:
     """Figure 5: ROC of "any threat"; curves of the first seed, areas as means over all."""
     figure = Figure(figsize=(6.2, 4.8), layout="constrained")
     axes = new_axes(figure, xlabel="false-alarm rate", ylabel="recall")
@@ -62,7 +63,7 @@ def roc_figure(y_any: np.ndarray, detectors: Mapping[str, Sequence[SeedScores]])
 
 
 def precision_recall_figure(
-    y_any: np.ndarray, detectors: Mapping[str, Sequence[SeedScores]], negative_weight: float = 1.0
+    y_any: Mask, detectors: Mapping[str, Sequence[SeedScores]], negative_weight: float = 1.0
 ) -> Figure:
     """Figure 6: precision against recall of "any threat"; curves of the first seed, areas as means over all."""
     weights = np.where(y_any, 1.0, negative_weight)

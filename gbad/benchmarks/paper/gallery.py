@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.page import Gallery, Tile
 from gbad.benchmarks.paper.figures import PLOTTED
 from gbad.benchmarks.paper.groups import Group
+from gbad.data.arrays import Rows
 from gbad.report.gallery import outranked, pictures
 
 ABOUT = (
@@ -48,9 +50,7 @@ def galleries(group: Group, paths: Mapping[str, Path]) -> list[Gallery]:
     return found
 
 
-def _tile(
-    group: Group, row: int, ranks: np.ndarray, scores: np.ndarray, paths: Mapping[str, Path], verdict: str
-) -> Tile:
+def _tile(group: Group, row: int, ranks: Rows, scores: Floats, paths: Mapping[str, Path], verdict: str) -> Tile:
     threats = np.flatnonzero(group.y_true[row]).tolist()
     shown = int(ranks[row].argmin() if threats else scores[row].argmax())
     name, label = group.names[row], group.classes[shown]

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.paper.bounds import DRAWS, oracle_gated, random_gate_average_precision
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.inference import Scores, at_prevalence
 from gbad.benchmarks.paper.methods import METHODS, Method
 from gbad.benchmarks.paper.network_cells import NetworkCell
 from gbad.benchmarks.paper.scales import Subset
+from gbad.data.arrays import Mask
 from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase3_gate import log_sigmoid
 from gbad.storage.digests import digest
@@ -50,20 +52,20 @@ class Group:
     classes: tuple[str, ...]
     seeds: tuple[int, ...]
     names: tuple[str, ...]
-    y_true: np.ndarray
-    weights: np.ndarray
+    y_true: Mask
+    weights: Floats
     methods: Mapping[str, Method]
     test: Mapping[str, list[Scores]]
     validation: Mapping[str, list[Scores]]
-    scores: Mapping[str, np.ndarray]
-    ap: Mapping[str, np.ndarray]
+    scores: Mapping[str, Floats]
+    ap: Mapping[str, Floats]
 
     @property
-    def y_any(self) -> np.ndarray:
+    def y_any(self) -> Mask:
         """Whether an image shows any threat, bool (n,)."""
         return np.asarray(self.y_true.any(axis=1))
 
-    def columns(self, scores: Scores, method: str) -> np.ndarray:
+    def columns(self, scores: Scores, method: str) -> Floats:
         """Scores of a method on some images, (m, C): logits or logarithms of gated probabilities; bounds have none."""
         found = {"ranking": scores.ranking, "gated": scores.log_gated}.get(self.methods[method].output)
         return scores.logits if found is None else found
@@ -128,7 +130,7 @@ def make_group(
     )  # fmt: skip
 
 
-def _scores_of(method: Method, scores: Scores, y_any: np.ndarray) -> np.ndarray:
+def _scores_of(method: Method, scores: Scores, y_any: Mask) -> Floats:
     if method.output == "logits":
         return scores.logits
     assert scores.ranking is not None
@@ -140,9 +142,7 @@ def _scores_of(method: Method, scores: Scores, y_any: np.ndarray) -> np.ndarray:
     return scores.log_gated
 
 
-def _random_gate(
-    cell: NetworkCell, scores: Scores, names: tuple[str, ...], y_true: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def _random_gate(cell: NetworkCell, scores: Scores, names: tuple[str, ...], y_true: Mask, weights: Floats) -> Floats:
     assert scores.log_gated is not None
     assert scores.ranking is not None
     ranking = scores.ranking

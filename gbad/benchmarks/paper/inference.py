@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gbad.benchmarks.arrays import Floats, Names
 from gbad.benchmarks.store import load_arrays, save_arrays
+from gbad.data.arrays import Labels, Mask, Rows
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
 from gbad.errors import GbadError, ImageError
@@ -65,20 +67,20 @@ class Scores:
         1 where a threat's heat-map has its maximum in its box, 0 where not, -1 without box.
     """
 
-    names: np.ndarray
-    logits: np.ndarray
-    heads: np.ndarray | None = None
-    ranking: np.ndarray | None = None
-    log_gated: np.ndarray | None = None
-    losses: np.ndarray | None = None
-    gate_score: np.ndarray | None = None
-    p_anomalous: np.ndarray | None = None
-    anomalous: np.ndarray | None = None
-    thresholds: np.ndarray | None = None
-    strength: np.ndarray | None = None
-    heads_share: np.ndarray | None = None
-    labels: np.ndarray | None = None
-    peaks: np.ndarray | None = None
+    names: Names
+    logits: Floats
+    heads: Floats | None = None
+    ranking: Floats | None = None
+    log_gated: Floats | None = None
+    losses: Floats | None = None
+    gate_score: Floats | None = None
+    p_anomalous: Floats | None = None
+    anomalous: Mask | None = None
+    thresholds: Floats | None = None
+    strength: Floats | None = None
+    heads_share: Floats | None = None
+    labels: Labels | None = None
+    peaks: npt.NDArray[np.int8] | None = None
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Fields that are not None, by name: the arguments that build it again."""
@@ -107,7 +109,7 @@ class Scores:
         }
         return cls(**joined)
 
-    def select(self, names: Sequence[str]) -> tuple[np.ndarray, Self]:
+    def select(self, names: Sequence[str]) -> tuple[Rows, Self]:
         """Take the images that are among `names`, in that order.
 
         Returns
@@ -234,25 +236,25 @@ def split_names(run: Run) -> list[str]:
     return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
 
 
-def _of_gate(pipeline: GBADPipeline) -> dict[str, np.ndarray]:
+def _of_gate(pipeline: GBADPipeline) -> dict[str, npt.NDArray[Any]]:
     """Fields of `Scores` that phase 3 has chosen once for all images."""
     strength, share = (np.asarray(value, dtype=np.float64) for value in (pipeline.strength_, pipeline.heads_share_))
     return {"thresholds": pipeline.thresholds_, "strength": strength, "heads_share": share}
 
 
-def validation_sample(held_out: np.ndarray, threat: np.ndarray) -> np.ndarray:
+def validation_sample(validation: Mask, threat: Mask) -> Rows:
     """All rows of the validation part with threats, and evenly spaced ones of those without: no draw, no seed."""
-    rows = np.flatnonzero(held_out)
+    rows = np.flatnonzero(validation)
     positive, without = rows[threat[rows]], rows[~threat[rows]]
     if len(without) > MAX_VALIDATION_NEGATIVES:
         without = without[np.linspace(0, len(without) - 1, MAX_VALIDATION_NEGATIVES).astype(int)]
     return np.concatenate([positive, without])
 
 
-Batch = tuple[np.ndarray, dict[str, np.ndarray], dict[int, ImageError]]
+Batch = tuple[Rows, dict[str, npt.NDArray[Any]], dict[int, ImageError]]
 
 
-def _classified(run: Path, source: ImageSource, rows: np.ndarray, views: int) -> Iterator[Batch]:
+def _classified(run: Path, source: ImageSource, rows: Rows, views: int) -> Iterator[Batch]:
     model = _on_device(load_classifier(run))
     for done, logits, _, errors in predict_stream(model, source, rows, views=views):
         yield done, {"logits": logits}, errors

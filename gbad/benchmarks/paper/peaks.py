@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from gbad.benchmarks.arrays import Floats
 from gbad.data.boxes import read_boxes
 from gbad.data.images import image_paths, read_image
 from gbad.data.labels import LabelList
@@ -51,7 +53,7 @@ def peaks_in_boxes(run: Path, data: Path, labels: LabelList) -> dict[tuple[str, 
     return found
 
 
-def lies_in(place: np.ndarray, boxes: np.ndarray) -> bool:
+def lies_in(place: Floats, boxes: Floats | npt.NDArray[np.float32]) -> bool:
     """Whether a place (x, y) lies in one of some boxes, (k, 4): left, top, right, bottom, in the same unit.
 
     Examples

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from gbad.benchmarks.arrays import Floats
+from gbad.data.arrays import Mask
 from gbad.evaluation.bootstrap import bootstrap_average_precision, mean_over_classes, percentiles
 from gbad.runtime.randomness import derived_seed
 
 
 def seed_mean_samples(
-    y_true: np.ndarray, scores: Mapping[str, np.ndarray], weights: np.ndarray, *, resamples: int, seed: int = 0
-) -> dict[str, np.ndarray]:
+    y_true: Mask, scores: Mapping[str, Floats], weights: Floats, *, resamples: int, seed: int = 0
+) -> dict[str, Floats]:
     """Resampled average precision of several methods, the mean over training seeds.
 
     Parameters
@@ -45,7 +47,7 @@ def seed_mean_samples(
     return {name: mean[:, m] for m, name in enumerate(scores)}
 
 
-def with_seed_deviations(values: np.ndarray, seed: int = 0) -> np.ndarray:
+def with_seed_deviations(values: Floats, seed: int = 0) -> Floats:
     """Means over training seeds, each with a random deviation: how much other seeds could change the mean.
 
     Parameters
@@ -81,7 +83,7 @@ def with_seed_deviations(values: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def intervals(
-    samples: Mapping[str, np.ndarray], classes: Sequence[str], differences: Iterable[tuple[str, str]] = ()
+    samples: Mapping[str, Floats], classes: Sequence[str], differences: Iterable[tuple[str, str]] = ()
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Percentile intervals of each class and of their mean, for methods and for differences between two.
 

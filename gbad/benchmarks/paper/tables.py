@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.methods import DIFFERENCES
 from gbad.benchmarks.paper.published import CLASSES, PUBLISHED_AP
@@ -215,11 +216,11 @@ def percent(value: float, low: float = np.nan, high: float = np.nan) -> str:
     return f"{100 * value:.1f}{interval}"
 
 
-def _of_seeds(values: Iterable[np.ndarray | None]) -> str:
+def _of_seeds(values: Iterable[Floats | None]) -> str:
     return ", ".join("" if value is None else f"{float(value):g}" for value in values)
 
 
-def _with_mean(values: np.ndarray) -> np.ndarray:
+def _with_mean(values: Floats) -> Floats:
     """Seed mean of each class, and of their mean: (S, C) -> (C + 1,)."""
     mean = values.mean(axis=0)
     return np.append(mean, mean_over_classes(mean))
