@@ -46,9 +46,9 @@ class LoadedTask:
     control: float
 
 
-def load_task(task: Task) -> LoadedTask:
-    """Read all images of a task; those that are grey throughout get one channel."""
-    train, test = load_all(task.train), load_all(task.test)
+def load_task(task: Task, in_memory: int = 2**31) -> LoadedTask:
+    """Read all images of a task; if all are grey, they get one channel. `in_memory` as in `load_all`."""
+    train, test = load_all(task.train, in_memory), load_all(task.test, in_memory)
     if _is_grey(train) and _is_grey(test):
         train, test = _one_channel(train), _one_channel(test)
     masks = None
