@@ -14,10 +14,20 @@ from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
 from gbad.runtime.randomness import derived_seed, torch_generator
 
 
-class Batches(Dataset[tuple[Tensor, ...]]):
-    """Rows of an epoch; a whole batch is read and augmented at once.
+def batch_loader(
+    cache: DecodedCache,
+    labels: Labels,
+    boxes: Boxes | None,
+    rows: Rows,
+    *,
+    augmentation: str,
+    seed: int,
+    batch_size: int,
+) -> DataLoader[tuple[Tensor, ...]]:
+    """Loader of the batches of an epoch, in the order of the rows.
 
-    A batch has images and labels; with boxes, also the boxes and the views: the arguments of `Classifier.loss`.
+    A batch has images and labels; with boxes, also the boxes and the views: the arguments of `Classifier.loss`. A last
+    batch of a single image, which has no batch statistics, is dropped, unless it is the only batch.
 
     Parameters
     ----------
@@ -25,13 +35,24 @@ class Batches(Dataset[tuple[Tensor, ...]]):
     labels : uint8 array (n, C)
         Labels of the whole list.
     boxes : Boxes or None
+        Boxes of the whole list.
     rows : int array (k,)
-        Rows that `cache` holds, in the order of training.
+        Rows of the list that `cache` holds.
     augmentation : {"standard", "strong"}
         See `gbad.data.transforms.AUGMENTATIONS`.
     seed : int
         Seed of the views.
+    batch_size : int
     """
+    if len(rows) % batch_size == 1 and len(rows) > 1:
+        rows = rows[:-1]
+    batches = _Batches(cache, labels, boxes, rows, augmentation, seed)
+    # With a generator of its own, the loader draws no seed from the global random numbers.
+    return DataLoader(batches, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(seed))
+
+
+class _Batches(Dataset[tuple[Tensor, ...]]):
+    """Rows of an epoch; a whole batch is read and augmented at once."""
 
     def __init__(
         self, cache: DecodedCache, labels: Labels, boxes: Boxes | None, rows: Rows, augmentation: str, seed: int
@@ -50,13 +71,3 @@ class Batches(Dataset[tuple[Tensor, ...]]):
         if self.boxes is None:
             return batch
         return *batch, torch.from_numpy(padded_boxes(self.boxes, rows)), views.theta
-
-    def loader(self, batch_size: int) -> DataLoader[tuple[Tensor, ...]]:
-        """Loader over all rows in order. A last batch of a single image is dropped, unless it is the only batch.
-
-        A single image has no batch statistics.
-        """
-        if len(self.rows) % batch_size == 1 and len(self.rows) > 1:
-            self.rows = self.rows[:-1]
-        # With a generator of its own, the loader draws no seed from the global random numbers.
-        return DataLoader(self, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(self.seed))

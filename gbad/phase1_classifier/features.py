@@ -17,8 +17,7 @@ from gbad.runtime.progress import progress_bar
 from gbad.storage.files import read_json, write_json
 
 _NONE_USABLE = (
-    "none of the images for phase 2 can be used. Repair them (`gbad check` says what is wrong) and run the same "
-    "command again."
+    "none of the images for phase 2 can be used. Repair them (`gbad check` lists them) and run the same command again."
 )
 
 

@@ -37,11 +37,11 @@ def epoch_rows(
     negatives : {"fixed", "fresh", "hard", "natural", "all"}
         ``"fixed"``: all positives and one draw of as many negatives, the same in every epoch, as in the paper.
         ``"fresh"``: a new draw of negatives for each epoch. ``"hard"``: with `hardness`, half of the new draw is
-        replaced by the hardest of `POOL` times as many other negatives; mislabelled positives count as hard, so remove
-        them from the list first. ``"all"``: the whole imbalanced list (the baseline "CNN"). ``"natural"``: the whole
-        list at its own prevalence, but only as many rows per epoch as in a balanced epoch, so that the baseline makes
-        as many optimiser steps as the others. An epoch continues the shuffled pass where the epoch before stopped, so
-        that every row is seen before any row is seen again.
+        replaced by the hardest of `POOL` times as many other negatives. Threats that the list calls threat-free are
+        among the hardest: remove them from the list first. ``"all"``: the whole imbalanced list (the baseline "CNN").
+        ``"natural"``: the whole list at its own prevalence, but only as many rows per epoch as in a balanced epoch, so
+        that the baseline makes as many optimiser steps as the others. An epoch continues the shuffled pass where the
+        epoch before stopped, so that every row is seen before any row is seen again.
     seed, epoch : int
         The draw depends only on these, and on `hardness`.
     hardness : callable, optional

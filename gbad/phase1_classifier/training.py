@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -19,13 +18,13 @@ from gbad.data.boxes import Boxes
 from gbad.data.cache import DecodedCache
 from gbad.data.transforms import AUGMENTATIONS
 from gbad.errors import DivergedError, GbadError
-from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
+from gbad.evaluation.metrics import mean_average_precision
 from gbad.phase1_classifier.architectures import classifier_from_state, classifier_state
-from gbad.phase1_classifier.batches import Batches
+from gbad.phase1_classifier.batches import batch_loader
+from gbad.phase1_classifier.cached_scores import cached_average_precision, highest_logits
 from gbad.phase1_classifier.checkpoints import load_checkpoint, save_checkpoint
 from gbad.phase1_classifier.classifier import Classifier
 from gbad.phase1_classifier.optimisation import WeightAverage, build_optimiser, relative_rate
-from gbad.phase1_classifier.prediction import predict_batch
 from gbad.phase1_classifier.processes import build_accelerator, shared_rows
 from gbad.phase1_classifier.sampling import epoch_rows
 from gbad.runtime.progress import progress_bar
@@ -34,7 +33,6 @@ from gbad.runtime.randomness import derived_seed
 _log = logging.getLogger(__name__)
 
 OPTIMISERS = ("sgd", "adamw")
-_TOGETHER = 64  # images that are classified at a time
 
 
 def train_classifier(
@@ -142,32 +140,36 @@ def train_classifier(
     for epoch in range(start, epochs):
         begun = time.monotonic()
         hardness = None
-        if epoch >= epochs // 2:  # before, the classifier knows too little to tell what is hard
-            hardness = partial(_highest_logit, average.module, cache, show_progress)
+        if epoch >= epochs // 2:  # in the first half, the classifier cannot tell yet which images are hard
+            hardness = partial(highest_logits, average.module, cache, show_progress)
         draw = partial(
             epoch_rows, positive, training_rows, negatives=negatives, seed=seed, epoch=epoch, hardness=hardness
         )
         rows = shared_rows(accelerator, cache, draw, show_progress=show_progress)
-        batches = Batches(cache, labels, boxes, rows, augmentation, derived_seed(seed, "augmentation", epoch))
-        loader = accelerator.prepare(batches.loader(batch_size))
-        steps = len(loader)
+        loader = accelerator.prepare(
+            batch_loader(
+                cache, labels, boxes, rows, augmentation=augmentation, seed=derived_seed(seed, "augmentation", epoch),
+                batch_size=batch_size,
+            )
+        )  # fmt: skip
         trained.train()
         total = torch.zeros((), device=accelerator.device)
         with progress_bar(f"phase 1, epoch {epoch + 1}/{epochs}", len(rows), show=show_progress) as advance:
             for step, batch in enumerate(loader):
+                done = (epoch * len(loader) + step) / (epochs * len(loader))
                 for group in optimizer.param_groups:
-                    group["lr"] = learning_rate * relative_rate((epoch * steps + step) / (epochs * steps))
+                    group["lr"] = learning_rate * relative_rate(done)
                 loss = trained(*batch)
                 optimizer.zero_grad()
                 accelerator.backward(loss)
                 optimizer.step()
                 average.update_parameters(accelerator.unwrap_model(trained).model)
-                total += loss.detach() / steps
+                total += loss.detach() / len(loader)
                 advance(accelerator.num_processes * len(batch[0]))
         mean_loss = float(accelerator.reduce(total, "mean"))
         try:
             _check_finite(mean_loss, average.module)
-            per_class = evaluate_rows(average.module, cache, labels, validation_rows, classes)
+            per_class = cached_average_precision(average.module, cache, labels, validation_rows, classes)
         except DivergedError as error:
             raise DivergedError(
                 f"phase 1: {error} in epoch {epoch + 1}. In another run folder, try a smaller learning_rate "
@@ -186,47 +188,12 @@ def train_classifier(
     return result, history
 
 
-def evaluate_rows(
-    model: Classifier, cache: DecodedCache, labels: Labels, rows: Rows, classes: tuple[str, ...]
-) -> dict[str, float]:
-    """Average precision per class on cached rows; NaN for all classes if there are no rows.
-
-    Raises
-    ------
-    DivergedError
-        If a logit is not finite.
-    """
-    model.eval()
-    rows = cache.fill(rows)
-    if not len(rows):
-        return dict.fromkeys(classes, math.nan)
-    chunks = [predict_batch(model, cache[rows[i : i + _TOGETHER]])[0] for i in range(0, len(rows), _TOGETHER)]
-    logits = np.concatenate(chunks)
-    if not np.isfinite(logits).all():
-        raise DivergedError("logits of validation images are not finite")
-    return average_precision_per_class(labels[rows], logits, classes)
-
-
 def _check_finite(loss: float, model: nn.Module) -> None:
     """DivergedError if the loss or the weights are not finite; no loss shows the weights after an epoch's last step."""
     if not math.isfinite(loss):
         raise DivergedError(f"the loss is {loss}")
     if not all(bool(values.isfinite().all()) for values in model.state_dict().values()):
         raise DivergedError("the weights are not finite")
-
-
-def _highest_logit(model: Classifier, cache: DecodedCache, show_progress: bool, rows: Rows) -> npt.NDArray[np.float64]:
-    """Highest logit of any class, float64 (k,) for rows (k,); minus infinity for images that cannot be used."""
-    model.eval()
-    scores = np.full(len(rows), -np.inf)
-    with progress_bar("phase 1, looking for hard negatives", len(rows), show=show_progress) as advance:
-        for start in range(0, len(rows), _TOGETHER):
-            batch = rows[start : start + _TOGETHER]
-            usable = np.isin(batch, cache.fill(batch))
-            if usable.any():
-                scores[start : start + _TOGETHER][usable] = predict_batch(model, cache[batch[usable]])[0].max(1)
-            advance(len(batch))
-    return scores
 
 
 class _Loss(nn.Module):

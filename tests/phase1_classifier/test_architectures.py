@@ -1,4 +1,4 @@
-"""What all kinds of classifiers promise alike."""
+"""What all classifiers promise."""
 
 from __future__ import annotations
 

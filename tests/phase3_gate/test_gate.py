@@ -116,13 +116,13 @@ def test_monotone_decision_never_falls_when_an_input_rises(n_inputs: int) -> Non
 def test_a_pocket_of_odd_threats_does_not_make_everything_above_it_anomalous() -> None:
     X, y = make_losses(2000, seed=0)
     X[np.flatnonzero(y)[:15]] = X.min(axis=0) * 0.5
-    held_out, labels = make_losses(2000, seed=1)
+    others, labels = make_losses(2000, seed=1)
     lowest = X.min(axis=0, keepdims=True)
     assert ThreatGate(monotone=False).fit(X, y).predict(lowest) == 1
     gate = ThreatGate().fit(X, y)
     assert gate.predict(lowest) == 0
-    assert gate.predict(held_out)[labels == 0].mean() < 0.3
-    assert gate.predict(held_out)[labels == 1].mean() > 0.6
+    assert gate.predict(others)[labels == 0].mean() < 0.3
+    assert gate.predict(others)[labels == 1].mean() > 0.6
 
 
 def test_monotone_form_ranks_no_worse_and_decides_alike(training: tuple[np.ndarray, np.ndarray]) -> None:

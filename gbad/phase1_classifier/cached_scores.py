@@ -1,0 +1,68 @@
+"""Score cached images during training: average precision on the validation rows, hardness of negatives."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from gbad.data.arrays import Labels, Rows
+from gbad.data.cache import DecodedCache
+from gbad.errors import DivergedError
+from gbad.evaluation.metrics import average_precision_per_class
+from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.prediction import predict_batch
+from gbad.runtime.progress import progress_bar
+
+_TOGETHER = 64  # images that are classified at a time
+
+
+def cached_average_precision(
+    model: Classifier, cache: DecodedCache, labels: Labels, rows: Rows, classes: tuple[str, ...]
+) -> dict[str, float]:
+    """Average precision per class on cached rows; NaN for all classes if there are no rows.
+
+    Parameters
+    ----------
+    model : Classifier
+        It is put into evaluation mode.
+    cache : DecodedCache
+    labels : uint8 array (n, C)
+        Labels of the whole list.
+    rows : int array (k,)
+        Rows of the list; those that cannot be used are left out.
+    classes : tuple of str
+        Names of the C classes.
+
+    Raises
+    ------
+    DivergedError
+        If a logit is not finite.
+    """
+    model.eval()
+    rows = cache.fill(rows)
+    if not len(rows):
+        return dict.fromkeys(classes, math.nan)
+    chunks = [predict_batch(model, cache[rows[i : i + _TOGETHER]])[0] for i in range(0, len(rows), _TOGETHER)]
+    logits = np.concatenate(chunks)
+    if not np.isfinite(logits).all():
+        raise DivergedError("logits of validation images are not finite")
+    return average_precision_per_class(labels[rows], logits, classes)
+
+
+def highest_logits(model: Classifier, cache: DecodedCache, show_progress: bool, rows: Rows) -> npt.NDArray[np.float64]:
+    """Highest logit of any class, float64 (k,) for rows (k,); minus infinity for images that cannot be used.
+
+    The model is put into evaluation mode.
+    """
+    model.eval()
+    scores = np.full(len(rows), -np.inf)
+    with progress_bar("phase 1, looking for hard negatives", len(rows), show=show_progress) as advance:
+        for start in range(0, len(rows), _TOGETHER):
+            batch = rows[start : start + _TOGETHER]
+            usable = np.isin(batch, cache.fill(batch))
+            if usable.any():
+                scores[start : start + _TOGETHER][usable] = predict_batch(model, cache[batch[usable]])[0].max(1)
+            advance(len(batch))
+    return scores
