@@ -1,4 +1,4 @@
-"""Image-level labels from boxes (Pascal VOC, COCO) and from a folder per class."""
+"""Image-level labels from boxes (Pascal VOC, COCO) or from one folder per class."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def read_voc_boxes(path: str | Path) -> list[tuple[str, Box]]:
     Raises
     ------
     DataError
-        If the file is not such an annotation, is larger than 4 MiB, or declares a document type (entities can make a
-        small file fill the memory).
+        If the file is not a Pascal VOC annotation, is larger than 4 MiB, or declares a document type (its entities
+        could make a small file fill the memory).
     """
     return [(name, _read_box(Path(path), name, element)) for name, element in _voc_objects(Path(path))]
 
 
 def box_of(mask: Mask) -> Box:
-    """Smallest box around a mask, bool (height, width), that is not empty; the pixel (0, 0) covers [0, 1) x [0, 1)."""
+    """Smallest box around a mask, bool (height, width), with at least one True. Pixel (0, 0) covers [0, 1) x [0, 1)."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
@@ -65,9 +65,9 @@ def labels_from_voc(folder: str | Path, classes: Sequence[str] | None = None) ->
     Parameters
     ----------
     folder : path-like
-        Searched with its subfolders. Each ``<name>.xml`` is one image; without objects, a threat-free one.
+        Searched with its subfolders. Each ``<name>.xml`` is one image; without objects it is threat-free.
     classes : sequence of str or None
-        Classes in the order wanted; objects of other classes do not count. None takes all, sorted by name.
+        Classes in the wanted order; objects of other classes are ignored. None takes all classes, sorted by name.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def labels_from_voc(folder: str | Path, classes: Sequence[str] | None = None) ->
     for name, path in find_annotations(folder).items():
         present[name] = {class_name for class_name, _ in _voc_objects(path)}
     if not present:
-        raise DataError(f"{folder}: no annotation (*.xml) in it. Give the folder that holds them.")
+        raise DataError(f"{folder}: no annotation (*.xml) in it. Give the folder that holds the annotations.")
     return _make_labels(present, classes)
 
 
@@ -127,7 +127,7 @@ def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> 
         JSON with ``images`` (``id``, ``file_name``), ``annotations`` (``image_id``, ``category_id``) and
         ``categories`` (``id``, ``name``). An image without annotation is threat-free.
     classes : sequence of str or None
-        Classes in the order wanted; other categories do not count. None takes all, in the order of their ids.
+        Classes in the wanted order; other categories are ignored. None takes all categories, in the order of their ids.
 
     Returns
     -------
@@ -137,7 +137,8 @@ def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> 
     Raises
     ------
     DataError
-        If the file is not of this form, two images have one name, or an annotation refers to nothing.
+        If the file has another form, two images have the same name, or an annotation refers to a missing image or
+        category.
     """
     path = Path(path)
     content = _read_json(path)
@@ -147,7 +148,9 @@ def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> 
     ]
     class_names = dict(sorted(categories, key=lambda pair: (isinstance(pair[0], str), pair[0])))
     if len(set(class_names.values())) < len(categories):
-        raise DataError(f"{path}: two categories have the same id or name. Give each its own.")
+        raise DataError(
+            f"{path}: two categories have the same id or name. Give each category an id and a name of its own."
+        )
     names: dict[Any, str] = {}
     present: dict[str, set[str]] = {}
     for item in _records(path, content, "images"):
@@ -156,10 +159,12 @@ def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> 
         key = _field(path, "images", item, "id")
         if not is_safe_name(name):
             raise DataError(
-                f"{path}: the image {key!r} has the file name {file_name!r}, which names no file. Correct it."
+                f"{path}: the image {key!r} has the file name {file_name!r}, which is not a file name. Correct it."
             )
         if name in present or key in names:
-            raise DataError(f"{path}: the image name {name!r} or its id {key!r} occurs twice. Give each image its own.")
+            raise DataError(
+                f"{path}: the image name {name!r} or the id {key!r} occurs twice. Give each image its own name and id."
+            )
         names[key] = name
         present[name] = set()
     for item in _records(path, content, "annotations"):
@@ -169,23 +174,23 @@ def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> 
         )
         if image not in names or category not in class_names:
             raise DataError(
-                f"{path}: an annotation refers to image {image!r} and category {category!r}, of which "
-                "one is not in the file. Delete the annotation."
+                f"{path}: an annotation refers to image {image!r} and category {category!r}; one of them "
+                "is not in the file. Delete the annotation."
             )
         present[names[image]].add(class_names[category])
     if not present:
-        raise DataError(f"{path}: no images in it. Give the file that lists them.")
+        raise DataError(f"{path}: no images in it. Give the file that lists the images.")
     return _make_labels(present, list(class_names.values()) if classes is None else classes)
 
 
 def labels_from_folders(root: str | Path) -> LabelList:
-    """Make image-level labels from a folder per class: ``root/<class>/*.jpg``.
+    """Make image-level labels from one folder per class: ``root/<class>/*.jpg``.
 
     Parameters
     ----------
     root : path-like
-        Its subfolders are the classes, sorted by name, even if empty; those called as in `NEGATIVE_FOLDERS` hold
-        threat-free images. An image that lies in several class folders (same name, same content) shows all of them.
+        Its subfolders are the classes, sorted by name, even if empty. Folders named in `NEGATIVE_FOLDERS` hold
+        threat-free images. An image in several class folders (same name, same content) shows all these classes.
 
     Returns
     -------
@@ -195,8 +200,8 @@ def labels_from_folders(root: str | Path) -> LabelList:
     Raises
     ------
     DataError
-        If there is no class folder or no image, an image is in a class folder and in a threat-free one, or different
-        images have the same name.
+        If there is no class folder or no image, an image is in a class folder and in a threat-free folder, or two
+        different images have the same name.
     """
     root = Path(root)
     if not root.is_dir():
@@ -216,7 +221,7 @@ def labels_from_folders(root: str | Path) -> LabelList:
         if found - set(classes) and found & set(classes):
             raise DataError(
                 f"{first[name]}: the image is in the folders {', '.join(sorted(found))}, but cannot be "
-                "threat-free and a threat. Delete one of them."
+                "both threat-free and a threat. Delete one of the files."
             )
     if not classes or not present:
         raise DataError(
@@ -229,7 +234,7 @@ def labels_from_folders(root: str | Path) -> LabelList:
 def _make_labels(present: Mapping[str, set[str]], classes: Sequence[str] | None) -> LabelList:
     columns = sorted(set().union(*present.values())) if classes is None else list(classes)
     if len(set(columns)) < len(columns) or not columns:
-        raise DataError(f"the classes {columns} are none, or one occurs twice. Name each class once.")
+        raise DataError(f"classes is {columns}: it is empty, or a class occurs twice. Name each class once.")
     column_of = {name: column for column, name in enumerate(columns)}
     labels = np.zeros((len(present), len(columns)), np.uint8)
     for row, found in enumerate(present.values()):
@@ -253,7 +258,7 @@ def _voc_objects(path: Path) -> Iterator[tuple[str, Element]]:
 
 def _parse_xml(path: Path) -> Element:
     def refuse(*_: object) -> None:
-        raise DataError(f"{path}: declares a document type, which annotations do not need. Delete that declaration.")
+        raise DataError(f"{path}: declares a document type, which annotations do not need. Delete the declaration.")
 
     try:
         if path.stat().st_size > _MAX_XML_BYTES:

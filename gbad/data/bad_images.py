@@ -1,4 +1,4 @@
-"""Skip images that cannot be used, list them, and stop when there are too many."""
+"""Bad images: skipped, listed, and too many of them stop the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gbad.errors import ImageError, TooManyBadImagesError
 from gbad.storage.files import atomic_path
 
 COLUMNS = ("path", "status", "reason")
-"""Of the list of bad images."""
+"""Columns of the list of bad images."""
 
 Shown = tuple[Sequence[str | Path], Labels, Sequence[str]]
 """Paths of n images, their labels (n, C) of 0 and 1, and the names of the C classes."""
@@ -23,22 +23,22 @@ Shown = tuple[Sequence[str | Path], Labels, Sequence[str]]
 class BadImages:
     """Images that a run had to skip.
 
-    Threats are so rare that all of their images may be missing from a download and still be below any share of all
-    images. So the limit holds for the images with threats as well, and for those of each class. These are few: one of
-    them may be lost whatever its share, unless it is the only one.
+    Threats are rare: all images with threats may be missing from a download, and still be less than 1 % of all images.
+    So the limit holds three times: for all images, for all images with threats, and for the images of each class.
+    Such a group is small, so it may always lose one image, unless it has only one.
 
     Parameters
     ----------
     total : int
         Number of images that the run asks for.
     limit : float
-        Share in [0, 1] of all images, of those with threats and of those of each class, above which the run stops.
+        Largest share of bad images, in [0, 1]. The run stops above it.
     strict : bool
         Stop at the first bad image.
     report : path-like or None
-        CSV that lists the bad images when the run stops.
+        CSV file for the list of bad images, written when the run stops.
     shown : (paths, labels, classes), optional
-        What the images show. Without, the limit holds for all images together.
+        Paths, labels and classes of the images. By default the limit holds for all images together only.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class BadImages:
         self._lost: Counter[str] = Counter()
 
     def add(self, error: ImageError) -> None:
-        """Count one bad image, once however often it is met.
+        """Count one bad image. The same image counts once.
 
         Raises
         ------
         ImageError
             The error itself, if `strict`.
         TooManyBadImagesError
-            If too many images are bad by now: of all, of those with threats, or of a class.
+            If too many images are bad now: of all images, of the images with threats, or of a class.
         """
         path = str(error.path)
         groups = [] if path in self.errors else self._groups.get(path, [])
@@ -82,7 +82,7 @@ class BadImages:
         listed = ""
         if self.report is not None:
             self.write(self.report)
-            listed = f" All that were met are listed in {self.report}."
+            listed = f" Those found so far are listed in {self.report}."
         raise TooManyBadImagesError(
             f"{lost:,} of {size:,} images{group} cannot be used, more than the {self.limit:.1%} tolerated; the last "
             f"one is {str(error).rstrip('.')}.{listed} Run `gbad check` on the data, or raise --max-bad."
@@ -94,22 +94,24 @@ class BadImages:
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def write(self, path: str | Path, before: pd.DataFrame | None = None) -> None:
-        """Write the table as CSV, behind the images of a table that was written before."""
+        """Write the table as CSV, after the images of an older table `before`."""
         table = pd.concat([before, self.table()])[list(COLUMNS)]
-        rows = {row[0]: row for row in table.itertuples(index=False)}  # the newest of an image, where it stood first
+        rows = {
+            row[0]: row for row in table.itertuples(index=False)
+        }  # an image keeps its first place and its newest row
         with atomic_path(path) as temporary:
             table = pd.DataFrame(rows.values(), columns=table.columns)
             table.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
 
 
 def _groups(paths: Sequence[str | Path], labels: Labels, classes: Sequence[str]) -> dict[str, list[str]]:
-    """Groups that each image with a threat belongs to, by its path; threat-free images are left out."""
+    """Groups of each image with a threat, by its path. Threat-free images are in no group."""
     groups: dict[str, list[str]] = {}
     for row in np.flatnonzero(labels.any(axis=1)).tolist():
         found = [
             "with threats",
             *(f"with the class {classes[column]}" for column in np.flatnonzero(labels[row]).tolist()),
         ]
-        path = str(Path(paths[row]))  # as errors spell it
+        path = str(Path(paths[row]))  # as in ImageError
         groups[path] = list(dict.fromkeys([*groups.get(path, []), *found]))  # an image may be listed twice
     return groups

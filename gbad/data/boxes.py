@@ -1,4 +1,4 @@
-"""Where the threats of a training list are: boxes, relative to the images, by the rows of the list."""
+"""Boxes around the threats of a training list, relative to the size of their images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from gbad.data.images import image_size
 from gbad.errors import DataError, ImageError
 
 Boxes = dict[int, npt.NDArray[np.float32]]
-"""Of the rows that have boxes: float32 (k, 5), a box a line: column of its class; left, top, right, bottom in [0, 1].
+"""Boxes by row of the list, float32 (k, 5): column of the class, left, top, right, bottom. Other rows have no box.
 
-These four are shares of the image's width and height, so that they hold for the warped image as well.
+The four sides are shares of the image's width and height, in [0, 1]. So they also hold after the image is warped.
 """
 
 GivenBox = tuple[str | int, float, float, float, float]
-"""Class, by its name or its column, and left, top, right, bottom in pixels of the original image."""
+"""Class (its name or its column), left, top, right, bottom. The sides are in pixels of the original image."""
 
 
 def given_boxes(
@@ -29,12 +29,12 @@ def given_boxes(
     classes: Sequence[str],
     size_of: Callable[[int], tuple[int, int]],
 ) -> Boxes:
-    """Bring boxes that a caller gives, one list per image, into the form of `Boxes`.
+    """Convert boxes from a caller, one list per image, to `Boxes`.
 
     Parameters
     ----------
     boxes : sequence of n sequences of (class, left, top, right, bottom)
-        In pixels of the original image; empty for images without threats, and for those whose boxes are not known.
+        In pixels of the original image. Empty for an image without threats, or if its boxes are unknown.
     labels : uint8 array (n, C)
         Image-level labels.
     classes : sequence of C str
@@ -44,20 +44,23 @@ def given_boxes(
     Raises
     ------
     DataError
-        If there is no box at all, or one has an unknown class, is of a class that its image is not labelled with, or
+        If there is no box at all, or a box has an unknown class, has a class that its image is not labelled with, or
         is not inside its image.
     """
     if len(boxes) != len(labels):
-        raise DataError(f"boxes must be one list per image: {len(labels)} lists, not {len(boxes)}")
+        raise DataError(
+            f"boxes must hold one list per image: {len(labels)} lists, not {len(boxes)}. An image without boxes needs "
+            "an empty list."
+        )
     found: Boxes = {}
     for row in (row for row, own in enumerate(boxes) if len(own)):
         try:
             size = size_of(row)
         except ImageError:
-            continue  # whoever reads the image counts it
+            continue  # the code that reads the image counts it as bad
         found[row] = np.stack([_given_box(row, box, labels, classes, size) for box in boxes[row]])
     if not found:
-        raise DataError("boxes holds no box. Give those of the images with threats, or set position_weight to 0.")
+        raise DataError("boxes holds no box. Give the boxes of the images with threats, or set position_weight to 0.")
     return found
 
 
@@ -65,14 +68,14 @@ def _given_box(
     row: int, box: GivenBox, labels: Labels, classes: Sequence[str], size: tuple[int, int]
 ) -> npt.NDArray[np.float32]:
     if len(box) != 5:
-        raise DataError(f"image {row}: {box!r} is no box (class, left, top, right, bottom)")
+        raise DataError(f"image {row}: {box!r} is not a box (class, left, top, right, bottom). Correct it.")
     label, left, top, right, bottom = box
     column = {name: number for number, name in enumerate(classes)}.get(str(label), label)
     if isinstance(column, str) or column not in range(len(classes)):
-        raise DataError(f"image {row}: a box has the class {label!r}; the classes are {', '.join(classes)}")
+        raise DataError(f"image {row}: a box has the class {label!r}. Use one of {', '.join(classes)}.")
     if not labels[row, column]:
         raise DataError(
-            f"image {row} has a box of the class {classes[column]!r}, but is not labelled with it. Correct one of both."
+            f"image {row} has a box of the class {classes[column]!r}, but not this label. Correct the box or the label."
         )
     width, height = size
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
@@ -94,24 +97,24 @@ def read_boxes(
 ) -> Boxes:
     """Read the boxes of a list's images from ``data/Annotation/<name>.xml`` (Pascal VOC).
 
-    Boxes are cut at the image's border. The list decides: boxes of classes that it does not have, or that the image is
-    not labelled with, do not count (`gbad check` reports such contradictions).
+    Boxes are clipped to the image. Boxes of a class that the list lacks, or that the image is not labelled with, are
+    left out (`gbad check` reports such contradictions).
 
     Parameters
     ----------
     data : path-like
         Folder in SIXray's layout.
     names, paths : sequences of n str, n Path
-        Of the images. Rows whose image cannot be read are left out.
+        Names and files of the images. Rows whose image cannot be read are left out.
     labels : uint8 array (n, C)
     classes : sequence of C str
     required : bool
-        Whether there has to be a box.
+        Whether at least one box must be there.
 
     Raises
     ------
     DataError
-        If an annotation is damaged, or no image with a threat has a box though one is required.
+        If an annotation is damaged, or `required` and no image with a threat has a box.
     """
     folder = Path(data) / "Annotation"
     annotations = find_annotations(folder)
@@ -127,7 +130,7 @@ def read_boxes(
         try:
             width, height = image_size(paths[row])
         except ImageError:
-            continue  # whoever reads the image counts it
+            continue  # the code that reads the image counts it as bad
         boxes = np.array(known, np.float32)
         boxes[:, 1:] = (boxes[:, 1:] / [width, height, width, height]).clip(0, 1)
         found[row] = boxes
@@ -140,7 +143,10 @@ def read_boxes(
 
 
 def padded_boxes(boxes: Boxes, rows: Rows) -> npt.NDArray[np.float32]:
-    """Boxes of some rows as one array, float32 (len(rows), K, 5), K the largest number, at least 1; class -1 = none."""
+    """Boxes of some rows as one array, float32 (len(rows), K, 5): K is the largest number of boxes, at least 1.
+
+    Lines without a box have class -1.
+    """
     own = [boxes.get(int(row), np.empty((0, 5), np.float32)) for row in rows]
     padded = np.full((len(rows), max([1, *map(len, own)]), 5), -1.0, np.float32)
     for line, found in zip(padded, own, strict=True):

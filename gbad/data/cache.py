@@ -1,4 +1,4 @@
-"""Decoded images on disk: a second epoch never decodes again, and memory stays bounded."""
+"""Decoded images on disk: each image is decoded once, and memory stays bounded."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ _EMPTY, _READY, _BAD = 0, 1, 2
 
 
 class DecodedCache:
-    """Images of a source at training size, in one sparse file of uint8 pixels that is filled as rows are asked for.
+    """Images of a source in one sparse file of uint8 pixels. A row is decoded when it is first asked for.
 
     Parameters
     ----------
     source : ImageSource
         Where images come from.
     folder : path-like
-        Where the cache lives. A folder that caches other images is refused; one that a killed run left is continued.
+        Folder of the cache. The cache of a killed run is continued; the cache of other images is refused.
     bad : BadImages
-        Told of each image that cannot be decoded.
+        Counts each image that cannot be decoded.
 
     Attributes
     ----------
     images : uint8 memory map (n, size, size, 3)
-        All rows of the source. Those that `fill` has not given are without content.
+        All rows of the source. Only rows that `fill` has returned hold an image.
 
     Raises
     ------
     RunError
-        If `folder` caches other images or another size, or its files have been cut.
+        If `folder` caches other images or another size, or its files have the wrong length.
     """
 
     def __init__(self, source: ImageSource, folder: str | Path, bad: BadImages) -> None:
@@ -77,26 +77,36 @@ class DecodedCache:
             self._images_file = (self._folder / "images.u8").open("r+b", buffering=0)
             self._status_file = (self._folder / "status.u8").open("r+b", buffering=0)
         except OSError as error:
-            raise GbadError(f"{self._folder}: the image cache cannot be made ({error.strerror or error}).") from error
-        # Images that were bad last time are tried again: the user may have repaired them.
+            raise GbadError(
+                f"{self._folder}: the image cache cannot be made ({error.strerror or error}). Free some space, or "
+                "choose another run folder."
+            ) from error
+        # Bad images are tried again: the user may have repaired them.
         status = np.fromfile(self._folder / "status.u8", np.uint8)
         self._status = np.where(status == _READY, _READY, _EMPTY).astype(np.uint8)
         self.images = np.memmap(self._folder / "images.u8", np.uint8, "r", shape=(len(self.source), *self._shape))
 
     def fill(self, rows: Sequence[int] | Rows, *, description: str = "decoding", show_progress: bool = False) -> Rows:
-        """Decode those of `rows` that are not in the cache yet; give those that can be used, in order.
+        """Decode the rows that are not in the cache yet.
+
+        Returns
+        -------
+        int array
+            Those of `rows` that can be used, in order.
 
         Raises
         ------
         TooManyBadImagesError, ImageError
-            As `BadImages` decides.
+            As in `BadImages.add`.
         GbadError
-            If the disk is full; what was decoded before stays valid.
+            If the disk is full. Images decoded before stay valid.
         """
         rows = np.asarray(rows, dtype=np.int64)
         missing = np.unique(rows[self._status[rows] == _EMPTY])
         if len(missing):
-            ready = np.fromfile(self._folder / "status.u8", np.uint8) == _READY  # by another process of this run
+            ready = (
+                np.fromfile(self._folder / "status.u8", np.uint8) == _READY
+            )  # decoded by another process of this run
             self._status[ready] = _READY
             missing = missing[~ready[missing]]
             with progress_bar(description, len(missing), show=show_progress) as advance:

@@ -35,10 +35,10 @@ PROBLEMS = {
     "mislabelled": "name on the list of mislabelled images",
     "same_stem": "several image files with one name; the first is used",
 }
-"""What can be wrong, in the order of the summary, and what it means."""
+"""Problems in the order of the summary, and their meaning."""
 
 INCOMPLETE = frozenset({"missing_list", "missing_image", "unreadable", "truncated", "too_large", "unsupported"})
-"""Problems that make a data set incomplete: rows that no image can be read for. All others are for information."""
+"""Problems that make a data set incomplete: a list is missing, or an image of a row. Other problems inform only."""
 
 _CHUNK = 64
 _DECODED_SIZE = 32  # a JPEG is parsed to its end at any scale, and fastest at the smallest
@@ -46,20 +46,20 @@ _DECODED_SIZE = 32  # a JPEG is parsed to its end at any scale, and fastest at t
 
 @dataclass(frozen=True)
 class ListCounts:
-    """What one list holds.
+    """Counts of one list.
 
     Parameters
     ----------
     subset, part : str
-        Which list.
+        Subset and part (``"train"`` or ``"test"``) of the list.
     rows : int
         Rows of the list.
     found : int
         Rows whose image file exists.
     usable : int or None
-        Rows whose image could be decoded; None in subsets that were not checked.
+        Rows whose image could be decoded. None in subsets that were not checked.
     threat_free : int
-        Rows without any class.
+        Rows without threats.
     classes : dict of str to int
         Rows of each class.
     """
@@ -75,7 +75,7 @@ class ListCounts:
 
 @dataclass(frozen=True, eq=False)
 class CheckReport:
-    """What `check_dataset` found.
+    """Findings of `check_dataset`.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class CheckReport:
 
     @property
     def complete(self) -> bool:
-        """Whether both lists of the subset are there, and an image that can be used for each of their rows."""
+        """Whether both lists of the subset are there, and each of their rows has an image that can be used."""
         return not INCOMPLETE & self.totals.keys()
 
 
@@ -120,21 +120,20 @@ def check_dataset(
     show_progress: bool = False,
     workers: int | None = None,
 ) -> CheckReport:
-    """Check the images of one subset, and its lists against the images, the annotations and each other.
+    """Check the images of one subset, and compare its lists with the images, the annotations and each other.
 
     Parameters
     ----------
     data : path-like
         The data set's folder, in SIXray's layout.
     subset : int or str
-        Subset whose images are decoded, every one to its end.
+        Subset to check. Each of its images is decoded completely.
     mislabelled : path-like or None
-        Text file of image names that are known to be labelled wrongly, one per line, with or without suffix; what
-        follows ``#`` is a comment.
+        Text file with the names of images that are known to be mislabelled, as in `read_ids`.
     show_progress : bool
         Show a progress bar.
     workers : int or None
-        Threads that decode; None takes one per core.
+        Threads that decode images. None: one per core.
 
     Returns
     -------
@@ -149,7 +148,7 @@ def check_dataset(
     data, subset = Path(data), str(subset)
     parts = {part: read_sixray(data, subset, part) for part in PARTS if list_path(data, subset, part).is_file()}
     if not parts:
-        read_sixray(data, subset, PARTS[0])  # raises, and says which subsets there are
+        read_sixray(data, subset, PARTS[0])  # raises an error that names the subsets that exist
     listed_wrong = None if mislabelled is None else read_ids(Path(mislabelled))
     images = find_images(data)
     counts, names, problems = _count_lists(data, subset, parts, images)
@@ -173,7 +172,7 @@ def check_dataset(
 
 
 def read_ids(path: Path) -> set[str]:
-    """Read image names from a text file, one a line, with or without suffix; what follows ``#`` is a comment.
+    """Read image names from a text file: one per line, with or without suffix. Text after ``#`` is a comment.
 
     Raises
     ------
@@ -190,7 +189,7 @@ def read_ids(path: Path) -> set[str]:
 def _count_lists(
     data: Path, subset: str, parts: dict[str, LabelList], images: dict[str, Path]
 ) -> tuple[list[ListCounts], set[str], list[Problem]]:
-    """Count the rows of all lists of all subsets; also give the names in them, and lists that are missing or bad."""
+    """Count the rows of all lists. Also return all names in them, and lists that are missing or cannot be read."""
     counts: list[ListCounts] = []
     names: set[str] = set()
     problems: list[Problem] = []
@@ -215,7 +214,7 @@ def _count_lists(
 
 
 def _decode_all(rows: Sequence[Row], show_progress: bool, workers: int) -> tuple[list[bytes | None], list[Problem]]:
-    """Decode the image of each row; give the digests of those that can be used, None for others, and the others."""
+    """Decode the image of each row. Return its digest, or None if it cannot be used, and all findings."""
     digests: list[bytes | None] = []
     problems: list[Problem] = []
     pool = ThreadPoolExecutor(workers)
@@ -227,7 +226,7 @@ def _decode_all(rows: Sequence[Row], show_progress: bool, workers: int) -> tuple
                 problems += [result for result in results if isinstance(result, Problem)]
                 advance(len(results))
     finally:
-        pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C would wait for all that is queued
+        pool.shutdown(cancel_futures=True)  # otherwise Ctrl-C would wait for all queued images
     return digests, problems
 
 
@@ -235,7 +234,7 @@ def _decode_chunk(rows: Sequence[Row]) -> list[bytes | Problem]:
     results: list[bytes | Problem] = []
     for row in rows:
         if not row.path:
-            results.append(row.problem("missing_image", "no image file has this name. Download it again."))
+            results.append(row.problem("missing_image", "no image file has this name. Download the image again."))
             continue
         try:
             content = read_file(Path(row.path))

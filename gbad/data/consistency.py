@@ -1,4 +1,4 @@
-"""Contradictions between the rows of a data set: equal images, equal names, labels against boxes."""
+"""Contradictions in a data set: equal images, equal names, labels that differ from the boxes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from gbad.data.labels import LabelList
 from gbad.errors import DataError
 
 ANNOTATION_FOLDERS = ("Annotation", "Annotations")
-"""Where a data set in SIXray's layout keeps its Pascal VOC files."""
+"""Folders of the Pascal VOC files in SIXray's layout."""
 
 
 class Problem(NamedTuple):
-    """One finding of a check; all fields are text, empty where they do not apply."""
+    """One finding of a check. All fields are text; a field that does not apply is empty."""
 
     part: str
     name: str
@@ -28,7 +28,7 @@ class Problem(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One row of a list with the path of its image (empty if there is none) and the classes it shows."""
+    """One row of a list, with the path of its image (empty if there is none) and its classes."""
 
     part: str
     name: str
@@ -36,12 +36,12 @@ class Row(NamedTuple):
     classes: frozenset[str]
 
     def problem(self, problem: str, detail: str) -> Problem:
-        """Report something about this row."""
+        """Make a finding about this row."""
         return Problem(self.part, self.name, self.path, problem, detail)
 
 
 def make_rows(parts: Mapping[str, LabelList], images: Mapping[str, Path]) -> list[Row]:
-    """Bring lists and images together.
+    """Join lists and images.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def find_contradictions(
     rows : sequence of Row
         Their rows, as from `make_rows`.
     digests : sequence of bytes or None
-        Content digest of each row's image; None if it cannot be used.
+        Digest of each image; None if the image cannot be used.
 
     Yields
     ------
@@ -106,7 +106,7 @@ def _compare_equal_images(rows: Sequence[Row]) -> Iterator[Problem]:
     train = of_part.get("train", [])
     names = {row.name for row in train}
     for row in of_part.get("test", []):
-        if train and row.name not in names:  # one name in both is another finding
+        if train and row.name not in names:  # the same name in both is another finding
             yield row.problem("duplicate_across_parts", f"same bytes as {train[0].name} in train")
     for row in rows[1:]:
         if row.name != rows[0].name and row.classes != rows[0].classes:
@@ -117,13 +117,13 @@ def _compare_names(rows: Sequence[Row]) -> Iterator[Problem]:
     train = {row.name: row for row in rows if row.part == "train"}
     for row in rows:
         if row.part == "test" and row.name in train:
-            yield row.problem("same_name_across_parts", "the name is in train, too")
+            yield row.problem("same_name_across_parts", "the name is in train as well")
             if row.classes != train[row.name].classes:
                 yield _conflict(row, "train", train[row.name].classes)
 
 
 def _compare_boxes(data: Path, headers: Mapping[str, tuple[str, ...]], rows: Sequence[Row]) -> Iterator[Problem]:
-    """Compare labels to boxes where an image has an annotation; boxes of classes that no list has do not count."""
+    """Compare labels with boxes where an image has an annotation. Boxes of classes that the list lacks are ignored."""
     annotations: dict[str, Path] = {}
     for folder in ANNOTATION_FOLDERS:
         try:

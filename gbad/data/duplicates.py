@@ -17,7 +17,7 @@ def group_equal(keys: Iterable[Hashable | None]) -> list[list[int]]:
     Parameters
     ----------
     keys : iterable of hashable or None
-        None belongs to no group.
+        None is in no group.
 
     Returns
     -------
@@ -39,12 +39,12 @@ def group_equal(keys: Iterable[Hashable | None]) -> list[list[int]]:
 def find_duplicates(paths: Sequence[str | Path]) -> list[list[int]]:
     """Find files with the same bytes, whatever their names.
 
-    Sizes are compared first, then hashes of the first 16 KiB, and only what is still equal is read whole.
+    Sizes are compared first, then digests of the first 16 KiB. Only files that are still equal are read whole.
 
     Parameters
     ----------
     paths : sequence of path-like
-        Files; missing, unreadable and empty ones belong to no group.
+        Files. A missing, unreadable or empty file belongs to no group.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Find the images of a data set and read them, whatever their folder, suffix, depth and colour."""
+"""Find and read the images of a data set, in any folder, file format, bit depth and colour mode."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".
 """Suffixes of files that count as images (compared in lower case)."""
 
 MAX_PIXELS = 100_000_000
-"""Default limit on width × height; scanners stay below 10 million."""
+"""Default limit on width × height. Scanners stay below 10 million."""
 
 TRUNCATED = "truncated"
 """First word of the reason of an `ImageError` when the file ends too early."""
@@ -58,8 +58,8 @@ _WARNING_FILTERS = threading.Lock()
 def find_images(root: str | Path) -> dict[str, Path]:
     """Find all images below a folder.
 
-    Flat folders, numbered folders and images split over several folders are all found. Links are followed, into each
-    folder once, so that they may form a circle. Hidden files and folders and the folders Annotation, ImageSet and Mask
+    Images may lie in one folder, in numbered folders, or in any others. Links are followed, but no folder is visited
+    twice, so links may form a circle. Hidden files and folders and the folders Annotation, ImageSet and Mask
     are skipped, and so is ``threats`` (cut-outs) beside an ``ImageSet``.
 
     Parameters
@@ -70,8 +70,8 @@ def find_images(root: str | Path) -> dict[str, Path]:
     Returns
     -------
     dict of str to Path
-        Path of each image by its name without suffix. Of several files with one name, the first counts: files before
-        subfolders, both in the order of their names (see `find_name_collisions`).
+        Path of each image by its name without suffix. If several files have the same name, the first one counts:
+        files before subfolders, both sorted by name (see `find_name_collisions`).
 
     Raises
     ------
@@ -82,7 +82,7 @@ def find_images(root: str | Path) -> dict[str, Path]:
 
 
 def find_name_collisions(root: str | Path) -> dict[str, list[Path]]:
-    """List the names that several image files share; the first path of each is the one that `find_images` gives.
+    """List the names that several image files share. The first path of each name is the one from `find_images`.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def find_name_collisions(root: str | Path) -> dict[str, list[Path]]:
 
 
 def image_paths(data: str | Path, names: Iterable[str]) -> list[Path]:
-    """Give the path of each named image.
+    """Give the path of each image by its name.
 
     Parameters
     ----------
@@ -121,8 +121,8 @@ def image_paths(data: str | Path, names: Iterable[str]) -> list[Path]:
     Returns
     -------
     list of Path
-        In the order of `names`. A name without image gets ``data/JPEGImage/<name>.jpg``, which does not exist:
-        reading it raises an `ImageError` with status ``"missing"``.
+        In the order of `names`. A name without image gets ``data/JPEGImage/<name>.jpg``, which does not exist.
+        Reading it raises an `ImageError` with status ``"missing"``.
 
     Raises
     ------
@@ -138,18 +138,18 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
     """Read an image as 8-bit RGB.
 
     Grey becomes three equal channels, transparency is laid over white (the background of an X-ray image), and 16-bit
-    values 0…65535 are scaled to 0…255. The same file always gives the same array. Threads may call it together:
-    decoding and resizing run outside Python's global lock.
+    values 0…65535 are scaled to 0…255. The same file always gives the same array. Several threads may call it at once:
+    decoding and resizing release Python's global lock.
 
     Parameters
     ----------
     path : path-like
-        A JPEG, PNG, BMP, TIFF, GIF or WebP file; the content decides, not the suffix.
+        A JPEG, PNG, BMP, TIFF, GIF or WebP file. The content decides, not the suffix.
     size : int or None
-        Side in pixels of the result, to which the image is warped without regard to its aspect ratio (antialiased
-        bilinear; large JPEGs are decoded at a reduced scale first). None keeps the size of the file.
+        Width and height of the result in pixels. The aspect ratio is not kept. Scaling is antialiased and bilinear;
+        large JPEGs are decoded at a reduced scale first. None keeps the size of the file.
     max_pixels : int
-        Images with more pixels are refused from their header, before anything is decoded.
+        Images with more pixels are refused. The header is enough for this: nothing is decoded.
 
     Returns
     -------
@@ -179,12 +179,12 @@ def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int
 
 
 def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """Decode the content of an image file; all but the reading of `read_image`.
+    """Decode the content of an image file, as `read_image` does after reading it.
 
     Parameters
     ----------
     path : Path
-        Where `data` is from, for error messages.
+        Path of the file, for error messages.
     data : bytes
         The whole file.
     size, max_pixels
@@ -221,9 +221,9 @@ def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: i
 
 
 def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Read a file whole, unless it is larger than any image within the pixel limit.
+    """Read a whole file, unless it is larger than any image within the pixel limit.
 
-    Reading all of it before the header is parsed means that no thread waits for the disk while others could decode.
+    The file is read before its header is parsed, so that decoding never waits for the disk.
 
     Parameters
     ----------
@@ -270,9 +270,9 @@ def _index(root: str | Path) -> dict[str, str]:
 
 
 def walk_images(root: str | Path, *, broken: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield each image below `root` as (name without suffix, path), with the rules and the order of `find_images`.
+    """Yield (name without suffix, path) of each image below `root`, with the rules and the order of `find_images`.
 
-    With `broken`, also links that lead nowhere, pipes and devices: to read them gives an `ImageError` that says so.
+    With `broken`, also yield links that lead nowhere, pipes and devices. Reading one raises an `ImageError`.
     """
     if not os.path.isdir(root):
         raise DataError(f"{root}: no such folder. Give the folder that holds JPEGImage and ImageSet.")
@@ -311,19 +311,19 @@ def _leads_to(kind: Callable[[], bool]) -> bool:
     try:
         return kind()
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link to itself leads nowhere
+        if error.errno == errno.ELOOP:  # a link to itself
             return False
         raise
 
 
 def _open(path: Path, data: bytes, size: int | None, max_pixels: int) -> Image.Image:
-    """Parse the header, refuse what gbad does not take, and prepare the decoder; only a TIFF is decoded already."""
+    """Parse the header, refuse images that gbad cannot use, and prepare the decoder. Only a TIFF is decoded here."""
     file_type = next((file_type for magic, file_type in _FILE_TYPES.items() if data.startswith(magic)), None)
     if file_type is None:
         reason = "not an image that gbad reads (JPEG, PNG, BMP, TIFF, GIF, WebP). Convert it to PNG."
         raise ImageError(path, "unreadable", reason)
     with _without_warnings():
-        # The class itself, not Image.open: that compares sizes with a limit of the whole process.
+        # The class itself, not Image.open: Image.open has one size limit for the whole process.
         image = file_type(BytesIO(data))
         width, height = image.size
         if width * height > max_pixels:
@@ -337,13 +337,13 @@ def _open(path: Path, data: bytes, size: int | None, max_pixels: int) -> Image.I
         if size is not None and isinstance(image, JpegImageFile):
             image.draft(None, (int(_DRAFT_SCALE * size), int(_DRAFT_SCALE * size)))
         if isinstance(image, TiffImageFile):
-            image.load()  # its decoder parses tags, and warns, once more
+            image.load()  # its decoder parses the tags again, and may warn
     return image
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Silence Pillow's remarks on odd headers; the lock keeps threads from restoring one another's filters."""
+    """Silence Pillow's warnings about odd headers. The lock keeps threads from restoring each other's filters."""
     with _WARNING_FILTERS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Image-level labels: which classes of threat are present in which image."""
+"""Image-level labels: the classes of threat in each image."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BAD_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|\.\.|^\.$")
 
 @dataclass(frozen=True, eq=False)
 class LabelList:
-    """Images and the classes that each of them shows.
+    """Images and their classes.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class LabelList:
         return np.asarray(self.labels.any(axis=1))
 
     def select(self, rows: Mask | slice) -> LabelList:
-        """Take some rows, in the given order; `rows` is a bool mask, an array of row numbers or a slice."""
+        """Take some rows, in the given order: `rows` is a bool mask, an array of row numbers or a slice."""
         names = np.array(self.names, dtype=object)[rows]
         return LabelList(tuple(names.tolist()), self.labels[rows], self.classes)
 
@@ -81,12 +81,12 @@ class LabelList:
 
 
 def list_path(data: str | Path, subset: int | str, part: str) -> Path:
-    """Give the path of a list in SIXray's layout: ``data/ImageSet/<subset>/<part>.csv``."""
+    """Path of a list in SIXray's layout: ``data/ImageSet/<subset>/<part>.csv``."""
     return Path(data) / "ImageSet" / str(subset) / f"{part}.csv"
 
 
 def find_subsets(data: str | Path) -> list[str]:
-    """Name the subsets that have a list, numbers first and in their order (``["10", "100", "1000"]``)."""
+    """Name the subsets that have a list: first numbers in ascending order (``["10", "100", "1000"]``), then names."""
     folder = Path(data) / "ImageSet"
     found = [entry.name for entry in folder.iterdir() if any(entry.glob("*.csv"))] if folder.is_dir() else []
     return sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
@@ -112,7 +112,7 @@ def read_sixray(data: str | Path, subset: int | str, part: str) -> LabelList:
     Raises
     ------
     DataError
-        If there is no such list (the message says which there are), or as in `read_list`.
+        If there is no such list (the message names the lists that exist), or as in `read_list`.
     """
     path = list_path(data, subset, part)
     if path.is_file():
@@ -120,7 +120,7 @@ def read_sixray(data: str | Path, subset: int | str, part: str) -> LabelList:
     subsets = find_subsets(data)
     if not subsets:
         raise DataError(
-            f"{path}: no such file, nor any other list ImageSet/<subset>/<part>.csv. Give the folder that "
+            f"{path}: no such file, and no other list ImageSet/<subset>/<part>.csv. Give the folder that "
             "holds ImageSet and JPEGImage."
         )
     raise DataError(f"{path}: no such file. Subsets with lists here: {', '.join(subsets)}.")
@@ -129,8 +129,8 @@ def read_sixray(data: str | Path, subset: int | str, part: str) -> LabelList:
 def read_list(path: str | Path) -> LabelList:
     """Read a label list in SIXray's form.
 
-    The header is ``name,<class>,<class>,…``. Each row holds an image's name and, for each class, 1 (present) or -1
-    (absent); 0 counts as absent, with one warning for the file. A known image suffix behind a name is dropped.
+    The header is ``name,<class>,<class>,…``. Each row holds the name of an image and, for each class, 1 (present) or -1
+    (absent). 0 counts as absent, with one warning for the file. A known image suffix is removed from the name.
 
     Parameters
     ----------
@@ -145,11 +145,11 @@ def read_list(path: str | Path) -> LabelList:
     Raises
     ------
     DataError
-        If anything else is in the file: the message names file, line, column and value.
+        If the file has another form. The message names file, line, column and value.
     """
     path = Path(path)
     names: dict[str, int] = {}  # name -> line
-    patterns: dict[tuple[str, ...], int] = {}  # few label patterns make up a million rows: each is parsed once
+    patterns: dict[tuple[str, ...], int] = {}  # a million rows have few patterns of labels: each is parsed once
     values: list[list[int]] = []
     rows: list[int] = []
     try:
@@ -169,7 +169,7 @@ def read_list(path: str | Path) -> LabelList:
                     name = _parse_name(path, reader.line_num, name)
                 if (first := names.setdefault(name, reader.line_num)) != reader.line_num:
                     raise DataError(
-                        f"{path}, line {reader.line_num}: the name {name!r} was on line {first} already. "
+                        f"{path}, line {reader.line_num}: the name {name!r} is on line {first} already. "
                         "Delete one of the two rows."
                     )
     except UnicodeDecodeError as error:
@@ -188,7 +188,7 @@ def read_list(path: str | Path) -> LabelList:
 
 
 def write_list(labels: LabelList, path: str | Path) -> None:
-    """Write a label list in SIXray's form, which `read_list` reads: 1 = present, -1 = absent.
+    """Write a label list in SIXray's form, as `read_list` reads it: 1 = present, -1 = absent.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def write_list(labels: LabelList, path: str | Path) -> None:
     Raises
     ------
     DataError
-        If `read_list` would refuse the list, or read other classes or names: nothing is written.
+        If `read_list` would refuse the list, or read other classes or names. Nothing is written then.
     """
     _check_readable(labels, Path(path))
     table = pd.DataFrame(np.where(labels.labels, 1, -1), columns=list(labels.classes))
@@ -211,7 +211,7 @@ def write_list(labels: LabelList, path: str | Path) -> None:
 
 def _check_readable(labels: LabelList, path: Path) -> None:
     if "name" in labels.classes:
-        raise DataError(f"{path}: no class may be called 'name', as the first column is. Rename the class.")
+        raise DataError(f"{path}: no class may be called 'name', which is the first column. Rename the class.")
     if (classes := _parse_header(path, ["name", *labels.classes])) != labels.classes:
         raise DataError(f"{path}: the classes {labels.classes} would be read as {classes}. Rename the classes.")
     for line, name in enumerate(labels.names, start=2):
@@ -234,7 +234,7 @@ def strip_suffix(name: str) -> str:
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether an image name can only mean a file inside the data set: no path separator, ``..`` or control character.
+    """Whether an image name is safe as part of a path: no path separator, ``..`` or control character.
 
     Examples
     --------

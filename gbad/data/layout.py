@@ -1,4 +1,4 @@
-"""Names, numbers and places of the images of a generated data set in SIXray's layout."""
+"""Names and paths of the images of a generated data set in SIXray's layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IMAGES_PER_FOLDER = 10_000
 
 @dataclass(frozen=True)
 class GeneratedLayout:
-    """How many images a generated data set holds, what they are called, and where each of their files lies.
+    """Number, names and files of the images of a generated data set.
 
     Parameters
     ----------
@@ -20,13 +20,13 @@ class GeneratedLayout:
     train_positives, test_positives : int
         Images with threats in each list.
     negatives_per_positive : int
-        Threat-free images for each image with threats, in both lists unless the test list has its own number.
+        Threat-free images for each image with threats. The test list may have another number.
     size : int
         Longer side of the images in pixels.
     seed : int
         Another seed gives other images.
     test_negatives_per_positive : int, optional
-        Threat-free images for each image with threats in the test list.
+        Threat-free images for each image with threats in the test list. By default as in the training list.
     """
 
     subset: int
@@ -51,16 +51,18 @@ class GeneratedLayout:
         }
 
     def check(self) -> None:
-        """Raise DataError if a number is out of range or no image is asked for."""
+        """Raise DataError if a number is out of range, or the data set would be empty."""
         for name, least in self.limits.items():
             if (value := getattr(self, name)) is not None and value < least:
-                raise DataError(f"{name} is {value}; it must be at least {least}.")
+                raise DataError(f"{name} is {value}. Give at least {least}.")
         if len(self) == 0:
-            raise DataError("No image is asked for: train_positives and test_positives are both 0.")
+            raise DataError(
+                "train_positives and test_positives are both 0: the data set would be empty. Give at least one image."
+            )
 
     @property
     def parts(self) -> dict[str, tuple[range, range]]:
-        """Numbers of the images with threats and of the threat-free images of each list; numbers start at 1."""
+        """Numbers of the images with threats and of the threat-free images of each list. Numbers start at 1."""
         train, test = self.train_positives, self.test_positives
         without, test_without = self._negatives
         return {
@@ -78,16 +80,16 @@ class GeneratedLayout:
         return self.train_positives * ratio, self.test_positives * (ratio if of_test is None else of_test)
 
     def name(self, position: int) -> str:
-        """Name of an image: first all with threats (P00001, ...), then the threat-free ones (N0000001, ...)."""
+        """Name of an image: first images with threats (P00001, ...), then threat-free images (N0000001, ...)."""
         positives = self.train_positives + self.test_positives
         return f"P{position + 1:05d}" if position < positives else f"N{position - positives + 1:07d}"
 
     def shard(self, position: int) -> str:
-        """Numbered folder of an image with its slash; empty in a small data set."""
+        """Numbered folder of an image, with a slash at its end; empty in a small data set."""
         return "" if len(self) <= IMAGES_PER_FOLDER else f"{position // IMAGES_PER_FOLDER}/"
 
     def files(self, position: int) -> dict[str, str]:
-        """Paths, relative to the data set, of the files that belong to an image."""
+        """Files of an image: paths relative to the data set, by what they hold."""
         name = self.name(position)
         files = {"image": f"JPEGImage/{self.shard(position)}{name}.jpg"}
         if name.startswith("P"):

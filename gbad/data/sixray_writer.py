@@ -1,4 +1,4 @@
-"""Write a generated data set in SIXray's layout: resumable, and each file whole or not at all."""
+"""Write a generated data set in SIXray's layout. A stopped run can continue, and each file is whole or missing."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def claim_data_set(head: Path, settings: dict[str, Any], what: str) -> None:
     settings : dict
         JSON types.
     what : str
-        What made the data set, for messages: ``"simulation"``.
+        Name of such a data set, for messages: ``"simulation"``.
 
     Raises
     ------
     RunError
-        If the folder holds other settings, or images without settings.
+        If the folder holds a data set with other settings, or images without settings.
     """
     if read_claim(head, settings, what, ("JPEGImage", "ImageSet")) is None:
         write_json(head, settings)
@@ -78,24 +78,24 @@ def make_missing(
     doing: str,
     show_progress: bool,
 ) -> None:
-    """Make the images that lack a file, in several processes.
+    """Make all images that lack a file, in several processes.
 
     Parameters
     ----------
     out : Path
         The data set's folder.
     layout : GeneratedLayout
-        Which images there are.
+        Images of the data set.
     make : callable
-        Writes the files of the images at some positions and gives their number; it must pickle.
+        ``make(positions)`` writes the files of some images and returns their number. It must pickle.
     images_per_job : int
-        Images that a process makes in one go.
+        Images that a process makes per call.
     workers : int or None
         Processes; all cores by default.
     doing : str
-        What the progress bar says.
+        Text of the progress bar.
     show_progress : bool
-        Show it.
+        Show the progress bar.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def _missing_positions(out: Path, layout: GeneratedLayout) -> Iterator[int]:
         for file in layout.files(position).values():
             folder, name = file.rsplit("/", 1)
             if folder not in folders:
-                if len(folders) > 16:  # numbered folders come in order: earlier ones are not needed any more
+                if len(folders) > 16:  # numbered folders come in order: forget earlier folders
                     folders.clear()
                 folders[folder] = _finished_files(out / folder)
             if name not in folders[folder]:
@@ -147,7 +147,7 @@ def write_image(
     classes: Sequence[str],
     raw: Sequence[npt.NDArray[np.uint16]] = (),
 ) -> None:
-    """Write the files of one image, each whole or not at all.
+    """Write the files of one image. Each file is whole or missing.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def write_image(
     image : uint8 array (height, width, 3)
         RGB.
     threats : sequence of Threat
-        What the annotation and the mask hold.
+        Threats of the annotation and the mask.
     classes : sequence of str
         Classes of the data set.
     raw : sequence of two uint16 arrays (height, width), optional
@@ -198,7 +198,7 @@ def _encode_png(image: Pixels | npt.NDArray[np.uint16]) -> bytes:
 
 
 def voc_text(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> str:
-    """Pascal VOC annotation, with the visible share of each threat besides its box.
+    """Pascal VOC annotation, with the box and the visible share of each threat.
 
     Parameters
     ----------
@@ -227,9 +227,9 @@ def voc_text(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> st
 
 
 def _write_small(path: Path, content: bytes) -> None:
-    """Write a small file so that it appears whole or not at all if the process is killed.
+    """Write a small file, whole or not at all if the process is killed.
 
-    Unlike `gbad.storage.files.atomic_path` it does not wait for the disk, which would cost more than making an image.
+    Unlike `gbad.storage.files.atomic_path` it does not wait for the disk: waiting takes longer than making an image.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -249,14 +249,14 @@ def _write_small(path: Path, content: bytes) -> None:
 def write_lists(
     out: Path, layout: GeneratedLayout, classes: Sequence[str], labels_of: Callable[[str, int], Sequence[str]]
 ) -> None:
-    """Write the training and the test list: 1 for a class that is present and -1 for one that is not.
+    """Write the training and the test list: 1 = class present, -1 = absent.
 
     Parameters
     ----------
     out : Path
         Folder of the data set.
     layout : GeneratedLayout
-        Which images there are.
+        Images of the data set.
     classes : sequence of str
         Columns of the lists.
     labels_of : callable

@@ -1,4 +1,4 @@
-"""Images as rows: read them from files or from an array, in order, ahead of the consumer, in bounded memory."""
+"""Numbered images from files or an array, read in order, ahead of the consumer, in bounded memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ImageSource:
     names : sequence of str
         One name (or path) per image.
     size : int
-        Width and height in pixels of what `load` gives.
+        Width and height of each image in pixels.
     load : callable
         ``load(row) -> uint8 (size, size, 3)``; raises ImageError.
     """
@@ -43,12 +43,12 @@ class ImageSource:
 
 
 def source_from_paths(paths: Sequence[str | Path], size: int, *, max_pixels: int = MAX_PIXELS) -> ImageSource:
-    """Source that reads image files, warped to ``(size, size)``."""
+    """Read image files, warped to ``(size, size)``."""
     return ImageSource([str(path) for path in paths], size, lambda row: read_image(paths[row], size, max_pixels))
 
 
 def source_from_array(images: Pixels, size: int) -> ImageSource:
-    """Source over images in memory.
+    """Take images from memory.
 
     Parameters
     ----------
@@ -63,7 +63,9 @@ def source_from_array(images: Pixels, size: int) -> ImageSource:
         If the array has another shape or dtype.
     """
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise DataError(f"images must be a uint8 array of shape (n, H, W, 3), not {images.dtype} {images.shape}")
+        raise DataError(
+            f"images must be a uint8 array of shape (n, H, W, 3), not {images.dtype} {images.shape}. Convert it."
+        )
 
     names = [str(row) for row in range(len(images))]
     return ImageSource(names, size, lambda row: _warp(np.ascontiguousarray(images[row]), size))
@@ -95,13 +97,13 @@ def stream(
     Yields
     ------
     rows : int array (b,)
-        The rows of this batch that could be read, in order.
+        Rows of this batch that could be read, in order.
     images : uint8 array (b, size, size, 3)
         Their images.
     errors : dict of int to ImageError
-        The rows of this batch that could not be read; b is smaller by their number.
+        The rows of this batch that could not be read. They are missing from `rows` and `images`.
     """
-    ahead = max(2, -(-4 * workers // batch_size))  # batches: enough to keep all threads busy, however many there are
+    ahead = max(2, -(-4 * workers // batch_size))  # batches: enough to keep all threads busy
     pending: deque[tuple[Rows, list[Future[Pixels]]]] = deque()
     chunks = iter([np.asarray(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)])
     pool = ThreadPoolExecutor(workers)

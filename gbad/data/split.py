@@ -1,4 +1,4 @@
-"""Cut a validation part from a training list, by groups of near-identical images."""
+"""Choose the validation part of a training list. Images of one bag stay together."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _MAX_DRAWN = 4_000_000  # groups in all draws together: bounds the time for a mi
 def group_neighbours(names: Sequence[str], paths: Sequence[str | Path] | None = None, neighbours: int = 40) -> Rows:
     """Group images that are likely to show the same bag.
 
-    Images with consecutive numbers come from one run of the scanner. A name is a prefix and a number at its end; a name
-    without number is a group of its own.
+    A scanner numbers its images, so consecutive numbers often show one bag. A name is a prefix and a number at its end.
+    A name without number is a group of its own.
 
     Parameters
     ----------
     names : sequence of str
         Image names.
     paths : sequence of path-like or None
-        File of each image; files with the same bytes come into one group. None compares no contents.
+        File of each image: files with the same bytes come into one group. None: files are not compared.
     neighbours : int
-        Longest run: a new group begins after so many images, and where a number is left out.
+        Largest number of consecutive images in a group. A missing number also ends a group.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def group_neighbours(names: Sequence[str], paths: Sequence[str | Path] | None = 
     [0, 0, 1, 2, 3]
     """
     if neighbours < 1:
-        raise DataError(f"the longest run of neighbours is {neighbours}. Give a whole number from 1, for example 40.")
+        raise DataError(f"neighbours is {neighbours}. Give a whole number from 1, for example 40.")
     groups = _group_runs(names, neighbours)
     if paths is None:
         return groups
@@ -73,10 +73,10 @@ def split_validation(
     neighbours: int = 40,
     seed: int = 0,
 ) -> Mask:
-    """Choose the validation rows of a training list; whole groups of `group_neighbours` fall on one side.
+    """Choose the validation rows of a training list. Each group of `group_neighbours` stays on one side.
 
-    Of some seeded random draws of groups, the one is taken that leaves the fewest classes without a positive on one
-    side and, among those, whose share of each class and of the threat-free images is closest to `fraction`.
+    Groups are drawn at random several times. The best draw is taken: first, the fewest classes may lack a positive on
+    one side; then, the share of each class and of the threat-free images should be closest to `fraction`.
 
     Parameters
     ----------
@@ -87,16 +87,16 @@ def split_validation(
     paths : sequence of path-like or None
         File of each image, to keep files with the same bytes together.
     fraction : float
-        Share of the images, in (0, 1), that validation gets.
+        Share of the images for the validation part, in (0, 1).
     neighbours : int
         As in `group_neighbours`.
     seed : int
-        The same seed gives the same rows.
+        Seed of the draws.
 
     Returns
     -------
     ndarray of shape (n_images,), bool
-        True for validation rows; neither all nor none.
+        True for validation rows. At least one row is True and at least one is False.
 
     Raises
     ------
@@ -104,13 +104,13 @@ def split_validation(
         If all images form one group, `fraction` is not between 0 and 1, or `neighbours` is less than 1.
     """
     if not 0 < fraction < 1:
-        raise DataError(f"the validation fraction is {fraction}. Give a number between 0 and 1, for example 0.2.")
+        raise DataError(f"validation_fraction is {fraction}. Give a number between 0 and 1, for example 0.2.")
     groups = group_neighbours(names, paths, neighbours)
     n_groups = int(groups.max()) + 1 if len(groups) else 0
     if n_groups < 2:
         raise DataError(
             f"the training list has {len(names):,} images in {n_groups} group of neighbours: no validation part can be "
-            f"cut from it. Add images of other bags, or lower neighbours (now {neighbours})."
+            f"taken from it. Add images of other bags, or lower neighbours (now {neighbours})."
         )
     columns = [*labels.T, ~labels.any(axis=1)]  # the last counts threat-free images
     sums = [np.bincount(groups, weights=column, minlength=n_groups) for column in columns]
@@ -125,7 +125,7 @@ def _group_runs(names: Sequence[str], neighbours: int) -> Rows:
     for row, name in enumerate(names):
         head = name.rstrip(_DIGITS)
         digits = name[max(len(head), len(name) - _MAX_DIGITS) :]
-        # A name without number is a prefix of its own; the mark keeps it from meeting the prefix of "bag1".
+        # A name without number is a prefix of its own. The mark sets it apart from the prefix of "bag1".
         key = name[: len(name) - len(digits)] if digits else f"\0{name}"
         prefix[row] = prefixes.setdefault(key, len(prefixes))
         number[row] = int(digits) if digits else 0
@@ -147,9 +147,9 @@ def _best_draw(sizes: Rows, counts: npt.NDArray[np.float64], fraction: float, rn
     sizes : ndarray of shape (n_groups,)
         Images of each group.
     counts : ndarray of shape (n_groups, n_columns)
-        How many of them show each class, or none (last column).
+        How many images of each group show each class, or no threat (last column).
     fraction : float
-        Share of each column that validation should get.
+        Wanted share of each column in the validation part.
     rng : numpy Generator
         Source of the draws.
 
@@ -159,7 +159,7 @@ def _best_draw(sizes: Rows, counts: npt.NDArray[np.float64], fraction: float, rn
     """
     occurrences = (counts > 0).sum(axis=0)
     totals = counts.sum(axis=0)
-    stratum = np.where(counts > 0, occurrences, len(sizes) + 1).argmin(axis=1)  # the rarest of what a group shows
+    stratum = np.where(counts > 0, occurrences, len(sizes) + 1).argmin(axis=1)  # the rarest column that a group has
     best, best_score = np.zeros(len(sizes), bool), (True, np.inf, np.inf)
     for _ in range(int(np.clip(_MAX_DRAWN // len(sizes), _MIN_DRAWS, _MAX_DRAWS))):
         taken = _draw(sizes, stratum, fraction, rng)
@@ -175,14 +175,14 @@ def _best_draw(sizes: Rows, counts: npt.NDArray[np.float64], fraction: float, rn
 
 
 def _draw(sizes: Rows, stratum: Rows, fraction: float, rng: np.random.Generator) -> Mask:
-    """Draw groups at random, in each stratum as many as make up `fraction` of its images."""
+    """Draw groups at random, so that they hold `fraction` of the images of each stratum."""
     order = np.lexsort((rng.random(len(sizes)), stratum))
     ordered = stratum[order]
     first = np.searchsorted(ordered, ordered, side="left")
     last = np.searchsorted(ordered, ordered, side="right") - 1
     after = np.cumsum(sizes[order])
     before = after - sizes[order]
-    # A random offset rounds without bias: a group that is alone in its stratum is taken with probability `fraction`.
+    # A random offset rounds without bias: the only group of a stratum is taken with probability `fraction`.
     offset = rng.random(stratum.max() + 1)[ordered] * sizes[order]
     taken = before - before[first] + offset <= fraction * (after[last] - before[first])
     position = np.arange(len(sizes))

@@ -1,6 +1,6 @@
-"""Turn decoded pixels into network input: as they are, or for training in a random view of each image.
+"""Network input from decoded pixels: unchanged, or a random view of each image for training.
 
-Both work on whole batches. Normalisation with the backbone's mean and deviation belongs to the network.
+Functions work on whole batches. The network itself normalises with the mean and deviation of its backbone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
         "scale": (0.7, 1.4), "rotation": 180.0, "contrast": 0.25, "colour": 0.2, "grey": 0.9, "gamma": 0.5,
     },
 }  # fmt: skip
-"""Freedom of `draw_views` by name: for images of the scanners trained on, and for those of others."""
+"""Options of `draw_views`: for images of the same scanners as in training, or of other scanners as well."""
 
 
 def eval_preset(images: Pixels) -> Tensor:
@@ -40,19 +40,19 @@ def eval_preset(images: Pixels) -> Tensor:
 
 
 class Views(NamedTuple):
-    """How n images are seen.
+    """Random views of n images.
 
     Attributes
     ----------
     theta : float32 tensor (n, 2, 3)
-        Affine maps from places (x, y, 1) in the view to places in the image, both in [-1, 1] from border to border, as
-        in `torch.nn.functional.affine_grid`.
+        Affine maps from places (x, y, 1) in the view to places in the image, as in
+        `torch.nn.functional.affine_grid`: both run from -1 to 1 between the borders.
     contrast : float32 tensor (n,)
-        Factors of the distance from white.
+        Factor of the distance from white of each image.
     colour : float32 tensor (n, 3, 3), optional
-        Of which shares of red, green and blue darkness (distance from white, as a share of 255) each colour's is made.
+        Mixing of the colours' darkness, (255 - value) / 255: row = new colour, column = old colour.
     gamma : float32 tensor (n,), optional
-        Exponents of the darkness.
+        Exponent of the darkness of each image.
     """
 
     theta: Tensor
@@ -73,7 +73,7 @@ def draw_views(
     grey: float = 0.0,
     gamma: float = 0.0,
 ) -> Views:
-    """Draw random views: flips, scale, rotation, shift and contrast; if wanted, another scanner's colours.
+    """Draw random views: flips, scale, rotation, shift, contrast, and on request the colours of another scanner.
 
     A bag may lie on the belt in any orientation, so both flips are harmless.
 
@@ -90,13 +90,13 @@ def draw_views(
     rotation : float
         Largest rotation in degrees, either way.
     contrast : float
-        Largest relative change of the distance from white: a thicker or thinner load.
+        Largest relative change of the distance from white, as if bags held more or less.
     colour : float
-        Standard deviation of the numbers by which the mixing of colours differs from the identity.
+        Standard deviation of the random part of the colour mixing matrix, which is added to the identity.
     grey : float
-        Largest share of grey in that mixing, in [0, 1].
+        Largest share of grey in the mixing, in [0, 1].
     gamma : float
-        Standard deviation of the logarithm of the darkness's exponent.
+        Standard deviation of the logarithm of the exponent of the darkness.
     """
 
     def draw(low: float, high: float) -> Tensor:
@@ -124,7 +124,7 @@ def draw_views(
 
 
 def apply_views(images: Pixels, views: Views) -> Tensor:
-    """Show images in given views. What comes in from outside is white, as the empty belt is.
+    """Show images in given views. Pixels from outside the image are white, like the empty belt.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def apply_views(images: Pixels, views: Views) -> Tensor:
     grid = F.affine_grid(views.theta, list(darkness.shape), align_corners=False)
     moved = F.grid_sample(darkness, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     moved = moved * views.contrast.view(-1, 1, 1, 1)
-    if views.colour is not None:  # zero stays zero: the belt is white to any scanner
+    if views.colour is not None:  # zero stays zero: the belt is white for every scanner
         moved = torch.einsum("nij,njhw->nihw", views.colour, moved)
     if views.gamma is not None:
         moved = 255.0 * (moved / 255.0).clamp_(0, 1) ** views.gamma.view(-1, 1, 1, 1)

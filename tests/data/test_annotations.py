@@ -200,7 +200,7 @@ def test_coco_ids_may_be_text(tmp_path: Path) -> None:
         (coco(images=[{"id": 7}], annotations=[]), "'file_name' None"),
         (coco(images=[{"id": [7], "file_name": "a.jpg"}], annotations=[]), "'id' [7]"),
         (coco(images=[{"id": 1, "file_name": "../"}], annotations=[]), "'../'"),
-        (coco(images=[{"id": 1, "file_name": "a/...jpg"}], annotations=[]), "names no file"),
+        (coco(images=[{"id": 1, "file_name": "a/...jpg"}], annotations=[]), "is not a file name"),
         (coco(images=[{"id": 1, "file_name": "a/P.jpg"}, {"id": 2, "file_name": "P.png"}], annotations=[]), "'P'"),
         (
             coco(images=[{"id": 1, "file_name": "P.jpg"}, {"id": 1, "file_name": "Q.png"}], annotations=[]),

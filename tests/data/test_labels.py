@@ -146,11 +146,11 @@ def test_a_large_list_is_read_quickly(write) -> None:
     path = write(
         "name,Gun,Knife,Wrench,Pliers,Scissors\n" + "".join(f"N{row:07d},-1,-1,-1,-1,-1\n" for row in range(n_rows))
     )
-    start = time.perf_counter()
+    start = time.process_time()
     labels = read_list(path)
     assert len(labels) == n_rows
     assert not labels.labels.any()
-    assert time.perf_counter() - start < 3  # about 0.25 s; a row-wise parse of each value takes several times as long
+    assert time.process_time() - start < 3  # about 0.25 s; a row-wise parse of each value takes several times as long
 
 
 def test_read_sixray_takes_the_official_layout(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_read_sixray_takes_the_official_layout(tmp_path: Path) -> None:
 
 
 def test_missing_subset_names_those_that_exist(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nor any other list"):
+    with pytest.raises(DataError, match="no other list"):
         read_sixray(tmp_path, 10, "train")
     for subset in ("1000", "10", "mine", "empty"):
         (tmp_path / "ImageSet" / subset).mkdir(parents=True)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from gbad.data.labels import read_sixray
 from gbad.data.one_class import detect_layout, load_all, read_classes
-from gbad.data.one_class.class_data import hold_out
+from gbad.data.one_class.class_data import choose_test_rows
 from gbad.data.one_class.idx import read_idx
 from gbad.data.one_class.mvtec import load_mask
 from gbad.data.one_class.patches import patches_of_boxes, source_of_patches
@@ -240,11 +240,11 @@ def test_equal_files_are_held_out_together(tmp_path: Path) -> None:
     for number in range(12):
         paths.append(tmp_path / f"{number}.png")
         write_image(paths[-1], pixels[number % 4])
-    held = hold_out(paths, 0.5)
+    held = choose_test_rows(paths, 0.5)
     assert held.sum() == 6
     assert (held.reshape(3, 4) == held[:4]).all()
     with pytest.raises(DataError, match="1 different image"):
-        hold_out(paths[::4])
+        choose_test_rows(paths[::4])
 
 
 def test_class_folders(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def test_run_length_outside_its_range() -> None:
 
 def test_large_lists_are_split_quickly() -> None:
     names, labels = sixray_like(np.random.default_rng(0), 9000, 200_000)
-    start = time.perf_counter()
+    start = time.process_time()
     validation = split_validation(names, labels)
-    assert time.perf_counter() - start < 5  # about 0.4 s
+    assert time.process_time() - start < 5  # about 0.4 s
     assert abs(validation.mean() - 0.2) < 0.001

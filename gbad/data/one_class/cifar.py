@@ -1,4 +1,4 @@
-"""CIFAR-10 from the folder of its Python batches, without running anything that a pickle might ask for."""
+"""CIFAR-10 from the folder of its Python batches. A hostile pickle cannot run code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SHAPE = (3, 32, 32)
 
 
 class _Bytes:
-    """Stands for an array while a pickle is read: keeps the bytes of uint8 data and does nothing else."""
+    """Replaces an array while a pickle is read: keeps the bytes of uint8 data and does nothing else."""
 
     data = b""
 
@@ -50,7 +50,7 @@ class _BatchUnpickler(PlainUnpickler):
 
 
 def batches_folder(folder: Path) -> Path | None:
-    """Give the folder of the batches: `folder` itself or ``cifar-10-batches-py`` in it; None if neither is one."""
+    """Find the folder of the batches: `folder` itself, or ``cifar-10-batches-py`` in it, or None."""
     for candidate in (folder, folder / "cifar-10-batches-py"):
         if (candidate / TRAIN[0]).is_file():
             return candidate

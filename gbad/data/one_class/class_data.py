@@ -1,4 +1,4 @@
-"""Images with one class each, in a training and a test part: the form in which one-class data sets are read."""
+"""Data sets for one-class detectors: images with one class each, in a training and a test part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gbad.data.source import ImageSource, stream
 from gbad.errors import DataError, GbadError
 
 Masks = Callable[[int], Mask]
-"""From a row of the test part to its mask, bool (size, size), True where the image is defective."""
+"""``masks(row)``: mask of a test row, bool (size, size), True where the image is defective."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +30,10 @@ class Part:
     labels : ndarray of shape (n,), int64
         Class of each, an index into the classes of its `ClassData`.
     unit : ndarray of shape (n,), int64
-        What a row belongs to, 0 … units − 1, in order. The highest score of its rows is the score of a unit: its rows
-        are the patches of one image, or the unit is the row itself.
+        Unit of each row, 0 … units − 1, ascending. A unit is one row, or all patches of one image. Its score is the
+        highest score of its rows.
     image : ndarray of shape (n,), int64, or None
-        Image that a row is from, where one image has several units; None: each unit is an image.
+        Image of each row, if an image has several units. None: each unit is an image.
     """
 
     images: ImageSource
@@ -47,22 +47,22 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class ClassData:
-    """A data set, or one category of it, before a protocol says which classes are normal.
+    """A data set, or one category of it. A protocol then chooses the normal classes.
 
     Attributes
     ----------
     name : str
-        Of the data set or the category.
+        Name of the data set or the category.
     classes : tuple of str
-        Names; `Part.labels` points into them.
+        Class names; `Part.labels` are indices into them.
     train, test : Part
-        No image is in both.
+        The two parts share no image.
     normal : frozenset of str
-        Classes that the data set itself calls normal; empty where it calls none so.
+        Classes that the data set itself calls normal; empty if it calls no class normal.
     masks : callable or None
-        Where test images are defective, if the data set says so.
+        Masks of the test images, if the data set has masks.
     files : tuple of Path
-        All files that pixels and masks are read from, always in the same order.
+        All files with pixels or masks, always in the same order.
     """
 
     name: str
@@ -75,7 +75,7 @@ class ClassData:
 
 
 def part(images: ImageSource, labels: Sequence[int] | Rows) -> Part:
-    """Part whose rows are units of their own."""
+    """Make a part in which each row is a unit."""
     return Part(images, np.asarray(labels, np.int64), np.arange(len(images)))
 
 
@@ -97,7 +97,7 @@ def load_all(source: ImageSource, in_memory: int = 2**31) -> Pixels:
     Raises
     ------
     ImageError
-        Of the first image that cannot be used: figures on fewer images than the protocol names would not compare.
+        If an image cannot be used: results on fewer images could not be compared.
     GbadError
         If the disk of the temporary file is full.
     """
@@ -128,27 +128,27 @@ def _write(file: IO[bytes], images: Pixels) -> None:
         ) from error
 
 
-def hold_out(paths: Sequence[str | Path], fraction: float = 0.2) -> Mask:
-    """Choose the test rows of a class that has no official test part; the same rows in every run.
+def choose_test_rows(paths: Sequence[str | Path], fraction: float = 0.2) -> Mask:
+    """Choose the test rows of a class without official test part. Each run chooses the same rows.
 
-    Files with the same bytes fall on one side.
+    Files with the same bytes stay in one part.
 
     Parameters
     ----------
     paths : sequence of path-like
         The images of the class.
     fraction : float
-        Share of the images, in (0, 1), that is tested on.
+        Share of the images for the test part, in (0, 1).
 
     Returns
     -------
     ndarray of shape (n,), bool
-        True for test rows; neither all nor none.
+        True for test rows. At least one row is True and at least one is False.
 
     Raises
     ------
     DataError
-        If there are not two different images.
+        If there are fewer than two different images.
     """
     group = np.arange(len(paths))
     for same in find_duplicates(paths):
@@ -161,5 +161,5 @@ def hold_out(paths: Sequence[str | Path], fraction: float = 0.2) -> Mask:
             "Add images."
         )
     shuffled = np.random.default_rng(0).permutation(groups)
-    held = np.isin(group, shuffled[: int(np.clip(round(fraction * len(groups)), 1, len(groups) - 1))])
-    return np.asarray(held)
+    tested = np.isin(group, shuffled[: int(np.clip(round(fraction * len(groups)), 1, len(groups) - 1))])
+    return np.asarray(tested)

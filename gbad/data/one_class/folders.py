@@ -1,4 +1,4 @@
-"""Folders of normal and abnormal images, and a folder for each class."""
+"""Data sets in folders: normal and abnormal images, or one folder per class."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from gbad.data.annotations import NEGATIVE_FOLDERS
 from gbad.data.arrays import Mask
 from gbad.data.images import NO_IMAGE_FOLDERS, walk_images
-from gbad.data.one_class.class_data import ClassData, hold_out, part
+from gbad.data.one_class.class_data import ClassData, choose_test_rows, part
 from gbad.data.source import source_from_paths
 from gbad.errors import DataError
 
@@ -19,14 +19,14 @@ _CLASSES = ("normal", "abnormal")
 
 
 def normal_and_abnormal(folder: Path) -> tuple[Path | None, Path | None]:
-    """Give the subfolders of normal and of abnormal images, by their names."""
+    """Find the subfolders of normal and of abnormal images by their names."""
     folders = _subfolders(folder)
     normal = next((path for path in folders if path.name.lower() in NEGATIVE_FOLDERS), None)
     return normal, next((path for path in folders if path.name.lower() in ABNORMAL_FOLDERS), None)
 
 
 def is_normal_abnormal(folder: Path) -> bool:
-    """Tell either layout that `read_normal_abnormal` takes."""
+    """Whether `read_normal_abnormal` can read a folder."""
     return all(normal_and_abnormal(folder)) or all(normal_and_abnormal(folder / "test"))
 
 
@@ -36,9 +36,9 @@ def read_normal_abnormal(folder: Path, size: int) -> list[ClassData]:
     Parameters
     ----------
     folder : Path
-        Either with ``train/0.normal``, ``test/0.normal`` and ``test/1.abnormal``, as GANomaly's code expects it, or
-        with ``normal`` and ``abnormal``, of which a fifth of the normal images is held out for the test.
-        Other common names of the folders are understood.
+        Holds ``train/0.normal``, ``test/0.normal`` and ``test/1.abnormal``, as for GANomaly's code, or ``normal``
+        and ``abnormal``; then a fifth of the normal images goes into the test part. Other common folder names are
+        understood.
     size : int
         Side in pixels to which images are warped.
 
@@ -56,8 +56,8 @@ def read_normal_abnormal(folder: Path, size: int) -> list[ClassData]:
         normal_folder, abnormal_folder = normal_and_abnormal(folder)
         everything = _images(normal_folder, folder / "normal")
         abnormal = _images(abnormal_folder, folder / "abnormal")
-        held = hold_out(everything)
-        train, normal = _where(everything, ~held), _where(everything, held)
+        tested = choose_test_rows(everything)
+        train, normal = _where(everything, ~tested), _where(everything, tested)
     return [
         ClassData(
             folder.resolve().name,
@@ -76,13 +76,13 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def read_class_folders(folder: Path, size: int) -> list[ClassData]:
-    """Read a folder per class, as Plant Village has it.
+    """Read one folder per class, as in Plant Village.
 
     Parameters
     ----------
     folder : Path
-        Its subfolders are the classes. If it holds ``train`` and ``test``, these hold the class folders and are the
-        official parts; otherwise a fifth of each class is held out for the test, always the same images.
+        Its subfolders are the classes. If it holds ``train`` and ``test``, these are the official parts and hold the
+        class folders. Otherwise a fifth of each class goes into the test part, always the same images.
     size : int
         Side in pixels to which images are warped.
 
@@ -95,19 +95,21 @@ def read_class_folders(folder: Path, size: int) -> list[ClassData]:
     roots = {"train": folder / "train", "test": folder / "test"} if official else {"": folder}
     classes = sorted({path.name for root in roots.values() for path in _subfolders(root)})
     if len(classes) < 2:
-        raise DataError(f"{folder}: {len(classes)} class folder(s) in it, at least 2 are needed. Add a folder a class.")
+        raise DataError(
+            f"{folder}: {len(classes)} class folder(s) in it, at least 2 are needed. Add one folder per class."
+        )
     train: list[tuple[Path, int]] = []
     test: list[tuple[Path, int]] = []
     for label, name in enumerate(classes):
         if official:
-            # A class may lack training images: one that is only ever abnormal.
+            # A class may lack training images, if it is never normal.
             train += [(path, label) for path in _listed(roots["train"] / name)]
             test += [(path, label) for path in _listed(roots["test"] / name)]
             continue
         images = _images(folder / name, folder / name)
-        held = hold_out(images)
-        train += [(path, label) for path in _where(images, ~held)]
-        test += [(path, label) for path in _where(images, held)]
+        tested = choose_test_rows(images)
+        train += [(path, label) for path in _where(images, ~tested)]
+        test += [(path, label) for path in _where(images, tested)]
     if not train or not test:
         raise DataError(f"{folder}: {len(train)} training and {len(test)} test images. Put images into both parts.")
     train_part, test_part = (

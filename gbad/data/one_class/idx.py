@@ -1,4 +1,4 @@
-"""MNIST and its relatives from a folder of idx files, as they are distributed (``*-idx3-ubyte.gz``)."""
+"""MNIST and similar data sets from a folder of idx files (``*-idx3-ubyte.gz``)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ FASHION_CLASSES = (
 )  # fmt: skip
 _PARTS = {"train": "train", "test": "t10k"}
 _DIMENSIONS = 3
-_LARGEST = 2**31  # bytes: ten times the largest set of this family
+_LARGEST = 2**31  # bytes: ten times the largest of these data sets
 
 
 def find_idx(folder: Path) -> dict[str, Path]:
-    """Find the four files of a folder by ``train-images``, ``train-labels``, ``test-images`` and ``test-labels``."""
+    """Find the four files of a folder: ``train-images``, ``train-labels``, ``test-images`` and ``test-labels``."""
     found: dict[str, Path] = {}
     for name, prefix in _PARTS.items():
         for kind, number in (("images", 3), ("labels", 1)):
@@ -38,7 +38,7 @@ def find_idx(folder: Path) -> dict[str, Path]:
 
 
 def read_idx(path: Path) -> Pixels:
-    """Read an idx file of bytes, packed by gzip or not.
+    """Read an idx file of bytes, with or without gzip.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def read_idx(path: Path) -> Pixels:
     Raises
     ------
     DataError
-        If the file cannot be read, is no idx file of bytes, or ends before or after what its header says.
+        If the file cannot be read, is no idx file of bytes, or has another length than its header says.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -73,20 +73,20 @@ def read_idx(path: Path) -> Pixels:
 
 
 def read_idx_folder(folder: Path, size: int) -> list[ClassData]:
-    """Read MNIST or a relative of it.
+    """Read MNIST or a similar data set.
 
     Parameters
     ----------
     folder : Path
-        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, and the same of ``t10k``, with ``.gz`` or
-        without. If its path contains "fashion", classes get Fashion-MNIST's names, else their digits.
+        Holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte``, and the same two files of ``t10k``, with or
+        without ``.gz``. If its path contains "fashion", classes get Fashion-MNIST's names, else digits.
     size : int
         Side in pixels to which images are scaled.
 
     Raises
     ------
     DataError
-        If a file is missing or damaged, or images and labels do not belong together.
+        If a file is missing or damaged, or images and labels differ in number.
     """
     files = find_idx(folder)
     wanted = [f"{name}-{kind}" for name in _PARTS for kind in ("images", "labels")]
@@ -100,7 +100,7 @@ def read_idx_folder(folder: Path, size: int) -> list[ClassData]:
     fashion = "fashion" in str(folder.resolve()).lower() and n_classes <= len(FASHION_CLASSES)
     classes = FASHION_CLASSES[:n_classes] if fashion else tuple(map(str, range(n_classes)))
     parts = {name: _part(files[f"{name}-images"], labels[name], name, size) for name in _PARTS}
-    images = tuple(files[f"{name}-images"] for name in _PARTS)  # labels are compared by themselves
+    images = tuple(files[f"{name}-images"] for name in _PARTS)  # labels have a digest of their own
     return [ClassData(folder.resolve().name, classes, parts["train"], parts["test"], files=images)]
 
 

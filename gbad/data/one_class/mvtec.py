@@ -1,4 +1,4 @@
-"""MVTec-AD's layout: a folder a category with ``train/good``, ``test/<defect>`` and ``ground_truth/<defect>``."""
+"""MVTec-AD's layout: one folder per category, with ``train/good``, ``test/<defect>``, ``ground_truth/<defect>``."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ GOOD = "good"
 
 
 def find_categories(folder: Path) -> list[Path]:
-    """Give the category folders below `folder`, sorted; or `folder` itself if it is one."""
+    """Find the category folders below `folder`, sorted, or `folder` itself if it is a category."""
     if _is_category(folder):
         return [folder]
     return [path for path in sorted(folder.iterdir()) if _is_category(path)] if folder.is_dir() else []
 
 
 def read_mvtec(folder: Path, size: int, grid: int = 1) -> list[ClassData]:
-    """Read data sets in the layout of MVTec-AD, one for each category.
+    """Read data sets in the layout of MVTec-AD, one per category.
 
     Parameters
     ----------
     folder : Path
-        Holds the category folders, or is one.
+        Holds the category folders, or is a category folder.
     size : int
         Side in pixels of images, or of patches.
     grid : int
-        Patches a side. The score of an image is then the highest of its patches.
+        Patches per side. The score of an image is the highest score of its patches.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def read_mvtec(folder: Path, size: int, grid: int = 1) -> list[ClassData]:
 def load_mask(path: Path, size: int) -> Mask:
     """Read a mask at another size.
 
-    A pixel of the result is defective where any part of its area is, so that a defect finer than a pixel stays.
+    A pixel of the result is defective if any part of its area is defective, so that small defects are kept.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def _part(paths: list[Path], labels: list[int], size: int, grid: int) -> Part:
 
 
 def _mask_files(folder: Path, test: list[Path]) -> list[Path | None] | None:
-    """Mask of each test image, None where it is good; None in place of the list if the category has none at all."""
+    """Mask of each test image, None for a good image. Without any mask in the category, None instead of the list."""
     paths: list[Path | None] = []
     for image in test:
         name = f"{image.stem}_mask.png"
@@ -107,8 +107,8 @@ def _mask_files(folder: Path, test: list[Path]) -> list[Path | None] | None:
         return None
     if absent:
         raise DataError(
-            f"{absent[0]}: no such file, but other defective images have masks. Copy it, or delete ground_truth to do "
-            "without figures on pixels."
+            f"{absent[0]}: no such file, but other defective images have masks. Copy the mask, or delete "
+            "ground_truth to go without pixel-wise results."
         )
     return paths
 

@@ -1,4 +1,4 @@
-"""Images cut into a grid of patches that do not overlap."""
+"""Images cut into a grid of patches without overlap."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from gbad.data.arrays import Mask, Pixels
 from gbad.data.images import read_image
 from gbad.data.source import ImageSource
 
-_KEPT = 32  # images: the patches of one image are mostly read one after another
+_KEPT = 32  # images: patches of one image are mostly read in sequence
 _LEAST_SHARE = 0.1
 _HALF = 0.5
 
 
 def source_of_patches(paths: Sequence[Path], grid: int, size: int) -> ImageSource:
-    """Source whose rows are the patches of images: ``grid ** 2`` rows an image, from left to right, then downwards.
+    """Source whose rows are patches of images: ``grid ** 2`` rows per image, from left to right, then downwards.
 
     Parameters
     ----------
     paths : sequence of n Path
-        Images, each warped to ``grid * size`` px a side before it is cut.
+        Images. Each is warped to ``grid * size`` pixels per side before it is cut.
     grid : int
-        Patches a side; 1 gives whole images.
+        Patches per side; 1 gives whole images.
     size : int
         Side of a patch in pixels.
     """
@@ -44,7 +44,7 @@ def source_of_patches(paths: Sequence[Path], grid: int, size: int) -> ImageSourc
 def patch_shares(
     box: Box, shape: tuple[int, int], grid: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Say how boxes and patches overlap.
+    """Measure how a box and each patch overlap.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ def patch_shares(
     shape : (height, width)
         Of the image.
     grid : int
-        Patches a side.
+        Patches per side.
 
     Returns
     -------
     of_patch, of_box : ndarray of shape (grid ** 2,), float64
-        Overlap as a share of the patch's area and of the box's area, in [0, 1]; a box without area has no overlap.
+        Overlap as a share of the patch's area and of the box's area, in [0, 1]. A box without area has no overlap.
 
     Examples
     --------
@@ -76,9 +76,9 @@ def patch_shares(
 
 
 def patches_of_boxes(boxes: Sequence[Box], shape: tuple[int, int], grid: int) -> Mask:
-    """Choose the patches that show a threat: those of which a box covers at least a tenth, or that hold half of a box.
+    """Choose the patches that show a threat: a box covers at least a tenth of the patch, or half of it is inside.
 
-    Of a box that does so nowhere, the patch that holds most of it is chosen.
+    If no patch fulfils this for a box, the patch with the largest part of the box is chosen.
 
     Returns
     -------

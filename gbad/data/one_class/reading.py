@@ -1,4 +1,4 @@
-"""Which layout a folder has, and the reader for it."""
+"""Find the layout of a folder and read it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gbad.errors import DataError
 from gbad.storage.digests import relative_name
 
 LAYOUTS = ("idx", "cifar10", "sixray", "mvtec", "normal-abnormal", "classes")
-"""Layouts that `read_classes` knows, in the order in which they are tried."""
+"""Layouts that `read_classes` can read, in the order in which they are tried."""
 
 _IN_GRIDS = ("sixray", "mvtec")
 _READERS = {
@@ -27,12 +27,12 @@ _READERS = {
 
 
 def detect_layout(folder: Path) -> str:
-    """Tell the layout of a folder: one of `LAYOUTS`.
+    """Find the layout of a folder: one of `LAYOUTS`.
 
     Raises
     ------
     DataError
-        If `folder` does not exist or fits none of them; the message says what is looked for.
+        If `folder` does not exist or has another layout. The message names what is looked for.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Give the folder of the data set.")
@@ -49,16 +49,16 @@ def detect_layout(folder: Path) -> str:
             return layout
     raise DataError(
         f"{folder}: no known layout. Looked for: train-images-idx3-ubyte.gz (MNIST, Fashion-MNIST), data_batch_1 "
-        "(CIFAR-10), ImageSet (SIXray), CATEGORY/train/good (MVTec-AD), normal and abnormal, or a folder a class."
+        "(CIFAR-10), ImageSet (SIXray), CATEGORY/train/good (MVTec-AD), normal and abnormal, or one folder per class."
     )
 
 
 def read_classes(
     folder: str | Path, size: int, *, layout: str | None = None, subset: str = "10", grid: int = 1
 ) -> list[ClassData]:
-    """Read a data set for one-class detectors: one `ClassData`, or one for each category.
+    """Read a data set for one-class detectors: one `ClassData`, or one per category.
 
-    Names of images are relative to `folder`, so that they do not depend on where it lies.
+    Names of images are relative to `folder`: they stay the same if the folder moves.
 
     Parameters
     ----------
@@ -67,16 +67,16 @@ def read_classes(
     size : int
         Side in pixels of images, or of patches.
     layout : str, optional
-        One of `LAYOUTS`. Default: what the folder looks like.
+        One of `LAYOUTS`. By default as `detect_layout` finds it.
     subset : str
         Lists of a data set in SIXray's layout.
     grid : int
-        Patches a side, in the layouts of MVTec-AD and SIXray; 1 takes whole images.
+        Patches per side, in the layouts of MVTec-AD and SIXray; 1 takes whole images.
 
     Raises
     ------
     DataError
-        If the layout is unknown, does not take patches, or the folder does not hold what the layout asks for.
+        If the layout is unknown, the layout has no patches, or the folder lacks files of the layout.
     """
     folder = Path(folder)
     layout = layout or detect_layout(folder)

@@ -1,4 +1,4 @@
-"""SIXray's layout for one-class detectors: threat-free training images are normal; whole images or patches."""
+"""SIXray's layout for one-class detectors: whole images or patches. Threat-free images are normal."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CLASSES = ("threat-free", "threat")
 def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int = 1) -> list[ClassData]:
     """Read a data set in SIXray's layout.
 
-    Trained on are the threat-free images of the training list. With patches, tested on are all patches of threat-free
-    test images (normal) and, of the others, those that `patches_of_boxes` chooses (abnormal). The remaining patches of
-    images with threats are left out: annotations do not say that they are harmless.
+    The training part holds the threat-free images of the training list. With patches, the test part holds all patches
+    of threat-free test images (normal) and the patches of the other test images that `patches_of_boxes` chooses
+    (abnormal). The remaining patches of images with threats are left out: nothing tells that they are harmless.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def read_sixray_one_class(data: Path, size: int, subset: str = "10", grid: int =
     subset : str
         Name of the lists.
     grid : int
-        Patches a side; each is a unit of its own in the test, and knows its image.
+        Patches per side. In the test part each patch is a unit of its own.
 
     Raises
     ------
     DataError
-        If a list is missing, or an image with threats has no boxes although patches are asked for.
+        If a list is missing, or `grid` is above 1 and a test image with threats has no annotation.
     """
     lists = {name: read_sixray(data, subset, name) for name in ("train", "test")}
     paths = {name: image_paths(data, labels.names) for name, labels in lists.items()}
@@ -80,7 +80,7 @@ def _test_part(data: Path, paths: list[Path], positive: Mask, grid: int, size: i
 
 
 def _mask_files(data: Path, paths: list[Path], positive: Mask) -> list[Path | None] | None:
-    """Mask of each image, as a simulated data set has them; None unless all images with threats have one."""
+    """Mask of each image, as in a simulated data set. None unless all images with threats have a mask."""
     files = [
         data / "Mask" / f"{path.stem}.png" if threat else None
         for path, threat in zip(paths, positive.tolist(), strict=True)
