@@ -169,7 +169,7 @@ def read_list(path: str | Path) -> LabelList:
                     name = _parse_name(path, reader.line_num, name)
                 if (first := names.setdefault(name, reader.line_num)) != reader.line_num:
                     raise DataError(
-                        f"{path}, line {reader.line_num}: the name {name!r} is on line {first} already. "
+                        f"{path}, line {reader.line_num}: the name {name!r} was on line {first} already. "
                         "Delete one of the two rows."
                     )
     except UnicodeDecodeError as error:

@@ -145,8 +145,8 @@ def test_full_disk_gives_a_clear_error_and_no_half_file(tmp_path: Path, monkeypa
     ("change", "message"),
     [
         ({"train_positives": -1}, "train_positives is -1"),
-        ({"size": 16}, "size is 16; it must be at least 32"),
-        ({"train_positives": 0, "test_positives": 0}, "No image is asked for"),
+        ({"size": 16}, "size is 16. Give at least 32"),
+        ({"train_positives": 0, "test_positives": 0}, "train_positives and test_positives are both 0"),
     ],
 )
 def test_numbers_out_of_range(tmp_path: Path, change: dict[str, int], message: str) -> None:
