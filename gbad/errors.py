@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
 class GbadError(Exception):
-    """Base of all errors that gbad raises on purpose; the command line prints them without a traceback."""
+    """Base of all errors that gbad raises on purpose; the command line prints them without a traceback.
+
+    Parameters
+    ----------
+    *args
+        The message. It calls settings by their names in Python.
+    settings : sequence of str
+        Settings that the message names: the command line shows their options instead.
+    """
+
+    def __init__(self, *args: object, settings: Sequence[str] = ()) -> None:
+        super().__init__(*args)
+        self.settings = tuple(settings)
 
 
 class DataError(GbadError, ValueError):

@@ -4,6 +4,7 @@ from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
 from gbad.phase3_gate.choices import Choices, Evidence, apply_choices, best_thresholds, choose, prevalence_weights
 from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
+from gbad.phase3_gate.decision import Decided, Decision, default_gate, fit_decision, judge_gate
 from gbad.phase3_gate.gate import ThreatGate
 from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_odds, log_sigmoid, soft_gate, suppress
 
@@ -11,6 +12,8 @@ __all__ = [
     "AnyThreat",
     "Choices",
     "ClassHeads",
+    "Decided",
+    "Decision",
     "Evidence",
     "ThreatGate",
     "apply_choices",
@@ -20,7 +23,10 @@ __all__ = [
     "choose_share",
     "cross_fitted_gate",
     "fit_any_threat",
+    "default_gate",
     "fit_class_heads",
+    "fit_decision",
+    "judge_gate",
     "hard_gate",
     "log_odds",
     "log_sigmoid",

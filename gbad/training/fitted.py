@@ -1,90 +1,102 @@
-"""The three training phases of GBAD on one run folder: each loads what the one before left, and is done only once.
-
-A run folder holds::
-
-    run.json                 data, classes, settings, versions
-    split.csv                which training rows are kept for validation
-    bad_images.csv           images that were skipped
-    lock                     held while a training works here
-    cache/                   decoded images (may be deleted)
-    phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>.pt, done.json
-    phase2/                  detector.joblib, image_detector.joblib (if any), losses.csv, features/, done.json
-    phase3/                  gate.joblib, done.json
-    pipeline.joblib          all three in one file
-"""
+"""GBAD fitted: the three phases as one object that scores images, saves itself as plain data and reads run folders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from gbad.phase1_classifier import classifier_state
+import numpy as np
+import numpy.typing as npt
+
+from gbad.explanation import Explanation
+from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
+from gbad.phase2_anomaly.detectors import Detectors, sigmoid
+from gbad.phase3_gate import Decision
+from gbad.runtime.device import chosen_device
 from gbad.storage.files import read_json
-from gbad.training.phase1 import fit_phase1, load_classifier
-from gbad.training.phase2 import (
-    detector_from_state,
-    detector_input,
-    detector_state,
-    fit_phase2,
-    image_loss,
-    load_detector,
-    load_image_detector,
-    make_detector,
-    read_losses,
-    sigmoid,
-    threat_free_training_rows,
-)
-from gbad.training.phase3 import (
-    any_threat_from_state,
-    default_gate,
-    fit_phase3,
-    gate_from_state,
-    gate_predictions,
-    gate_state,
-    heads_from_state,
-    held_out_predictions,
-    load_gate,
-)
-from gbad.training.training_set import TrainingSet, validation_rows
-
-__all__ = [
-    "TrainingSet",
-    "any_threat_from_state",
-    "default_gate",
-    "detector_from_state",
-    "detector_input",
-    "detector_state",
-    "finished_state",
-    "fit_phase1",
-    "fit_phase2",
-    "fit_phase3",
-    "gate_from_state",
-    "gate_predictions",
-    "gate_state",
-    "heads_from_state",
-    "held_out_predictions",
-    "image_loss",
-    "load_classifier",
-    "load_detector",
-    "load_gate",
-    "load_image_detector",
-    "make_detector",
-    "read_losses",
-    "sigmoid",
-    "threat_free_training_rows",
-    "validation_rows",
-]
+from gbad.storage.plain_data import load_plain
+from gbad.training.phase1 import classifier_file
+from gbad.training.phase2 import load_detectors
+from gbad.training.phase3 import load_decision
+from gbad.training.settings import Settings
 
 
-def finished_state(run: Path, classes: Sequence[str]) -> dict[str, Any]:
-    """Plain description of the three phases that a run folder holds."""
-    state = {
-        "classes": list(classes),
-        "training": {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)},
-        "classifier": classifier_state(load_classifier(run)),
-        "detector": detector_state(load_detector(run)),
-        "gate": load_gate(run),
-    }
-    image_detector = load_image_detector(run)
-    return state if image_detector is None else state | {"image_detector": detector_state(image_detector)}
+@dataclass(frozen=True, eq=False)
+class FittedGBAD:
+    """The fitted phases.
+
+    Attributes
+    ----------
+    classes : tuple of C str
+    classifier : mapping
+        Phase 1 as plain data, see `gbad.phase1_classifier.classifier_state`; `network` is the module.
+    detectors : Detectors
+        Phase 2.
+    decision : Decision
+        Phase 3.
+    training : mapping
+        Per phase, what its ``done.json`` says: seconds, and what it was trained on.
+    views : {1, 2, 4}
+        Mirrored views of an image whose mean is scored.
+    device : {"auto", "cpu"}
+        Where the classifier scores.
+    """
+
+    classes: tuple[str, ...]
+    classifier: Mapping[str, Any]
+    detectors: Detectors
+    decision: Decision
+    training: Mapping[str, Any]
+    views: int
+    device: str
+
+    @cached_property
+    def network(self) -> Classifier:
+        """The classifier in evaluation mode, on the device that scores are computed on."""
+        return classifier_from_state(dict(self.classifier)).to(chosen_device(self.device))
+
+    def explain(self, images: npt.NDArray[np.uint8]) -> Explanation:
+        """Score images through all three phases.
+
+        Parameters
+        ----------
+        images : uint8 array (n, size, size, 3)
+            RGB, at the size that the phases were trained on.
+        """
+        names = self.detectors.loss_names
+        if not len(images):
+            return Explanation.empty(len(self.classes), names)
+        logits, features = predict_batch(self.network, images, self.views)
+        losses = self.detectors.losses(features, logits, images)
+        decided = self.decision.decide(logits, features, losses)
+        return Explanation(logits=logits, ungated=sigmoid(logits), losses=losses, loss_names=names, **decided._asdict())
+
+    def to_plain(self) -> dict[str, Any]:
+        """Everything as numbers, texts and arrays, for `from_plain`."""
+        return {
+            "classes": list(self.classes),
+            "classifier": self.classifier,
+            "detectors": self.detectors.to_plain(),
+            "decision": self.decision.to_plain(),
+            "training": self.training,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], settings: Settings) -> Self:
+        """Rebuild the fitted phases; the inverse of `to_plain`."""
+        return cls(
+            tuple(plain["classes"]), plain["classifier"], Detectors.from_plain(plain["detectors"]),
+            Decision.from_plain(plain["decision"]), plain["training"], settings.views, settings.device,
+        )  # fmt: skip
+
+    @classmethod
+    def from_run(cls, run: Path, classes: Sequence[str], settings: Settings) -> Self:
+        """Read the three phases from a run folder in which they are done."""
+        training = {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)}
+        return cls(
+            tuple(classes), load_plain(classifier_file(run)), load_detectors(run), load_decision(run), training,
+            settings.views, settings.device,
+        )  # fmt: skip

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from gbad.data.images import image_size
 from gbad.data.source import ImageSource, source_from_array, source_from_paths
 from gbad.errors import DataError
 from gbad.storage.digests import digest
+from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet, validation_rows
 
 Images = Sequence[str | Path] | np.ndarray
@@ -46,13 +46,13 @@ def original_size(images: Images, row: int) -> tuple[int, int]:
 def training_list(
     images: Images,
     labels: np.ndarray,
-    params: Mapping[str, Any],
+    settings: Settings,
     *,
     classes: Sequence[str] | None,
     names: Sequence[str] | None,
     boxes: Sequence[Sequence[GivenBox]] | None,
 ) -> tuple[TrainingSet, Sequence[str]]:
-    """Make what is trained on from the arguments of `GBADPipeline.fit` and its parameters.
+    """Make what is trained on from the arguments of `GBADPipeline.fit` and its settings.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def training_list(
     DataError
         If something does not fit.
     """
-    source = image_source(images, params["size"])
+    source = image_source(images, settings.size)
     labels, classes = _check_labels(labels, len(images), classes)
     paths = None if are_pixels(images) else [Path(path) for path in images]
     if names is None:
@@ -73,12 +73,12 @@ def training_list(
         names = [path.stem for path in paths] if paths else [f"row {row} of array" for row in range(len(labels))]
     elif len(names) != len(images):
         raise DataError(f"{len(names)} names for {len(images)} images")
-    validation = validation_rows(names, labels, paths, params["validation_fraction"], params["random_state"])
-    places = _check_boxes(boxes, images, labels, classes, params["position_weight"])
+    validation = validation_rows(names, labels, paths, settings.validation_fraction, settings.random_state)
+    places = _check_boxes(boxes, images, labels, classes, settings.position_weight)
     return TrainingSet(source, labels, classes, validation, places), names
 
 
-def fingerprints(images: Images, data: TrainingSet, names: Sequence[str]) -> dict[str, str]:
+def digests(images: Images, data: TrainingSet, names: Sequence[str]) -> dict[str, str]:
     """What a run folder must agree with to be continued with these images, labels and boxes."""
     content = np.asarray(images) if are_pixels(images) else data.source.names
     found = {"images": digest(content), "labels": digest(names, data.labels, data.classes)}

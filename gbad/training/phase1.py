@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from accelerate import PartialState
 
@@ -26,26 +26,21 @@ from gbad.phase1_classifier import (
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.files import write_json
 from gbad.storage.plain_data import load_plain, save_plain
+from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
 
-_OPTIONS = {
-    "fpn": {name: name for name in ("fpn_width", "head_width", "pooling", "fusion", "position_weight")},
-    "plain": {},
-    "chr": {"mask": "chr_mask", "threshold": "chr_threshold", "prediction": "chr_prediction"},
-}
-"""Per architecture: keyword of its class, and the parameter of `GBADPipeline` that it takes."""
+T = TypeVar("T")
 
 
 def fit_phase1(
-    data: TrainingSet, params: Mapping[str, Any], run: Path, bad: BadImages, *, show_progress: bool = False
-) -> Classifier:
-    """Train the classifier on rows of the training part, or load it if this run has it already.
+    data: TrainingSet, settings: Settings, run: Path, bad: BadImages, *, show_progress: bool = False
+) -> None:
+    """Train the classifier on the training part, unless this run folder has it already.
 
     Parameters
     ----------
     data : TrainingSet
-    params : mapping
-        Parameters of `GBADPipeline`.
+    settings : Settings
     run : Path
         The run folder.
     bad : BadImages
@@ -55,26 +50,24 @@ def fit_phase1(
     """
     folder = run / "phase1"
     if (folder / "done.json").exists():
-        return load_classifier(run)
+        return
     begun = time.monotonic()
-    seed, architecture = params["random_state"], params["architecture"]
-    options = {keyword: params[name] for keyword, name in _OPTIONS[architecture].items()}
+    seed, suits = settings.random_state, BACKBONES[settings.backbone]
     model, origin = build_classifier(
-        params["backbone"], len(data.classes), architecture=architecture, pretrained=params["pretrained"],
-        weights=params["weights"], frozen_stages=_or_default(params, "frozen_stages"),
-        frozen_norm=_or_default(params, "frozen_norm"), seed=seed, **options,
+        settings.backbone, len(data.classes), architecture=settings.architecture, pretrained=settings.pretrained,
+        weights=settings.weights, frozen_stages=_given(settings.frozen_stages, suits.frozen_stages),
+        frozen_norm=_given(settings.frozen_norm, suits.frozen_norm), seed=seed, **_architecture_options(settings),
     )  # fmt: skip
     with PartialState().main_process_first():  # one process makes the files, the others find them whole
         opened = DecodedCache(data.source, run / "cache", bad)
     with closing(opened) as cache:
         model, history = train_classifier(
             model, cache, data.labels, np.flatnonzero(~data.validation), _monitored_rows(data, seed), data.classes,
-            folder,
-            boxes=data.boxes, epochs=params["epochs"], batch_size=params["batch_size"],
-            optimiser=_or_default(params, "optimiser"),
-            learning_rate=_or_default(params, "learning_rate"), weight_decay=params["weight_decay"],
-            ema_decay=params["ema_decay"], negatives=params["negatives"], augmentation=params["augmentation"],
-            precision=params["precision"], device=params["device"], seed=seed, show_progress=show_progress,
+            folder, boxes=data.boxes, epochs=settings.epochs, batch_size=settings.batch_size,
+            optimiser=_given(settings.optimiser, suits.optimiser),
+            learning_rate=_given(settings.learning_rate, suits.learning_rate), weight_decay=settings.weight_decay,
+            ema_decay=settings.ema_decay, negatives=settings.negatives, augmentation=settings.augmentation,
+            precision=settings.precision, device=settings.device, seed=seed, show_progress=show_progress,
         )  # fmt: skip
     if PartialState().is_main_process:  # others hold the same weights, but statistics of their own share of the batches
         save_plain(classifier_state(model), folder / "classifier.joblib")
@@ -82,30 +75,44 @@ def fit_phase1(
             folder / "done.json",
             {"backbone_weights": origin, "seconds": _seconds(begun, history), "classifier": model.spec},
         )
-    return model
 
 
-def load_classifier(run: Path) -> Classifier:
-    """Classifier that phase 1 left in a run folder."""
+def classifier_file(run: Path) -> Path:
+    """File of the classifier that phase 1 left in a run folder; RunError if there is none."""
     path = run / "phase1" / "classifier.joblib"
     if not path.exists():
         raise RunError(
             f"{run} has no classifier yet. "
             f"Run phase 1 first: python pipelines/phase1_train_classifier.py DATA --out {run}"
         )
+    return path
+
+
+def load_classifier(run: Path) -> Classifier:
+    """Load the classifier that phase 1 left in a run folder."""
+    path = classifier_file(run)
     try:
         return classifier_from_state(load_plain(path))
     except PipelineFileError as error:
         raise PipelineFileError(f"{path}: {error}") from error
 
 
-def _or_default(params: Mapping[str, Any], name: str) -> Any:
-    """A parameter, or what suits the backbone where the user left it open."""
-    value = params[name]
-    return getattr(BACKBONES[params["backbone"]], name) if value is None else value
+def _architecture_options(settings: Settings) -> dict[str, Any]:
+    """Keywords of the architecture's class."""
+    if settings.architecture == "fpn":
+        names = ("fpn_width", "head_width", "pooling", "fusion", "position_weight")
+        return {name: getattr(settings, name) for name in names}
+    if settings.architecture == "chr":
+        return {name: getattr(settings, f"chr_{name}") for name in ("mask", "threshold", "prediction")}
+    return {}
 
 
-def _monitored_rows(data: TrainingSet, seed: int, negatives: int = 500) -> np.ndarray:
+def _given(value: T | None, suitable: T) -> T:
+    """A setting, or what suits the backbone where the user left it open."""
+    return suitable if value is None else value
+
+
+def _monitored_rows(data: TrainingSet, seed: int, negatives: int = 500) -> npt.NDArray[np.int64]:
     """Validation rows whose AP is shown after each epoch: all positives, and not more negatives than is quick."""
     rows = np.flatnonzero(data.validation)
     without = rows[~data.positive[rows]]

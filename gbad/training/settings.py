@@ -1,212 +1,318 @@
-"""The settings of a pipeline: refuse what cannot work before time is spent on it, and turn them into plain data."""
+"""The settings of a pipeline: name, type, default, range, unit and help of each, once.
 
-from __future__ import annotations
+The constructor of `gbad.GBADPipeline`, the options of the command line, the checks, ``run.json``, pipeline files and
+the methods of the benchmark all come from `Settings`. This module imports no PyTorch, so that ``gbad --help`` is quick.
+"""
+# Without `from __future__ import annotations`: the types of the fields are read at run time.
 
+import dataclasses
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ForwardRef,
+    Literal,
+    Optional,
+    ParamSpec,
+    Self,
+    Union,
+    get_args,
+    get_origin,
+)
 
 import numpy as np
-import torch
 
-from gbad.data.transforms import AUGMENTATIONS
-from gbad.errors import DataError, GbadError
-from gbad.phase1_classifier import ARCHITECTURES, BACKBONES, VIEWS
-from gbad.phase1_classifier.chr import MASKS, PREDICTIONS
-from gbad.phase1_classifier.model import FUSIONS, POOLINGS
-from gbad.phase1_classifier.sampling import NEGATIVES
-from gbad.phase1_classifier.training import OPTIMISERS
-from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS
-from gbad.phase2_anomaly.catalogue import name_of
-from gbad.phase3_gate import ThreatGate
-from gbad.storage.plain_data import pack
+from gbad.errors import GbadError
 
-IMAGE_LOSS = "image_anomaly"
-"""Name of what an image-level detector adds to the losses."""
+if TYPE_CHECKING:
+    from gbad.phase2_anomaly import BiGANDetector, FeatureDetector, ImageAnomalyDetector
+    from gbad.phase3_gate import ThreatGate
 
-SCORE_COLUMNS = (
-    *(name for detector in FEATURE_DETECTORS.values() for name in detector.loss_names), IMAGE_LOSS, "gate_score",
-    "anomalous", "any_threat",
-)  # fmt: skip
-"""Columns that ``scores.csv`` may have behind those of the classes."""
+_P = ParamSpec("_P")
 
-_DETECTORS: dict[str, Mapping[str, type[Any]]] = {"detector": FEATURE_DETECTORS, "image_detector": IMAGE_DETECTORS}
+Backbone = Literal[
+    "resnet18", "resnet34", "resnet50", "resnet101", "densenet121", "inception_v3", "efficientnet_lite0"
+]  # fmt: skip
+Architecture = Literal["fpn", "plain", "chr"]
+Pooling = Literal["average", "max"]
+Fusion = Literal["hidden", "logits", "context"]
+ChrMask = Literal["none", "released", "hierarchical"]
+ChrPrediction = Literal["deepest", "average"]
+Negatives = Literal["fixed", "fresh", "hard", "natural", "all"]
+Augmentation = Literal["standard", "strong"]
+Optimiser = Literal["sgd", "adamw"]
+Precision = Literal["auto", "no", "bf16", "fp16"]
+Device = Literal["auto", "cpu"]
+Views = Literal[1, 2, 4]
+GateFit = Literal["held-out", "paper"]
+Suppression = Literal["hard", "soft"]
+DetectorName = Literal["bigan", "gaussian", "neighbours", "isolation_forest", "one_class_svm"]
+ImageDetectorName = Literal[
+    "ganomaly", "skip_ganomaly", "sagan", "dense_skip", "panda_gan", "egbad", "anogan", "vae"
+]  # fmt: skip
 
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "backbone": tuple(BACKBONES),
-    "architecture": tuple(ARCHITECTURES),
-    "pooling": POOLINGS,
-    "fusion": FUSIONS,
-    "chr_mask": MASKS,
-    "chr_prediction": PREDICTIONS,
-    "negatives": NEGATIVES,
-    "augmentation": tuple(AUGMENTATIONS),
-    "optimiser": OPTIMISERS,
-    "precision": ("auto", "no", "bf16", "fp16"),
-    "device": ("auto", "cpu"),
-    "gate_fit": ("held-out", "paper"),
-    "suppression": ("hard", "soft"),
+GROUPS = {
+    "data": "Data and machine",
+    "classifier": "Phase 1: classifier",
+    "detector": "Phase 2: anomaly detector",
+    "gate": "Phase 3: gate",
 }
-# Lowest value, highest value, and whether those two are allowed themselves.
-_RANGES: dict[str, tuple[float, float, bool, bool]] = {
-    "epochs": (1, math.inf, True, False),
-    "batch_size": (2, math.inf, True, False),
-    "fpn_width": (1, math.inf, True, False),
-    "head_width": (1, math.inf, True, False),
-    "max_negatives": (2, math.inf, True, False),
-    "random_state": (0, math.inf, True, False),
-    "learning_rate": (0, math.inf, False, False),
-    "weight_decay": (0, math.inf, True, False),
-    "ema_decay": (0, 1, True, False),
-    "epsilon": (0, 1, False, True),
-    "alpha": (0, math.inf, True, False),
-    "position_weight": (0, math.inf, True, False),
-    "chr_threshold": (-math.inf, math.inf, False, False),
-    "validation_fraction": (0, 1, False, False),
-    "prevalence": (0, 1, False, False),
-}
-LATER: dict[str, Any] = {"image_detector": None, "augmentation": "standard", "prevalence": None}
-"""Settings that `plain_settings` leaves out at these values: there was no choice once."""
-# None: chosen by the backbone, on the validation part, or by the mask.
-_OPTIONAL = {"optimiser", "learning_rate", "alpha", "chr_threshold", "prevalence"}
-_WHOLE = {"epochs", "batch_size", "fpn_width", "head_width", "max_negatives", "random_state"}
+"""Groups of settings, and their titles."""
 
 
-def check_settings(params: Mapping[str, Any]) -> None:
-    """Check the parameters of a `GBADPipeline`.
+@dataclass(frozen=True)
+class Option:
+    """What is known of a setting beside its name, type and default.
 
-    Raises
-    ------
-    GbadError
-        Names the parameter, its value and what it may be.
-    """
-    for name, known in _CHOICES.items():
-        value = params[name]
-        if value not in known and not (value is None and name in _OPTIONAL):
-            raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
-    for name, (low, high, with_low, with_high) in _RANGES.items():
-        value = params[name]
-        if value is None and name in _OPTIONAL:
-            continue
-        kinds = (int, np.integer) if name in _WHOLE else (int, float, np.integer, np.floating)
-        inside = isinstance(value, kinds) and (low <= value if with_low else low < value)
-        if not inside or not (value <= high if with_high else value < high):
-            what = "whole number" if name in _WHOLE else "number"
-            bounds = f"{'from' if with_low else 'above'} {low}"
-            bounds += "" if high == math.inf else f" {'to' if with_high else 'and below'} {high}"
-            raise GbadError(f"{name} must be a {what} {bounds}, not {value!r}")
-    if params["precision"] == "fp16" and (params["device"] == "cpu" or not torch.accelerator.is_available()):
-        raise GbadError("precision fp16 needs an accelerator; choose auto, bf16 or no")
-    if params["position_weight"] and params["architecture"] != "fpn":
-        raise GbadError(
-            f"position_weight {params['position_weight']} needs the architecture fpn, on whose levels positions are "
-            f"learnt, not {params['architecture']}; choose fpn, or set it to 0"
-        )
-    facts = BACKBONES[params["backbone"]]
-    if params["size"] < facts.min_size:
-        raise GbadError(f"{params['backbone']} needs images of at least {facts.min_size} px, not {params['size']}")
-    if params["views"] not in VIEWS:
-        raise GbadError(f"views must be one of {', '.join(map(str, VIEWS))}, not {params['views']!r}")
-    if params["weights"] is not None and not Path(params["weights"]).is_file():
-        raise GbadError(f"{params['weights']}: no such file. Give the path of a file of backbone weights.")
-    if params["gate"] is not None and not isinstance(params["gate"], ThreatGate):
-        raise GbadError(f"gate must be a ThreatGate or None, not a {type(params['gate']).__name__}")
-    for name, known_detectors in _DETECTORS.items():
-        _check_detector(name, params[name], known_detectors)
-    plain_settings(params)  # what cannot be saved is found now, not after the training
-
-
-def _check_detector(name: str, value: Any, known: Mapping[str, type]) -> None:
-    if value is None:
-        return
-    if isinstance(value, str):
-        if value not in known:
-            raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
-        return
-    if name_of(value) not in known:
-        kinds = ", ".join(kind.__name__ for kind in known.values())
-        raise GbadError(f"{name} must be None, one of {', '.join(known)}, or one of {kinds}, not {value!r}")
-    if hasattr(value, "offset_"):
-        raise GbadError(f"{name} is fitted already, but the pipeline fits a fresh one: give sklearn.base.clone of it")
-    # What fit would refuse, hours later, in a run folder that then takes no other settings.
-    try:
-        value.check_parameters()
-    except (TypeError, ValueError) as error:
-        raise GbadError(f"{name} {name_of(value)}: {error}") from error
-
-
-def check_labels(labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Check that labels (n, C) can be learnt from, and that classes can head columns of ``scores.csv``, ``split.csv``.
-
-    Raises
-    ------
-    DataError
-        If all images have threats or none has, if two classes have the same name, or one that of another column.
-    """
-    others = {"name", "part", "path", "status", *SCORE_COLUMNS, *(f"ungated_{name}" for name in classes)}
-    for name in classes:
-        if not isinstance(name, str) or not name:
-            raise DataError(f"{name!r} is no class name. Give each class a text of its own.")
-        if name in others:
-            file = "split.csv" if name == "part" else "scores.csv"
-            raise DataError(f"no class may be called {name!r}: {file} has a column of that name. Rename the class.")
-    if len(set(classes)) < len(classes):
-        raise DataError(f"two classes have the same name in {', '.join(classes)}. Give each class its own.")
-    check_kinds(np.asarray(labels.any(1)), "training list")
-
-
-def check_kinds(positive: np.ndarray, part: str) -> None:
-    """Check that a part of the training list has images with and without threats; DataError if not."""
-    with_threats, without = int(positive.sum()), int((~positive).sum())
-    if not with_threats or not without:
-        raise DataError(
-            f"the {part} has {with_threats:,} images with threats and {without:,} without, but both are needed. Use "
-            "more images, another --validation-fraction, or --gate-fit paper."
-        )
-
-
-def check_parts(positive: np.ndarray, validation: np.ndarray, gate_fit: str) -> None:
-    """Check that both parts of a training list have the kinds of images that are learnt from there; DataError if not.
-
-    Parameters
+    Attributes
     ----------
-    positive, validation : bool arrays (n,)
-        Which images show a threat, and which are kept for validation.
-    gate_fit : {"held-out", "paper"}
-        The latter needs nothing of the validation part.
+    group : str
+        Key of `GROUPS`.
+    help : str
+        One or two short sentences.
+    unit : str
+        Of a number, if it has one.
+    low, high : float
+        Range of a number.
+    open : str
+        Which ends do not belong to the range: ``"low"``, ``"high"``, ``"both"`` or ``""``.
+    flag : str
+        Name of the option on the command line, without dashes; empty for a setting that only Python has.
     """
-    check_kinds(positive[~validation], "training part")
-    if gate_fit == "held-out":
-        check_kinds(positive[validation], "validation part")
+
+    group: str
+    help: str
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    open: str = ""
+    flag: str = "same"
+
+    def contains(self, value: float) -> bool:
+        """Whether a number is in the range; NaN and infinity never are."""
+        above = value > self.low if self.open in ("low", "both") else value >= self.low
+        below = value < self.high if self.open in ("high", "both") else value <= self.high
+        return math.isfinite(value) and above and below
+
+    @property
+    def range(self) -> str:
+        """The range in words, such as ``"from 1"``; empty if there is none."""
+        low = {True: "above", False: "from"}[self.open in ("low", "both")] + f" {self.low:g}"
+        high = {True: "below", False: "at most"}[self.open in ("high", "both")] + f" {self.high:g}"
+        return " and ".join(text for text, bound in ((low, self.low), (high, self.high)) if math.isfinite(bound))
 
 
-def plain_settings(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a `GBADPipeline` as plain data: detectors and gate by their own parameters.
+def _setting(group: str, default: Any, help: str, **more: Any) -> Any:
+    return dataclasses.field(default=default, metadata={"option": Option(group, help, **more)})
 
-    An image-level detector that is not there, the standard augmentation and the list's own prevalence are left out, and
-    a BiGAN has no kind, so that runs, cells and files from before there was a choice still agree.
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of a pipeline; the help of each is in its field, see `options`.
+
+    An instance is only data: `gbad.training.checks.check_settings` says whether it can work.
     """
-    plain = {name: value for name, value in params.items() if name not in LATER or value != LATER[name]}
-    for name in (*_DETECTORS, "gate"):
-        value = plain.get(name)
-        if value is None or isinstance(value, str):
-            continue
-        own = value.get_params()
-        plain[name] = own if name == "gate" or name_of(value) == "bigan" else {"kind": name_of(value), "params": own}
-    packed: dict[str, Any] = pack(plain)
-    return packed
+
+    backbone: Backbone = _setting("classifier", "resnet34", "Network that gives the features of an image.")
+    architecture: Architecture = _setting(
+        "classifier", "fpn",
+        "fpn: the paper's feature pyramid; plain: the backbone with one layer; chr: class-balanced hierarchical "
+        "refinement (Miao et al. 2019).",
+    )  # fmt: skip
+    size: int = _setting("data", 224, "Side to which images are warped.", unit="px", low=32)
+    pretrained: bool = _setting("classifier", True, "Start from ImageNet weights if they can be had.")
+    weights: str | None = _setting("classifier", None, "Local file of backbone weights.")
+    pooling: Pooling = _setting(
+        "classifier", "max", "Of the pyramid's levels: average as in the paper, or the maximum behind a ReLU."
+    )
+    fusion: Fusion = _setting(
+        "classifier", "context",
+        "What the pyramid averages: hidden layers as in the paper, logits, or context: hidden layers beside a plain "
+        "network.",
+    )  # fmt: skip
+    fpn_width: int = _setting("classifier", 256, "Channels of each level of the pyramid.", low=1)
+    head_width: int = _setting("classifier", 256, "Outputs of each of FC1 to FC4.", low=1)
+    position_weight: float = _setting(
+        "classifier", 0.0,
+        "Weight of the positions of threats in the loss. Above 0 the pyramid also learns from boxes, on the command "
+        "line those of DATA/Annotation.",
+        low=0,
+    )  # fmt: skip
+    chr_mask: ChrMask = _setting(
+        "classifier", "hierarchical", "What chr leaves out of its loss: released is the mask of the published code."
+    )
+    chr_threshold: float | None = _setting(
+        "classifier", None, "Logit of the mask of chr. Default: what the mask needs.", flag=""
+    )
+    chr_prediction: ChrPrediction = _setting(
+        "classifier", "deepest", "Which level of chr predicts, or whether it is their average.", flag=""
+    )
+    frozen_stages: int | None = _setting(
+        "classifier", None, "Stages of a pretrained backbone that are not trained. Default: what suits the backbone.",
+        low=0, flag="",
+    )  # fmt: skip
+    frozen_norm: bool | None = _setting(
+        "classifier", None, "Fold batch normalisation into the weights. Default: what suits the backbone.", flag=""
+    )
+    epochs: int = _setting("classifier", 15, "Passes over the training set of phase 1.", low=1)
+    batch_size: int = _setting("classifier", 32, "Of phase 1.", unit="images", low=2)
+    optimiser: Optimiser | None = _setting("classifier", None, "Default: what suits the backbone.")
+    learning_rate: float | None = _setting(
+        "classifier", None, "Largest learning rate. Default: what suits the backbone.", low=0, open="low"
+    )
+    weight_decay: float = _setting("classifier", 1e-4, "Of the optimiser.", low=0, flag="")
+    ema_decay: float = _setting(
+        "classifier", 0.999, "Decay of the moving average of the weights, which is the classifier.", low=0, high=1,
+        open="high", flag="",
+    )  # fmt: skip
+    negatives: Negatives = _setting(
+        "classifier", "fresh",
+        "Threat-free images of an epoch: fixed draws them once as in the paper, fresh draws them anew, hard takes half "
+        "of them from the hardest, natural keeps the list's share, all takes the whole list.",
+    )  # fmt: skip
+    augmentation: Augmentation = _setting(
+        "classifier", "standard", "strong: any rotation and other colours, for images of other scanners."
+    )
+    precision: Precision = _setting("classifier", "auto", "Of the arithmetic in the training of phase 1.")
+    device: Device = _setting("data", "auto", "auto takes an accelerator if PyTorch sees one.", flag="")
+    detector: DetectorName | "BiGANDetector | FeatureDetector" | None = _setting(
+        "detector", None, "Detector on the classifier's features. Default: bigan, the paper's."
+    )
+    image_detector: ImageDetectorName | "ImageAnomalyDetector[Any]" | None = _setting(
+        "detector", None, "Image-level detector whose anomaly score is one more loss for the gate."
+    )
+    views: Views = _setting(
+        "detector", 1, "Mirrored views of an image whose mean is scored, at as many times the cost."
+    )
+    max_negatives: int = _setting(
+        "detector", 50_000, "Most threat-free images of the training part, and of the validation part.", low=2
+    )
+    class_heads: bool = _setting(
+        "gate", True, "Mix in linear heads on the features of all images where they rank the validation part better."
+    )
+    gate: Optional["ThreatGate"] = _setting("gate", None, "The gate to fit. Default: what suits gate_fit.", flag="")
+    gate_fit: GateFit = _setting(
+        "gate", "held-out", "Rows the gate is fitted on: the validation part, or as in the paper the training part."
+    )
+    suppression: Suppression = _setting(
+        "gate", "soft",
+        "What the gate does to images that look normal: hard multiplies by epsilon as in the paper, soft by "
+        "P(anomalous) to the power of alpha.",
+    )  # fmt: skip
+    epsilon: float = _setting("gate", 1e-3, "Factor of the hard gate.", low=0, high=1, open="low")
+    alpha: float | None = _setting(
+        "gate", None, "Exponent of the soft gate. Default: chosen on the validation part; 0 is no gate.", low=0
+    )
+    prevalence: float | None = _setting(
+        "gate", None, "Share of images with a threat that phase 3 chooses for. Default: the training list's share.",
+        low=0, high=1, open="both",
+    )  # fmt: skip
+    validation_fraction: float = _setting(
+        "data", 0.2, "Share of the training list that phases 1 and 2 leave to phase 3.", low=0, high=1, open="both"
+    )
+    random_state: int = _setting("data", 0, "Equal seeds give equal pipelines on the same machine.", low=0, flag="seed")
+
+    def check_values(self) -> None:
+        """Check the choices, types and ranges of all settings that are texts or numbers.
+
+        Raises
+        ------
+        GbadError
+            Names the setting, its value and what it may be.
+        """
+        for name in options():
+            _check_value(name, getattr(self, name))
+
+    def changed(self, **changes: Any) -> Self:
+        """Settings with some values replaced; GbadError if a name is unknown."""
+        known = options()
+        if unknown := sorted(changes.keys() - known.keys()):
+            raise GbadError(f"unknown settings {', '.join(unknown)}; choose from {', '.join(known)}")
+        return dataclasses.replace(self, **changes)
 
 
-def params_from(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters of a `GBADPipeline`; the inverse of `plain_settings`."""
-    params = dict(settings)
-    if params.get("gate") is not None:
-        params["gate"] = ThreatGate(**params["gate"])
-    for name, known in _DETECTORS.items():
-        value = params.get(name)
-        if value is None or isinstance(value, str):
-            continue
-        has_kind = value.keys() == {"kind", "params"}
-        params[name] = known[value["kind"]](**value["params"]) if has_kind else known["bigan"](**value)
-    return params
+def options() -> dict[str, Option]:
+    """What is known of each setting, by name, in the order of `Settings`."""
+    return {field.name: field.metadata["option"] for field in dataclasses.fields(Settings)}
+
+
+def defaults() -> dict[str, Any]:
+    """Default of each setting, by name."""
+    return {field.name: field.default for field in dataclasses.fields(Settings)}
+
+
+def of_group(group: str) -> tuple[str, ...]:
+    """Names of the settings of a group of `GROUPS`."""
+    return tuple(name for name, option in options().items() if option.group == group)
+
+
+def kinds(name: str) -> tuple[Any, ...]:
+    """What a setting may be: values of a choice, ``int``, ``float``, ``bool``, ``str``, ``NoneType``.
+
+    A fitted object, whose class this module does not import, is a `ForwardRef`.
+    """
+    return _alternatives(next(field.type for field in dataclasses.fields(Settings) if field.name == name))
+
+
+def choices(name: str) -> tuple[Any, ...]:
+    """Values of a setting with choices; empty for other settings."""
+    return tuple(kind for kind in kinds(name) if not isinstance(kind, (type, ForwardRef)))
+
+
+def takes_settings(
+    _: Callable[_P, Settings],
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, _P], None]]:
+    """Decorate a constructor ``(self, **settings)`` so that it has the signature of `Settings`.
+
+    Type checkers, `inspect.signature` and scikit-learn's ``get_params`` then see each setting by name.
+    """
+
+    def decorate(constructor: Callable[..., None]) -> Callable[Concatenate[Any, _P], None]:
+        @wraps(constructor)
+        def with_settings(self: Any, *args: _P.args, **settings: _P.kwargs) -> None:
+            constructor(self, *args, **settings)
+
+        own = inspect.signature(Settings)
+        first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        with_settings.__signature__ = own.replace(  # type: ignore[attr-defined]
+            parameters=[first, *own.parameters.values()], return_annotation=None
+        )
+        return with_settings
+
+    return decorate
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        return tuple(kind for part in get_args(hint) for kind in _alternatives(part))
+    return (hint,)
+
+
+def _check_value(name: str, value: Any) -> None:
+    may_be, known, option = kinds(name), choices(name), options()[name]
+    if value is None and NoneType in may_be:
+        return
+    if known and isinstance(value, (str, int)):
+        expected = None if value in known else f"one of {', '.join(map(str, known))}"
+    elif any(isinstance(kind, ForwardRef) for kind in may_be):
+        expected = None  # an object, which `gbad.training.checks` looks at
+    elif bool in may_be:
+        expected = None if isinstance(value, (bool, np.bool_)) else "True or False"
+    elif str in may_be:
+        expected = None if isinstance(value, (str, Path)) else "a text or a path"
+    else:
+        whole = float not in may_be
+        numbers = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+        fits = isinstance(value, numbers) and not isinstance(value, bool) and option.contains(float(value))
+        expected = None if fits else f"a {'whole ' if whole else ''}number {option.range}".rstrip()
+    if expected is not None:
+        raise GbadError(f"{name} must be {expected}, not {value!r}", settings=(name,))

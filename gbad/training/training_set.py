@@ -11,7 +11,7 @@ import numpy as np
 from gbad.data.boxes import Boxes
 from gbad.data.source import ImageSource
 from gbad.data.split import split_validation
-from gbad.training.settings import check_labels
+from gbad.training.checks import check_labels
 
 
 @dataclass(frozen=True)
