@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from gbad.runtime.text import printable
+
+console = Console()
+errors = Console(stderr=True)
 
 _TRAINING = ("train", "refit", "demo", "benchmark", "benchmark-detectors")
 _GOING_ON = {
@@ -13,6 +20,12 @@ _GOING_ON = {
     **dict.fromkeys(("simulate", "project"), "finished images are kept"),
     "predict": "it goes on behind the images that it has scored",
 }
+
+
+def say(text: str, *command: object) -> None:
+    """Print a text as it is, and the command to go on with so that it can be copied."""
+    following = f" Next: {shlex.join(['gbad', *map(str, command)])}" if command else ""
+    console.print(printable(text + following), markup=False, highlight=False, soft_wrap=True)
 
 
 def interrupted(command: str) -> str:

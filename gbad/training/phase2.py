@@ -103,9 +103,9 @@ def threat_free_training_rows(rows: npt.NDArray[np.int64], data: TrainingSet) ->
 def make_detector(settings: Settings) -> BiGANDetector | FeatureDetector:
     """Make the unfitted detector of features that the settings ask for."""
     given = settings.detector
-    if given is not None and not isinstance(given, str):
+    if not isinstance(given, str):
         return clone(given)
-    of_name = FEATURE_DETECTORS[given or "bigan"]
+    of_name = FEATURE_DETECTORS[given]
     seed = derived_seed(settings.random_state, "phase 2")
     return of_name(random_state=seed) if "random_state" in of_name().get_params() else of_name()
 

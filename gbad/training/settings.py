@@ -182,8 +182,8 @@ class Settings:
     )
     precision: Precision = _setting("classifier", "auto", "Of the arithmetic in the training of phase 1.")
     device: Device = _setting("data", "auto", "auto takes an accelerator if PyTorch sees one.", flag="")
-    detector: DetectorName | "BiGANDetector | FeatureDetector" | None = _setting(
-        "detector", None, "Detector on the classifier's features. Default: bigan, the paper's."
+    detector: DetectorName | "BiGANDetector | FeatureDetector" = _setting(
+        "detector", "bigan", "Detector on the classifier's features; bigan is the paper's."
     )
     image_detector: ImageDetectorName | "ImageAnomalyDetector[Any]" | None = _setting(
         "detector", None, "Image-level detector whose anomaly score is one more loss for the gate."

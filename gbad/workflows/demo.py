@@ -10,18 +10,20 @@ from rich.markup import escape
 
 from gbad.data.simulate import simulate_dataset
 from gbad.phase1_classifier.checkpoints import read_history
-from gbad.pipeline import GBADPipeline, load
-from gbad.training.run_folder import finish, start_run
-from gbad.workflows.predict import evaluate_list
+from gbad.pipeline import load
+from gbad.training.run_folder import start_run
+from gbad.training.settings import Settings
+from gbad.workflows.evaluate import evaluate
+from gbad.workflows.train import train
 
 SUBSET = 10
 # What trains within minutes on two cores: lightly packed bags, and four threat-free images per positive, not ten.
 SIMULATION = {"train_positives": 900, "test_positives": 150, "negatives_per_positive": 4, "load": 0.3, "size": 192}
 
 
-def demo_pipeline(seed: int) -> GBADPipeline:
+def demo_settings(seed: int) -> Settings:
     """Settings of the demonstration: a small pretrained backbone, a narrow FPN and few epochs."""
-    return GBADPipeline(
+    return Settings(
         backbone="efficientnet_lite0", size=160, fpn_width=64, head_width=64, epochs=7, random_state=seed,
     )  # fmt: skip
 
@@ -50,9 +52,8 @@ def run_demo(out: str | Path, seed: int = 12, say: Callable[[str], object] = lam
     say(f"[bold]1/3[/] Simulating X-ray images of bags in SIXray's layout: {escape(str(data))}")
     simulate_dataset(data, SUBSET, **SIMULATION, seed=seed, show_progress=True)  # type: ignore[arg-type]
     say("[bold]2/3[/] Training: phase 1 classifier, phase 2 BiGAN, phase 3 gate")
-    run = start_run(out, data, SUBSET, demo_pipeline(seed))
-    finish(run, show_progress=True)
+    train(start_run(out, data, SUBSET, demo_settings(seed)), show_progress=True)
     say("[bold]3/3[/] Evaluating on the test list")
     history = read_history(out / "phase1")
     # The saved file is what is evaluated: the figures hold for what a user loads.
-    return evaluate_list(load(out / "pipeline.joblib"), data, SUBSET, out, history=history, show_progress=True)
+    return evaluate(load(out / "pipeline.joblib"), data, SUBSET, out, history=history, show_progress=True)

@@ -79,8 +79,8 @@ def peaks(maps: np.ndarray) -> np.ndarray:
 
 
 def _batches(pipeline: GBADPipeline, images: Images) -> Iterator[np.ndarray]:
-    pipeline.check_fitted()
-    for _, pixels, errors in stream(image_source(images, pipeline.size), range(len(images)), 32):
+    network = pipeline.check_fitted().network
+    for _, pixels, errors in stream(image_source(images, pipeline.settings.size), range(len(images)), 32):
         for error in errors.values():
             raise error
-        yield maps_of_batch(pipeline.network(), pixels)
+        yield maps_of_batch(network, pixels)

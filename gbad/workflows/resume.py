@@ -19,6 +19,7 @@ import joblib
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource
 from gbad.errors import GbadError, ImageError
+from gbad.pipeline import GBADPipeline
 from gbad.storage.files import read_json, write_json
 
 _log = logging.getLogger(__name__)
@@ -57,7 +58,7 @@ def part_of(out: str | Path) -> Path:
     return Path(f"{out}.part")
 
 
-def identity(pipeline: Any, paths: Sequence[str | Path]) -> dict[str, str]:
+def digests(pipeline: GBADPipeline, paths: Sequence[str | Path]) -> dict[str, str]:
     """What the scores of an image list depend on: paths, sizes and times of the images, and the fitted pipeline."""
     images = hashlib.blake2b(digest_size=16)
     for path in paths:
@@ -78,7 +79,7 @@ def begin(out: str | Path, about: dict[str, str]) -> None:
     out : path-like
         The CSV file to be.
     about : dict
-        What `identity` gives. It goes into ``<out>.part.json``.
+        What `digests` gives. It goes into ``<out>.part.json``.
     """
     partial = part_of(out)
     if _about(partial) != about:
@@ -129,7 +130,7 @@ def go_on(
     return Kept(done, len(scored), sum(row.anomalous for row in scored))
 
 
-def finish(out: str | Path) -> None:
+def complete(out: str | Path) -> None:
     """Turn ``<out>.part``, in which all rows are now, into `out`."""
     partial = part_of(out)
     os.replace(partial, out)

@@ -1,0 +1,103 @@
+"""``gbad simulate``, ``project``, ``check`` and ``labels``: make data sets and label lists, and check them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gbad.cli.parameters import Data, Seed, Subset
+from gbad.cli.terminal import console, say
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    subset: Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")] = 10,
+    train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
+    test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
+    negatives_per_positive: Annotated[
+        int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=64, help="Longer side of the images in pixels.")] = 256,
+    load: Annotated[
+        float, typer.Option(min=0.0, max=10.0, help="Harmless contents of the bags, relative to the usual amount.")
+    ] = 1.0,
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Also write the low- and high-energy channels as 16-bit PNG.")
+    ] = False,
+) -> None:
+    """Simulate dual-energy X-ray images of bags, with and without threats, in SIXray's layout."""
+    from gbad.data.simulate import simulate_dataset
+
+    simulate_dataset(
+        out, subset=subset, train_positives=train_positives, test_positives=test_positives,
+        negatives_per_positive=negatives_per_positive, size=size, load=load, seed=seed, workers=workers, raw=raw,
+        show_progress=True,
+    )  # fmt: skip
+    say(f"Simulated data set in {out}.", "train", out, "--subset", subset, "--out", "runs/simulated")
+
+
+def project(
+    data: Data,
+    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    threats: Annotated[Path | None, typer.Option(help="Cut-outs. Default: DATA/threats, else boxes.")] = None,
+    subset: Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")] = 10,
+    train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
+    test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
+    negatives_per_positive: Annotated[
+        int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=64, help="Longer side of the images in pixels.")] = 384,
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+) -> None:
+    """Project real threats into real threat-free bags (threat image projection), in SIXray's layout."""
+    from gbad.data.project import project_dataset
+
+    project_dataset(
+        data, out, subset=subset, threats=threats, train_positives=train_positives, test_positives=test_positives,
+        negatives_per_positive=negatives_per_positive, size=size, seed=seed, workers=workers, show_progress=True,
+    )  # fmt: skip
+    say(f"Projected data set in {out}.", "train", out, "--subset", subset, "--out", "runs/projected")
+
+
+def check(
+    data: Data,
+    subset: Subset = "10",
+    mislabelled: Annotated[
+        Path | None, typer.Option(help="Text file of ids known to be mislabelled, one a line.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="CSV of all that is wrong.")] = Path("check.csv"),
+) -> None:
+    """Say whether a download is complete and sound; exit status 1 if it is not."""
+    from gbad.cli.check_report import print_report
+    from gbad.data.check import check_dataset
+    from gbad.storage.files import atomic_path
+
+    report = check_dataset(data, subset, mislabelled, show_progress=True)
+    print_report(report, console)
+    with atomic_path(out) as temporary:
+        report.problems.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
+    say(f"{len(report.problems):,} findings are listed in {out}.")
+    if not report.complete:
+        raise typer.Exit(1)
+
+
+def labels(
+    source: Annotated[Path, typer.Argument(help="Folder of Pascal VOC XML, COCO JSON file, or folder per class.")],
+    out: Annotated[Path, typer.Option(help="Label list to write, for example DATA/ImageSet/10/train.csv.")],
+) -> None:
+    """Write a label list in SIXray's form from Pascal VOC, COCO or folder-per-class annotations."""
+    from gbad.data.annotations import find_annotations, labels_from_coco, labels_from_folders, labels_from_voc
+    from gbad.data.labels import write_list
+
+    if source.suffix.lower() == ".json":
+        found = labels_from_coco(source)
+    else:
+        found = labels_from_voc(source) if find_annotations(source) else labels_from_folders(source)
+    write_list(found, out)
+    counts = ", ".join(f"{name} {count:,}" for name, count in found.counts().items())
+    say(f"{len(found):,} images in {out}: {counts}")

@@ -1,0 +1,109 @@
+"""Parameters that several commands share, and the options that come from the settings of a pipeline."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gbad.training.settings import GROUPS, choices, defaults, kinds, options
+
+Data = Annotated[Path, typer.Argument(help="Folder in SIXray's layout: ImageSet/<subset>/{train,test}.csv and images.")]
+Subset = Annotated[str, typer.Option(help="Subset: 10, 100 or 1000 negatives per positive in SIXray.")]
+Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")]
+MaxBad = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="Stop if more than this share of the images, or of a class's, cannot be used."),
+]
+
+
+def with_settings(
+    names: Sequence[str], *, unchanged: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command ``(…, **settings)`` so that it has an option for each setting.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Settings of `gbad.training.settings.Settings`.
+    unchanged : bool
+        An option that is not given is None, which stands for "as before"; else it has the setting's default.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def with_values(**values: Any) -> None:
+            command(**{name: _python_value(name, value) for name, value in values.items()})
+
+        own = inspect.signature(command, eval_str=True)
+        fixed = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        added = [_parameter(name, unchanged) for name in names]
+        with_values.__signature__ = own.replace(parameters=[*fixed, *added])  # type: ignore[attr-defined]
+        return with_values
+
+    return decorate
+
+
+def flag_of(name: str) -> str:
+    """Option of the command line for a parameter of Python.
+
+    Examples
+    --------
+    >>> flag_of("random_state"), flag_of("gate_fit")
+    ('--seed', '--gate-fit')
+    """
+    option = options().get(name)
+    return "--" + (name if option is None or option.flag == "same" else option.flag).replace("_", "-")
+
+
+def in_flags(message: str, names: Sequence[str]) -> str:
+    """Write the parameters that a message names as options.
+
+    Examples
+    --------
+    >>> in_flags("epochs must be a whole number from 1, not 0", ["epochs"])
+    '--epochs must be a whole number from 1, not 0'
+    """
+    for name in names:
+        message = re.sub(rf"\b{name}\b", flag_of(name), message)
+    return message
+
+
+def _parameter(name: str, unchanged: bool) -> inspect.Parameter:
+    option, kind, default = options()[name], _option_type(name), None if unchanged else defaults()[name]
+    known = [str(choice) for choice in choices(name)]
+    text = " ".join(
+        [option.help, *([f"In {option.unit}."] if option.unit else []), *([f"({', '.join(known)})"] if known else [])]
+    )
+    limits: dict[str, Any] = {}
+    if kind in (int, float) and not known:
+        limits |= {} if option.open in ("low", "both") or option.low == -float("inf") else {"min": kind(option.low)}
+        limits |= {} if option.open in ("high", "both") or option.high == float("inf") else {"max": kind(option.high)}
+    declared = [flag_of(name) + (f"/--no-{flag_of(name)[2:]}" if kind is bool else "")]
+    given = typer.Option(
+        *declared, help=text, rich_help_panel=GROUPS[option.group],
+        autocompletion=(lambda incomplete: [choice for choice in known if choice.startswith(incomplete)])
+        if known else None, **limits,
+    )  # fmt: skip
+    annotation = Annotated[kind if default is not None else kind | None, given]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _option_type(name: str) -> Any:
+    """Type of the option: a path for a file, a text or a number for a choice, else the type of the setting."""
+    may_be = kinds(name)
+    if may_be[0] is str:
+        return Path
+    return may_be[0] if isinstance(may_be[0], type) else type(may_be[0])
+
+
+def _python_value(name: str, value: Any) -> Any:
+    if name in options() and value == "none" and type(None) in kinds(name):
+        return None
+    return str(value) if name in options() and isinstance(value, Path) else value

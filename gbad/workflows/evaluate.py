@@ -1,0 +1,120 @@
+"""``gbad evaluate``: score a test list; write metrics.json, scores.csv, report.html and plots."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gbad.data.bad_images import BadImages
+from gbad.data.images import image_paths, read_image
+from gbad.data.labels import read_sixray
+from gbad.errors import DataError
+from gbad.evaluation.figures import evaluate as evaluation_figures
+from gbad.explanation import Explanation
+from gbad.phase1_classifier import class_heatmap
+from gbad.pipeline import GBADPipeline
+from gbad.report import save_plots, write_report
+from gbad.runtime.versions import hardware, library_versions
+from gbad.storage.files import write_json
+from gbad.workflows.resume import begin, digests
+from gbad.workflows.scores_csv import score_to_csv
+
+_log = logging.getLogger(__name__)
+
+
+def evaluate(
+    pipeline: GBADPipeline,
+    data: str | Path,
+    subset: int | str,
+    out: str | Path,
+    *,
+    history: pd.DataFrame | None = None,
+    max_bad: float = 0.01,
+    strict: bool = False,
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Evaluate on a test list in SIXray's layout; write metrics.json, scores.csv, report.html and plots to `out`.
+
+    Test images that cannot be used are listed in bad_test_images.csv. An evaluation that was killed begins again.
+
+    Parameters
+    ----------
+    pipeline : GBADPipeline
+        Fitted.
+    data, subset
+        The test list ``data/ImageSet/<subset>/test.csv``. Its classes must be the pipeline's, in any order.
+    out : path-like
+        Folder for the results.
+    history : DataFrame, optional
+        Training curves for the report.
+    max_bad, strict
+        How many unusable images are too many, see `BadImages`. They are left out of the figures.
+    show_progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
+    begun = time.monotonic()
+    out = Path(out)
+    test = read_sixray(data, subset, "test")
+    if sorted(test.classes) != sorted(pipeline.classes_):
+        raise DataError(
+            f"{data}, subset {subset}: the list has the classes {', '.join(test.classes)}; the pipeline was trained on "
+            f"{', '.join(pipeline.classes_)}. Evaluate on a list with the same classes."
+        )
+    labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
+    paths = image_paths(data, test.names)
+    shown, listed = (paths, labels, pipeline.classes_), out / "bad_test_images.csv"
+    bad = BadImages(len(paths), max_bad, strict=strict, report=listed, shown=shown)
+    begin(out / "scores.csv", digests(pipeline, paths))
+    parts = list(score_to_csv(pipeline, paths, out / "scores.csv", bad, names=test.names, show_progress=show_progress))
+    rows = np.concatenate([rows for rows, _ in parts])
+    if not len(rows):
+        raise DataError(f"{data}, subset {subset}: none of the test images can be used")
+    score = Explanation.concatenate([part for _, part in parts])
+    figures = evaluation_figures(
+        labels[rows], score.logits, score.log_gated, score.gate_score, score.anomalous, pipeline.classes_,
+        any_threat=score.any_threat,
+    )  # fmt: skip
+    fitted, settings = pipeline.fitted_, pipeline.settings
+    seconds = {phase: round(done["seconds"], 1) for phase, done in fitted.training.items()}
+    decision = fitted.decision
+    chosen = {
+        "suppression": decision.suppression, "strength": decision.strength, "heads_share": decision.heads_share,
+        "prevalence": settings.prevalence,
+        "thresholds": dict(zip(fitted.classes, decision.thresholds, strict=True)),
+    }  # fmt: skip
+    metrics = {
+        "subset": str(subset), **figures, "phase3": chosen, "n_bad": len(bad.errors), "seed": settings.random_state,
+        "versions": library_versions(), "hardware": hardware(),
+        "seconds": seconds | {"evaluation": round(time.monotonic() - begun, 1)},
+    }  # fmt: skip
+    write_json(out / "metrics.json", metrics)
+    if bad.errors:
+        bad.write(listed)
+        _log.warning("%d images were left out, see %s", len(bad.errors), listed)
+    else:
+        listed.unlink(missing_ok=True)  # of an evaluation before this one
+    names = ("ungated", "gated", "losses", "gate_score", "anomalous", "any_threat", "loss_names")
+    arrays: dict[str, Any] = {name: getattr(score, name) for name in names}
+    save_plots(
+        out / "plots", classes=pipeline.classes_, y_true=labels[rows], metrics=metrics, history=history, **arrays
+    )
+    write_report(
+        out / "report.html", title=f"GBAD on {Path(data).name}, subset {subset}", classes=pipeline.classes_,
+        y_true=labels[rows], paths=[paths[row] for row in rows], metrics=metrics, history=history,
+        info={"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "settings": pipeline.get_params(deep=False)}
+        | {key: metrics[key] for key in ("seed", "seconds", "versions", "hardware")},
+        heatmaps=lambda path, column: class_heatmap(fitted.network, read_image(path, settings.size), column),
+        **arrays,
+    )  # fmt: skip
+    return metrics

@@ -1,0 +1,99 @@
+"""``scores.csv``: its columns, and writing it batch by batch as images are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gbad.data.bad_images import BadImages
+from gbad.errors import GbadError
+from gbad.explanation import Explanation
+from gbad.pipeline import GBADPipeline
+from gbad.runtime.progress import progress_bar
+from gbad.workflows.resume import BATCH, complete, part_of
+
+
+def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequence[str]) -> pd.DataFrame:
+    """Scores of a batch as rows of ``scores.csv``; `rows` holds the leading columns."""
+    columns: dict[str, Any] = rows | {"status": "ok"}
+    columns |= {name: explanation.gated[:, c] for c, name in enumerate(classes)}
+    columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
+    columns |= {
+        **dict(zip(explanation.loss_names, explanation.losses.T, strict=True)),
+        "gate_score": explanation.gate_score,
+        "anomalous": pd.array(explanation.anomalous.astype(int), dtype="Int64"),  # stays whole beside empty rows
+        "any_threat": explanation.any_threat,
+    }
+    return pd.DataFrame(columns)
+
+
+def score_to_csv(
+    pipeline: GBADPipeline,
+    paths: Sequence[str | Path],
+    out: str | Path,
+    bad: BadImages,
+    *,
+    names: Sequence[str] | None = None,
+    first: int = 0,
+    show_progress: bool = False,
+) -> Iterator[tuple[npt.NDArray[np.int64], Explanation]]:
+    """Score images in their order; write a row an image, batch by batch, and yield each batch.
+
+    Rows go to ``<out>.part``, which becomes `out` when all images are done: `out` is never half a file, and what a
+    killed run has scored is not lost, see `gbad.workflows.resume`.
+
+    Parameters
+    ----------
+    pipeline : GBADPipeline
+        Fitted.
+    paths : sequence of path
+        Images. One that cannot be used gets a row with its status and empty scores.
+    out : path-like
+        The CSV file.
+    bad : BadImages
+        Decides how many bad images are too many.
+    names : sequence of str, optional
+        Written as ``name`` instead of ``path``.
+    first : int
+        ``<out>.part`` has the rows of the images before this one already; 0 begins it anew.
+    show_progress : bool
+        Show a progress bar.
+
+    Yields
+    ------
+    rows : int array (b,)
+    explanation : Explanation
+    """
+    label, values = ("path", [str(path) for path in paths]) if names is None else ("name", list(names))
+    source = pipeline.image_source(paths)
+    partial = part_of(out)
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        mode = "a" if first else "w"
+        with partial.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            with progress_bar("scoring", len(source), show=show_progress) as advance:
+                advance(first)
+                for rows, explanation, errors in pipeline.stream(source, np.arange(first, len(source)), BATCH):
+                    table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_)
+                    table.index = pd.Index(rows)
+                    lines = pd.DataFrame(
+                        {label: [values[row] for row in errors], "status": [error.status for error in errors.values()]},
+                        index=list(errors),
+                    )
+                    table = pd.concat([table, lines]) if len(table) else lines.reindex(columns=table.columns)
+                    table.sort_index().to_csv(file, header=file.tell() == 0, index=False)
+                    file.flush()
+                    for error in errors.values():
+                        bad.add(error)
+                    yield rows, explanation
+                    advance(len(rows) + len(errors))
+        complete(out)
+    except OSError as error:
+        raise GbadError(
+            f"{out}: scores cannot be written ({error.strerror or error}). What was scored so far is in {partial}."
+        ) from error
