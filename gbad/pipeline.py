@@ -61,7 +61,7 @@ class GBADPipeline(BaseEstimator):
 
     @takes_settings(Settings)
     def __init__(self, **settings: Any) -> None:
-        vars(self).update(vars(Settings(**settings)))
+        self.__dict__.update(vars(Settings(**settings)))
 
     @classmethod
     def from_fitted(cls, settings: Settings, fitted: FittedGBAD) -> Self:
@@ -238,7 +238,7 @@ class GBADPipeline(BaseEstimator):
             )
         state = unpack(state)
         settings = from_plain(state["settings"])
-        vars(self).update(vars(settings))
+        self.__dict__.update(vars(settings))
         if "fitted" in state:
             self.fitted_ = FittedGBAD.from_plain(state["fitted"], settings)
 

@@ -25,7 +25,8 @@ from gbad.data.labels import LabelList, read_sixray
 from gbad.data.simulate import simulate_dataset
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.pipeline import GBADPipeline
-from gbad.training.run_folder import Run, finish, start_run
+from gbad.training.run_folder import Run, start_run
+from gbad.workflows.train import train
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,9 +98,9 @@ def make_pipeline() -> Callable[..., GBADPipeline]:
 
 @pytest.fixture(scope="session")
 def trained(dataset: Path, make_pipeline: Callable[..., GBADPipeline], tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run folder, with the fitted object. Not to be changed."""
-    run = start_run(tmp_path_factory.mktemp("trained") / "run", dataset, 10, make_pipeline())
-    finish(run)
+    """A finished run folder. Not to be changed."""
+    run = start_run(tmp_path_factory.mktemp("trained") / "run", dataset, 10, make_pipeline().settings)
+    train(run)
     return run
 
 

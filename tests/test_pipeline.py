@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ def test_intermediate_values_belong_together(pipeline_file: Path, train_paths: l
     pipeline = gbad.load(pipeline_file)
     losses = pipeline.explain(train_paths).losses
     # So little training may leave a gate that decides alike for all images; this one does not.
-    pipeline.gate_ = ThreatGate().fit(losses, (losses[:, 0] > np.median(losses[:, 0])).astype(int))
+    gate = ThreatGate().fit(losses, (losses[:, 0] > np.median(losses[:, 0])).astype(int))
+    pipeline.fitted_ = replace(pipeline.fitted_, decision=replace(pipeline.fitted_.decision, gate=gate))
     explained = pipeline.explain(train_paths)
     assert 0 < explained.anomalous.mean() < 1
     np.testing.assert_array_equal(explained.anomalous, explained.gate_score > 0)
@@ -64,9 +66,8 @@ def test_intermediate_values_belong_together(pipeline_file: Path, train_paths: l
     assert (explained.losses >= 0).all()
     np.testing.assert_array_equal(pipeline.predict_proba(train_paths), explained.gated)
     np.testing.assert_array_equal(pipeline.anomaly_score(train_paths), explained.gate_score)
-    calibrated = (
-        pipeline.any_threat_.slope * np.log(explained.gated / (1 - explained.gated)) + pipeline.any_threat_.bias
-    )
+    any_threat = pipeline.fitted_.decision.any_threat
+    calibrated = any_threat.slope * np.log(explained.gated / (1 - explained.gated)) + any_threat.bias
     none = np.prod(1 / (1 + np.exp(calibrated)), axis=1)
     np.testing.assert_allclose(explained.any_threat, np.log((1 - none) / none), rtol=1e-9)
     np.testing.assert_array_equal(pipeline.any_threat_score(train_paths), explained.any_threat)
@@ -151,12 +152,12 @@ def test_an_unfitted_pipeline_says_so(make_pipeline: Make, pixels: np.ndarray, t
 def test_it_is_a_scikit_learn_estimator(pipeline: GBADPipeline) -> None:
     check_is_fitted(pipeline)
     cloned = clone(pipeline)
-    assert not hasattr(cloned, "gate_")
+    assert not hasattr(cloned, "fitted_")
     own = {name: value for name, value in pipeline.get_params(deep=False).items() if name != "detector"}
     assert own == {name: value for name, value in cloned.get_params(deep=False).items() if name != "detector"}
     assert cloned.get_params()["detector__min_steps"] == 60
-    assert cloned.set_params(epsilon=0.1, detector__min_steps=70).detector.min_steps == 70
-    assert pipeline.detector.min_steps == 60
+    assert cloned.set_params(epsilon=0.1, detector__min_steps=70).get_params()["detector__min_steps"] == 70
+    assert pipeline.get_params()["detector__min_steps"] == 60
 
 
 def test_fit_on_arrays(make_pipeline: Make, pixels: np.ndarray, tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_fit_on_arrays(make_pipeline: Make, pixels: np.ndarray, tmp_path: Path) 
     first = make_pipeline().fit(pixels, labels, classes=["Square", "Stripe"], run=folder)
     assert first.classes_ == ("Square", "Stripe")
     assert first.thresholds_.shape == (2,)
-    assert set(first.training_) == {"phase1", "phase2", "phase3"}
+    assert set(first.fitted_.training) == {"phase1", "phase2", "phase3"}
     second = make_pipeline().fit(pixels, labels)
     assert second.classes_ == ("class_0", "class_1")
     assert_equal_scores(second.explain(pixels), first.explain(pixels), 1e-12)
@@ -233,7 +234,7 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"gate_fit": "cross"}, "unknown gate_fit"),
         ({"suppression": "medium"}, "unknown suppression"),
         ({"suppression": None}, "unknown suppression"),
-        ({"epsilon": 0.0}, "epsilon must be a number above 0 to 1, not 0.0"),
+        ({"epsilon": 0.0}, "epsilon must be a number above 0 and at most 1, not 0.0"),
         ({"epsilon": float("nan")}, "epsilon"),
         ({"epsilon": "small"}, "epsilon"),
         ({"alpha": -1.0}, "alpha must be a number from 0, not -1.0"),
@@ -246,15 +247,15 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"max_negatives": 1}, "max_negatives"),
         ({"random_state": -1}, "random_state"),
         ({"random_state": None}, "random_state"),
-        ({"size": 16}, "at least 32 px, not 16"),
-        ({"backbone": "inception_v3", "size": 74}, "at least 75 px"),
+        ({"size": 16}, "size must be a whole number from 32, not 16"),
+        ({"backbone": "inception_v3", "size": 74}, "at least 75 px for inception_v3"),
         ({"weights": "nothing.pth"}, "nothing.pth: no such file"),
-        ({"detector": ThreatGate()}, "detector must be None, one of bigan, .*BiGANDetector, .*not ThreatGate"),
+        ({"detector": ThreatGate()}, "detector must be one of bigan, .*BiGANDetector, .*not ThreatGate"),
         ({"detector": "forest"}, "unknown detector 'forest'; choose one of bigan, gaussian, neighbours"),
-        ({"detector": GANomalyDetector()}, "detector must be None, one of bigan, .*not GANomalyDetector"),
+        ({"detector": GANomalyDetector()}, "detector must be one of bigan, .*not GANomalyDetector"),
         ({"detector": NearestNeighboursDetector(random_state=np.random.RandomState(0))}, "cannot be saved"),
         ({"detector": GaussianDetector().fit(np.eye(3))}, "detector is fitted already"),
-        ({"image_detector": GaussianDetector()}, "image_detector must be None, one of ganomaly, .*not GaussianDet"),
+        ({"image_detector": GaussianDetector()}, "image_detector must be one of ganomaly, .*not GaussianDet"),
         ({"image_detector": "gan"}, "unknown image_detector 'gan'; choose one of ganomaly, skip_ganomaly"),
         ({"gate": "svm"}, "gate must be a ThreatGate"),
         ({"architecture": "vit"}, "unknown architecture 'vit'; choose one of fpn, plain, chr"),

@@ -91,7 +91,7 @@ def _parameter(name: str, unchanged: bool) -> inspect.Parameter:
         autocompletion=(lambda incomplete: [choice for choice in known if choice.startswith(incomplete)])
         if known else None, **limits,
     )  # fmt: skip
-    annotation = Annotated[kind if default is not None else kind | None, given]
+    annotation: Any = Annotated[kind | None if default is None else kind, given]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

@@ -68,7 +68,7 @@ class Detectors:
 
 
 def detector_input(features: Float, logits: Float) -> npt.NDArray[np.float32]:
-    """Rows that a detector of features looks at: features of FC1 to FC4 ⧺ predicted probabilities, float32 (n, D + C)."""
+    """Rows for a detector of features: features of FC1 to FC4 ⧺ predicted probabilities, float32 (n, D + C)."""
     return np.concatenate([features, sigmoid(logits).astype(np.float32)], axis=1)
 
 

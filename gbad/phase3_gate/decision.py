@@ -92,7 +92,8 @@ class Decision:
         evidence = Evidence(logits, heads, score, self.gate.probability(score))
         ranking, log_gated = apply_choices(evidence, self.suppression, self.heads_share, self.strength)
         any_threat = self.any_threat.score(log_odds(log_gated))
-        return Decided(logits if heads is None else heads, ranking, log_gated, score, score > 0, any_threat)
+        heads = np.asarray(logits, np.float64) if heads is None else heads
+        return Decided(heads, ranking, log_gated, score, score > 0, any_threat)
 
     def to_plain(self) -> dict[str, Any]:
         """Everything as numbers, texts and arrays, for `from_plain`."""
@@ -168,7 +169,7 @@ def fit_decision(
     prevalence : float or None
         Share of images with a threat in use, see `gbad.phase3_gate.choices.choose`.
     """
-    threat = labels.any(axis=1)
+    threat: npt.NDArray[np.bool_] = np.asarray(labels.any(axis=1))
     used = ~validation if gate_fit == "paper" else validation
     heads = of_heads = None
     if features is not None:

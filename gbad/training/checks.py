@@ -63,7 +63,7 @@ def _check_detector(name: str, value: Any, known: Mapping[str, type]) -> None:
     if name_of(value) not in known:
         classes = ", ".join(kind.__name__ for kind in known.values())
         raise GbadError(
-            f"{name} must be None, one of {', '.join(known)}, or one of {classes}, not {value!r}", settings=(name,)
+            f"{name} must be one of {', '.join(known)}, or one of {classes}, not {value!r}", settings=(name,)
         )
     if hasattr(value, "offset_"):
         raise GbadError(f"{name} is fitted already, but the pipeline fits a fresh one: give sklearn.base.clone of it")

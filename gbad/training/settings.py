@@ -301,9 +301,11 @@ def _check_value(name: str, value: Any) -> None:
     may_be, known, option = kinds(name), choices(name), options()[name]
     if value is None and NoneType in may_be:
         return
-    if known and isinstance(value, (str, int)):
-        expected = None if value in known else f"one of {', '.join(map(str, known))}"
-    elif any(isinstance(kind, ForwardRef) for kind in may_be):
+    if known and not isinstance(value, bool) and isinstance(value, (str, int, NoneType)):
+        if value not in known:
+            raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(map(str, known))}", settings=(name,))
+        return
+    if any(isinstance(kind, ForwardRef) for kind in may_be):
         expected = None  # an object, which `gbad.training.checks` looks at
     elif bool in may_be:
         expected = None if isinstance(value, (bool, np.bool_)) else "True or False"

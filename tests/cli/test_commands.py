@@ -19,7 +19,6 @@ from gbad.cli.terminal import ap_table
 from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.phase2_anomaly import BiGANDetector
-from gbad.training import fitted as training
 
 Command = Callable[..., Any]
 QUICK = ("--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 1, "--fpn-width", 8)
@@ -27,7 +26,7 @@ QUICK = ("--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 
 
 @pytest.fixture
 def nothing_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "fit_phase1", lambda *args, **options: pytest.fail("training began"))
+    monkeypatch.setattr("gbad.training.phases.fit_phase1", lambda *args, **options: pytest.fail("training began"))
 
 
 def rewrite(data: Path, change: Callable[[str], str], part: str = "train") -> Path:
@@ -164,7 +163,7 @@ def test_zeros_in_a_list_give_one_warning(
     gbad_command: Command, own_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for phase in (1, 2, 3):
-        monkeypatch.setattr(training, f"fit_phase{phase}", lambda *args, **options: None)
+        monkeypatch.setattr(f"gbad.training.phases.fit_phase{phase}", lambda *args, **options: None)
     rewrite(own_dataset, lambda text: text.replace("-1", "0", 7))
     logged: list[str] = []
     handler = logging.Handler()
@@ -205,14 +204,14 @@ def test_a_folder_without_images_stops_the_training(gbad_command: Command, own_d
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        (("--backbone", "resnet43"), 1, "unknown backbone 'resnet43'"),
-        (("--epsilon", 0), 1, "epsilon must be"),
-        (("--validation-fraction", 1.5), 1, "validation_fraction must be"),
-        (("--learning-rate", -1), 1, "learning_rate must be"),
-        (("--gate-fit", "best"), 1, "unknown gate_fit"),
-        (("--architecture", "vit"), 1, "unknown architecture 'vit'"),
-        (("--architecture", "chr", "--chr-mask", "some"), 1, "unknown chr_mask 'some'"),
-        (("--architecture", "plain", "--position-weight", 1), 1, "needs the architecture fpn"),
+        (("--backbone", "resnet43"), 1, "unknown --backbone 'resnet43'"),
+        (("--epsilon", 0), 1, "--epsilon must be"),
+        (("--validation-fraction", 1.5), 1, "--validation-fraction must be"),
+        (("--learning-rate", -1), 1, "--learning-rate must be"),
+        (("--gate-fit", "best"), 1, "unknown --gate-fit"),
+        (("--architecture", "vit"), 1, "unknown --architecture 'vit'"),
+        (("--architecture", "chr", "--chr-mask", "some"), 1, "unknown --chr-mask 'some'"),
+        (("--architecture", "plain", "--position-weight", 1), 1, "--position-weight 1.0 needs the --architecture fpn"),
         (("--position-weight", -1), 2, "--position-weight"),
         (("--negatives", "half"), 1, "fixed, fresh, hard, natural, all"),
         (("--weights", "nothing.pth"), 1, "nothing.pth: no such file"),
@@ -320,7 +319,7 @@ def test_ctrl_c_ends_with_a_message(
     def interrupt(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gbad.workflows.predict.predict_paths", interrupt)
+    monkeypatch.setattr("gbad.workflows.predict.predict", interrupt)
     outcome = gbad_command("predict", pipeline_file, "image.png")
     assert outcome.status == 130
     assert "Interrupted. Run the same command again: it goes on behind the images" in outcome.err
@@ -350,8 +349,8 @@ def test_labels_of_a_folder_per_class(gbad_command: Command, tmp_path: Path) -> 
 def test_train_takes_another_detector_and_one_of_images(
     gbad_command: Command, dataset: Path, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "fit_phase1", lambda *args, **options: None)
-    monkeypatch.setattr(training, "fit_phase2", lambda *args, **options: None)
+    monkeypatch.setattr("gbad.training.phases.fit_phase1", lambda *args, **options: None)
+    monkeypatch.setattr("gbad.training.phases.fit_phase2", lambda *args, **options: None)
     options = ["--detector", "neighbours", "--image-detector", "vae", "--image-detector-size", 32]
     options += ["--image-detector-epochs", 3, "--seed", 4]
     outcome = gbad_command("train", dataset, "--out", tmp_path / "run", *QUICK, *options, "--stop-after", 2)
@@ -364,8 +363,8 @@ def test_train_takes_another_detector_and_one_of_images(
     usual = gbad_command("train", dataset, "--out", tmp_path / "usual", *QUICK, "--stop-after", 2)
     assert usual.status == 0, usual.err
     settings = json.loads((tmp_path / "usual" / "run.json").read_text())["settings"]
-    assert settings["detector"] is None
-    assert "image_detector" not in settings
+    assert settings["detector"] == "bigan"
+    assert settings["image_detector"] is None
     for option, value, known in (("--detector", "gan", "bigan, gaussian"), ("--image-detector", "gan", "ganomaly")):
         outcome = gbad_command("train", dataset, "--out", tmp_path / "other", *QUICK, option, value)
         assert outcome.status == 1
@@ -376,7 +375,7 @@ def test_train_passes_the_options_of_phase_1_on(
     gbad_command: Command, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for phase in (1, 2, 3):
-        monkeypatch.setattr(training, f"fit_phase{phase}", lambda *args, **options: None)
+        monkeypatch.setattr(f"gbad.training.phases.fit_phase{phase}", lambda *args, **options: None)
     for number, options in enumerate(
         (
             {"architecture": "chr", "chr_mask": "released", "negatives": "natural"},

@@ -30,23 +30,12 @@ def test_all_phases_run_on_it_and_its_file_gives_the_same_scores(
     fitted = make_pipeline(**options).fit(pixels, labels, run=tmp_path / "run")
     fitted.save(tmp_path / "pipeline.joblib")
     loaded = gbad.load(tmp_path / "pipeline.joblib")
-    assert loaded.architecture == architecture
-    assert type(loaded.network()) is gbad.phase1_classifier.ARCHITECTURES[architecture]
-    assert loaded.network().spec == fitted.training_["phase1"]["classifier"]
+    assert loaded.settings.architecture == architecture
+    assert type(loaded.fitted_.network) is gbad.phase1_classifier.ARCHITECTURES[architecture]
+    assert loaded.fitted_.network.spec == fitted.fitted_.training["phase1"]["classifier"]
     np.testing.assert_array_equal(loaded.explain(pixels).log_gated, fitted.explain(pixels).log_gated)
     features = gbad.phase1_classifier.FeatureFile(tmp_path / "run" / "phase2" / "features")
     assert features.features.shape == (40, WIDTH[architecture])
     if architecture == "chr":
-        spec = loaded.network().spec
+        spec = loaded.fitted_.network.spec
         assert (spec["mask"], spec["threshold"], spec["prediction"]) == ("released", -5.0, "average")
-
-
-def test_files_of_before_there_were_architectures_load(pipeline: GBADPipeline, pixels: np.ndarray) -> None:
-    state = pipeline.__getstate__()
-    for name in ("architecture", "chr_mask", "chr_threshold", "chr_prediction", "position_weight"):
-        del state["params"][name]
-    del state["classifier"]["spec"]["architecture"], state["classifier"]["spec"]["position_weight"]
-    older = GBADPipeline.__new__(GBADPipeline)
-    older.__setstate__(state)
-    assert older.architecture == "fpn"
-    np.testing.assert_array_equal(older.explain(pixels[:4]).gated, pipeline.explain(pixels[:4]).gated)

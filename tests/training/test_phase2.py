@@ -33,10 +33,17 @@ from gbad.phase2_anomaly import (
 )
 from gbad.phase3_gate import ThreatGate
 from gbad.pipeline import GBADPipeline
-from gbad.training import fitted as training
 from gbad.training import phase2 as detector_phase
-from gbad.training.run_folder import Run, finish, start_run
-from gbad.training.settings import params_from, plain_settings
+from gbad.training.fitted import FittedGBAD
+from gbad.training.phase2 import fit_phase2, make_detector, make_image_detector, read_losses
+from gbad.training.phase3 import fit_phase3
+from gbad.training.phases import fit_phases
+from gbad.training.plain_settings import from_plain, to_plain
+from gbad.training.run_folder import Run, start_run
+from gbad.training.settings import Settings
+from gbad.training.settings import options as options_of_settings
+from gbad.workflows.evaluate import evaluate
+from gbad.workflows.train import train
 
 Make = Callable[..., GBADPipeline]
 
@@ -52,7 +59,13 @@ IMAGES = GANomalyDetector(features=4, latent_size=4, epochs=2, batch_size=8)
 def with_detectors(trained: Run, folder: Path, make_pipeline: Make, **options: Any) -> GBADPipeline:
     """A pipeline with the classifier of a finished run, but detectors of its own."""
     shutil.copytree(trained.folder / "phase1", folder / "phase1")
-    return make_pipeline(**options).fit_phases(trained.data, folder, BadImages(72))
+    return fit_in(folder, trained, make_pipeline, **options)
+
+
+def fit_in(folder: Path, trained: Run, make_pipeline: Make, **options: Any) -> GBADPipeline:
+    settings = make_pipeline(**options).settings
+    fit_phases(trained.data, settings, folder, BadImages(72))
+    return GBADPipeline.from_fitted(settings, FittedGBAD.from_run(folder, trained.data.classes, settings))
 
 
 @pytest.fixture(scope="module")
@@ -69,36 +82,35 @@ def test_any_detector_stands_in_the_bigans_place(
     pipeline = with_detectors(trained, tmp_path / "run", make_pipeline, detector=OTHERS[name])
     explained = pipeline.explain(train_paths)
     assert explained.losses.shape == (72, 1)
-    assert explained.loss_names == FEATURE_DETECTORS[name].loss_names == pipeline.loss_names_
+    assert explained.loss_names == FEATURE_DETECTORS[name].loss_names == pipeline.fitted_.detectors.loss_names
     assert (explained.losses >= 0).all()
     assert np.ptp(explained.losses) > 0
     pipeline.save(tmp_path / "pipeline.joblib")
     for loaded in (gbad.load(tmp_path / "pipeline.joblib"), joblib.load(tmp_path / "pipeline.joblib")):
-        assert type(loaded.detector_) is FEATURE_DETECTORS[name]
+        assert type(loaded.fitted_.detectors.of_features) is FEATURE_DETECTORS[name]
         np.testing.assert_array_equal(loaded.explain(train_paths).losses, explained.losses)
         np.testing.assert_array_equal(loaded.explain(train_paths).log_gated, explained.log_gated)
     order = np.random.default_rng(0).permutation(72)
     shuffled = pipeline.explain([train_paths[row] for row in order])
     np.testing.assert_allclose(shuffled.losses, explained.losses[order], rtol=1e-4)
     np.testing.assert_allclose(pipeline.explain(train_paths[:1]).losses, explained.losses[:1], rtol=1e-4)
-    rows, _, losses, _ = training.read_losses(tmp_path / "run", pipeline.classes_)
-    np.testing.assert_allclose(losses, explained.losses[rows], rtol=1e-4)
+    left = read_losses(tmp_path / "run", pipeline.classes_)
+    np.testing.assert_allclose(left.losses, explained.losses[left.rows], rtol=1e-4)
 
 
 def test_a_name_is_a_detector_with_the_pipelines_seed(make_pipeline: Make) -> None:
     def made(**options: Any) -> Any:
-        return training.make_detector(make_pipeline(**options).get_params(deep=False))
+        return make_detector(make_pipeline(**options).settings)
 
-    assert type(made(detector="bigan")) is type(made(detector=None)) is BiGANDetector
-    assert made(detector="bigan").get_params() == made(detector=None).get_params()
+    assert type(made(detector="bigan")) is BiGANDetector
+    assert Settings().detector == "bigan"
     assert type(made(detector="gaussian")) is GaussianDetector
     one, other = made(detector="neighbours"), made(detector="neighbours", random_state=2)
     assert one.random_state != other.random_state
-    params = make_pipeline(image_detector="vae").get_params(deep=False)
-    detector = detector_phase.make_image_detector(params)
+    detector = make_image_detector(make_pipeline(image_detector="vae").settings)
     assert detector is not None
     assert (type(detector).__name__, detector.device) == ("VAEDetector", "cpu")
-    assert detector_phase.make_image_detector(make_pipeline().get_params(deep=False)) is None
+    assert make_image_detector(make_pipeline().settings) is None
 
 
 def test_an_image_level_detector_adds_a_column(
@@ -106,16 +118,18 @@ def test_an_image_level_detector_adds_a_column(
 ) -> None:
     pipeline, folder = both
     names = (*PAPER_LOSSES, "image_anomaly")
-    explained, without = pipeline.explain(train_paths), trained.pipeline.explain(train_paths)
+    without = gbad.load(trained.folder / "pipeline.joblib").explain(train_paths)
+    explained = pipeline.explain(train_paths)
     assert explained.loss_names == names
     np.testing.assert_allclose(explained.losses[:, :2], without.losses, rtol=1e-6)
     images = np.stack([read_image(path, 64) for path in train_paths])
-    assert pipeline.image_detector_ is not None
-    expected = np.maximum(pipeline.image_detector_.anomaly_score(images), 0)
+    of_images = pipeline.fitted_.detectors.of_images
+    assert of_images is not None
+    expected = np.maximum(of_images.anomaly_score(images), 0)
     np.testing.assert_allclose(explained.losses[:, 2], expected, atol=1e-5)
     assert (explained.losses[:, 2] >= 0).all()
-    assert pipeline.gate_.n_features_in_ == 3
-    assert pipeline.gate_.grid_ is not None
+    assert pipeline.fitted_.decision.gate.n_features_in_ == 3
+    assert pipeline.fitted_.decision.gate.grid_ is not None
     table = pd.read_csv(folder / "phase2" / "losses.csv")
     assert tuple(table.columns[3:6]) == names
     np.testing.assert_allclose(table["image_anomaly"], explained.losses[table["row"], 2], atol=1e-5)
@@ -139,41 +153,24 @@ def test_saved_and_loaded_scores_are_equal(both: tuple[GBADPipeline, Path], pixe
     pipeline, _ = both
     pipeline.save(tmp_path / "pipeline.joblib")
     loaded = gbad.load(tmp_path / "pipeline.joblib")
-    assert loaded.image_detector.get_params() == IMAGES.get_params()
+    assert loaded.settings.image_detector.get_params() == IMAGES.get_params()
     for name in ("losses", "gate_score", "log_gated"):
         np.testing.assert_array_equal(getattr(loaded.explain(pixels), name), getattr(pipeline.explain(pixels), name))
     loaded.save(tmp_path / "again.joblib")
     assert gbad.load(tmp_path / "again.joblib").__getstate__() == loaded.__getstate__()
 
 
-def test_only_what_needs_it_gets_a_newer_file(
-    both: tuple[GBADPipeline, Path], pipeline: GBADPipeline, make_pipeline: Make
-) -> None:
-    assert pipeline.__getstate__()["format_version"] == 1
-    assert "image_detector" not in pipeline.__getstate__()["params"]
-    assert both[0].__getstate__()["format_version"] == 2
-    assert make_pipeline(detector="gaussian").__getstate__()["format_version"] == 2
-    older = pipeline.__getstate__()
-    del older["detector"]["kind"]
-    again = GBADPipeline.__new__(GBADPipeline)
-    again.__setstate__(older)
-    assert type(again.detector_) is BiGANDetector
-    assert again.image_detector_ is None
-
-
 def test_settings_survive_as_plain_data(make_pipeline: Make) -> None:
     for options in (
-        {"detector": None}, {"detector": "neighbours"}, {"detector": GaussianDetector(contamination=0.2)},
+        {"detector": "bigan"}, {"detector": "neighbours"}, {"detector": GaussianDetector(contamination=0.2)},
         {"detector": BiGANDetector(latent_size=3)}, {"image_detector": IMAGES}, {"image_detector": "sagan"},
     ):  # fmt: skip
-        params = make_pipeline(**options).get_params(deep=False)
-        back = GBADPipeline(**params_from(plain_settings(params)))
-        assert plain_settings(back.get_params(deep=False)) == plain_settings(params)
+        settings = make_pipeline(**options).settings
+        back = from_plain(to_plain(settings))
+        assert to_plain(back) == to_plain(settings)
         for name, value in options.items():
             assert type(getattr(back, name)) is type(value)
-    assert not {"image_detector", "augmentation"} & plain_settings(make_pipeline().get_params(deep=False)).keys()
-    strong = make_pipeline(augmentation="strong").get_params(deep=False)
-    assert params_from(plain_settings(strong))["augmentation"] == "strong"
+    assert to_plain(Settings()).keys() == options_of_settings().keys()
 
 
 def test_image_detector_learns_from_threat_free_training_images_only(
@@ -199,11 +196,11 @@ def test_paths_need_not_be_utf_8(trained: Run, make_pipeline: Make, tmp_path: Pa
     names = [f"donn\udce9es/{Path(name).name}" for name in source.names]  # the byte E9, as Python reads it
     data = replace(trained.data, source=replace(source, names=names))
     shutil.copytree(trained.folder / "phase1", tmp_path / "phase1")
-    training.fit_phase2(data, make_pipeline(detector="gaussian").get_params(deep=False), tmp_path, BadImages(72))
+    fit_phase2(data, make_pipeline(detector="gaussian").settings, tmp_path, BadImages(72))
     assert b"donn\xe9es/" in (tmp_path / "phase2" / "losses.csv").read_bytes()
-    rows, _, losses, _ = training.read_losses(tmp_path, data.classes)
-    assert (len(rows), losses.shape) == (72, (72, 1))
-    training.fit_phase3(data, make_pipeline().get_params(deep=False), tmp_path)
+    left = read_losses(tmp_path, data.classes)
+    assert (len(left.rows), left.losses.shape) == (72, (72, 1))
+    fit_phase3(data, make_pipeline().settings, tmp_path)
     whole = (tmp_path / "phase2" / "losses.csv").read_text(errors="surrogateescape")
     first = whole.splitlines()[0]
     cells = "0,a,training" + ",{}" * (first.count(",") - 2)
@@ -215,7 +212,7 @@ def test_paths_need_not_be_utf_8(trained: Run, make_pipeline: Make, tmp_path: Pa
     ):
         (tmp_path / "phase2" / "losses.csv").write_text(content)
         with pytest.raises(RunError, match=r"losses\.csv: damaged.*Delete it and .*done\.json, then run phase 2 again"):
-            training.read_losses(tmp_path, data.classes)
+            read_losses(tmp_path, data.classes)
 
 
 @pytest.mark.parametrize(("device", "where"), [("auto", "meta"), ("cpu", "cpu")])
@@ -226,11 +223,13 @@ def test_features_are_made_where_phase_1_trained(
         assert {parameter.device.type for parameter in model.parameters()} == {where}
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(detector_phase, "_device", lambda: "meta")  # stands for a GPU
+    monkeypatch.setattr(
+        detector_phase, "chosen_device", lambda choice: "meta" if choice == "auto" else "cpu"
+    )  # stands for a GPU
     monkeypatch.setattr(detector_phase, "extract_features", stop)
     shutil.copytree(trained.folder / "phase1", tmp_path / "phase1")
     with pytest.raises(KeyboardInterrupt):
-        training.fit_phase2(trained.data, make_pipeline(device=device).get_params(deep=False), tmp_path, BadImages(72))
+        fit_phase2(trained.data, make_pipeline(device=device).settings, tmp_path, BadImages(72))
 
 
 @pytest.mark.parametrize("where", ["decoding", "training", "scoring"])
@@ -258,27 +257,25 @@ def test_phase_2_goes_on_where_it_was_killed(
         monkeypatch.setattr("gbad.data.cache.stream", lambda *_: pytest.fail("decoded again"))
     if where == "scoring":
         monkeypatch.setattr(GANomalyDetector, "fit", lambda *args, **options: pytest.fail("trained again"))
-    pipeline = make_pipeline(image_detector=IMAGES).fit_phases(trained.data, tmp_path / "run", BadImages(72))
+    pipeline = fit_in(tmp_path / "run", trained, make_pipeline, image_detector=IMAGES)
     np.testing.assert_allclose(pipeline.explain(train_paths).losses, expected, rtol=1e-6)
 
 
 def test_run_folders_report_and_scores_follow(dataset: Path, trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
-    from gbad.workflows.predict import evaluate_list
-
     options = {"detector": "gaussian", "image_detector": IMAGES}
-    run = start_run(tmp_path / "run", dataset, 10, make_pipeline(**options))
+    run = start_run(tmp_path / "run", dataset, 10, make_pipeline(**options).settings)
     shutil.copytree(trained.folder / "phase1", tmp_path / "run" / "phase1")
-    finish(start_run(tmp_path / "run", dataset, 10, make_pipeline(**options)))
-    assert run.pipeline.detector == "gaussian"
-    evaluate_list(gbad.load(tmp_path / "run" / "pipeline.joblib"), dataset, 10, tmp_path / "out")
+    train(start_run(tmp_path / "run", dataset, 10, make_pipeline(**options).settings))
+    assert run.settings.detector == "gaussian"
+    evaluate(gbad.load(tmp_path / "run" / "pipeline.joblib"), dataset, 10, tmp_path / "out")
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert list(scores.columns[-5:-1]) == ["mahalanobis_distance", "image_anomaly", "gate_score", "anomalous"]
     assert scores.notna().all().all()
     assert (tmp_path / "out" / "plots" / "losses.png").stat().st_size > 1000
     with pytest.raises(gbad.RunError, match="another detector"):
-        start_run(tmp_path / "run", dataset, 10, make_pipeline(**options | {"detector": "neighbours"}))
+        start_run(tmp_path / "run", dataset, 10, make_pipeline(**options | {"detector": "neighbours"}).settings)
     with pytest.raises(gbad.RunError, match="another image_detector"):
-        start_run(tmp_path / "run", dataset, 10, make_pipeline(**options | {"image_detector": "vae"}))
+        start_run(tmp_path / "run", dataset, 10, make_pipeline(**options | {"image_detector": "vae"}).settings)
 
 
 def test_gate_with_more_than_three_inputs_clips() -> None:

@@ -17,27 +17,31 @@ from gbad.data.bad_images import BadImages
 from gbad.data.source import source_from_array
 from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase2_anomaly import BiGANDetector
-from gbad.phase3_gate import ThreatGate, hard_gate
+from gbad.phase2_anomaly.detectors import detector_input, sigmoid
+from gbad.phase3_gate import AnyThreat, Decided, Decision, ThreatGate, hard_gate
 from gbad.pipeline import GBADPipeline
-from gbad.training import fitted as training
-from gbad.training.run_folder import Run, finish, start_run
+from gbad.training.fitted import FittedGBAD
+from gbad.training.phase2 import fit_phase2, load_detectors, threat_free_training_rows
+from gbad.training.phase3 import fit_phase3, load_decision
+from gbad.training.phases import fit_phases
+from gbad.training.run_folder import Run, start_run
+from gbad.training.training_set import TrainingSet
+from gbad.workflows.train import train
 
 Make = Callable[..., GBADPipeline]
 
 
-def small_set(validation: np.ndarray | None = None) -> training.TrainingSet:
+def small_set(validation: np.ndarray | None = None) -> TrainingSet:
     """12 grey images: rows 0 to 5 have a threat, rows 4, 5, 10, 11 are kept for validation."""
     labels = np.zeros((12, 2), np.uint8)
     labels[:6, 0] = 1
     kept = np.isin(np.arange(12), (4, 5, 10, 11)) if validation is None else validation
-    return training.TrainingSet(source_from_array(np.zeros((12, 8, 8, 3), np.uint8), 8), labels, ("Gun", "Knife"), kept)
+    return TrainingSet(source_from_array(np.zeros((12, 8, 8, 3), np.uint8), 8), labels, ("Gun", "Knife"), kept)
 
 
 def test_the_detector_sees_threat_free_training_rows_only() -> None:
     rows = np.array([0, 11, 6, 4, 9])
-    np.testing.assert_array_equal(
-        training.threat_free_training_rows(rows, small_set()), [False, False, True, False, True]
-    )
+    np.testing.assert_array_equal(threat_free_training_rows(rows, small_set()), [False, False, True, False, True])
 
 
 def test_phase_2_is_fitted_on_threat_free_training_rows_and_scores_the_rest(
@@ -54,8 +58,8 @@ def test_phase_2_is_fitted_on_threat_free_training_rows_and_scores_the_rest(
     for max_negatives in (10, 50_000):
         folder = Path(shutil.copytree(trained.folder, tmp_path / str(max_negatives)))
         shutil.rmtree(folder / "phase2")
-        params = make_pipeline(max_negatives=max_negatives).get_params(deep=False)
-        training.fit_phase2(trained.data, params, folder, BadImages(72))
+        settings = make_pipeline(max_negatives=max_negatives).settings
+        fit_phase2(trained.data, settings, folder, BadImages(72))
         table = pd.read_csv(folder / "phase2" / "losses.csv")
         positive, held_out = trained.data.positive[table["row"]], table["part"] == "validation"
         assert min(max_negatives, (~positive & ~held_out).sum()) == len(seen[-1])
@@ -64,14 +68,14 @@ def test_phase_2_is_fitted_on_threat_free_training_rows_and_scores_the_rest(
         assert table["row"].is_unique
         features = gbad.phase1_classifier.FeatureFile(folder / "phase2" / "features")
         used = np.isin(features.rows, table["row"][~positive & ~held_out])
-        expected = training.detector_input(features.features, features.logits)[used]
+        expected = detector_input(features.features, features.logits)[used]
         np.testing.assert_array_equal(seen[-1], expected)
         assert expected.shape[1] == 4 * 8 + 5
         assert expected.dtype == np.float32
 
 
 def test_sigmoid_is_exact_at_both_ends() -> None:
-    values = training.sigmoid(np.array([-800.0, -40.0, 0.0, 40.0, 800.0], np.float32))
+    values = sigmoid(np.array([-800.0, -40.0, 0.0, 40.0, 800.0], np.float32))
     np.testing.assert_allclose(values, [0, np.exp(-40), 0.5, 1, 1], rtol=1e-12)
     assert values.dtype == np.float64
 
@@ -81,13 +85,18 @@ def test_gates_suppress_as_they_say() -> None:
     gate = ThreatGate().fit(random.uniform(1, 2, (60, 2)) * np.repeat([[1.0], [3.0]], 30, axis=0), np.arange(60) // 30)
     losses = np.array([[0.0, 0.0], [1e6, 1e6]])
     logits = np.array([[2.0, -2.0], [2.0, -2.0]])
-    log_hard, score, anomalous = training.gate_predictions(logits, losses, gate, "hard", 0.01)
-    np.testing.assert_array_equal(anomalous, [False, True])
-    np.testing.assert_array_equal(score > 0, anomalous)
-    np.testing.assert_allclose(np.exp(log_hard), training.sigmoid(logits) * [[0.01], [1.0]])
-    log_soft, _, _ = training.gate_predictions(logits, losses, gate, "soft", 2.0)
+
+    def decide(suppression: str, strength: float) -> Decided:
+        decision = Decision(gate, suppression, strength, None, 0.0, AnyThreat.identity(2), np.full(2, 0.5))
+        return decision.decide(logits, np.empty((2, 0), np.float32), losses)
+
+    hard = decide("hard", 0.01)
+    np.testing.assert_array_equal(hard.anomalous, [False, True])
+    np.testing.assert_array_equal(hard.gate_score > 0, hard.anomalous)
+    np.testing.assert_array_equal(hard.ranking, logits)
+    np.testing.assert_allclose(np.exp(hard.log_gated), sigmoid(logits) * [[0.01], [1.0]])
     p = gate.predict_proba(losses)[:, 1:]
-    np.testing.assert_allclose(np.exp(log_soft), training.sigmoid(logits) * p**2)
+    np.testing.assert_allclose(np.exp(decide("soft", 2.0).log_gated), sigmoid(logits) * p**2)
 
 
 @pytest.mark.parametrize("gate_fit", ["held-out", "paper"])
@@ -98,19 +107,18 @@ def test_phase_3_in_all_its_forms(
     folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     shutil.rmtree(folder / "phase3")
     pipeline = make_pipeline(gate_fit=gate_fit, suppression=suppression, alpha=alpha, epsilon=0.25)
-    training.fit_phase3(trained.data, pipeline.get_params(deep=False), folder)
-    state = training.load_gate(folder)
+    fit_phase3(trained.data, pipeline.settings, folder)
+    decision = load_decision(folder)
     expected = {"hard": 0.25, "soft": alpha}[suppression]
-    assert state["strength"] == expected or (alpha is None and suppression == "soft" and state["strength"] >= 0)
-    assert state["params"]["monotone"] == (gate_fit == "held-out")
+    assert decision.strength == expected or (alpha is None and suppression == "soft" and decision.strength >= 0)
+    assert decision.gate.monotone == (gate_fit == "held-out")
 
     table = pd.read_csv(folder / "phase2" / "losses.csv")
     used = (table["part"] == "validation") == (gate_fit == "held-out")
     losses = table[["reconstruction_loss", "feature_matching_loss"]].to_numpy()
     options = {} if gate_fit == "held-out" else {"monotone": False, "clip": False, "max_rows": None}
     reference = ThreatGate(**options).fit(losses[used], trained.data.positive[table["row"][used]].astype(int))
-    gate = training.gate_from_state(state)
-    np.testing.assert_allclose(gate.decision_function(losses), reference.decision_function(losses), atol=1e-9)
+    np.testing.assert_allclose(decision.gate.decision_function(losses), reference.decision_function(losses), atol=1e-9)
 
 
 def test_phase_3_needs_both_kinds_of_images(trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
@@ -119,8 +127,8 @@ def test_phase_3_needs_both_kinds_of_images(trained: Run, make_pipeline: Make, t
     path = folder / "phase2" / "losses.csv"
     table = pd.read_csv(path)
     table[(table["part"] == "training") | trained.data.positive[table["row"]]].to_csv(path, index=False)
-    with pytest.raises(DataError, match=r"gate is fitted on has \d+ images with threats and 0 without.*--gate-fit"):
-        training.fit_phase3(trained.data, make_pipeline().get_params(deep=False), folder)
+    with pytest.raises(DataError, match=r"gate is fitted on has \d+ images with threats and 0 without.*gate_fit"):
+        fit_phase3(trained.data, make_pipeline().settings, folder)
     assert not (folder / "phase3" / "gate.joblib").exists()
 
 
@@ -132,20 +140,22 @@ def test_a_part_without_threats_is_found_before_training(make_pipeline: Make, tm
         ([0, 1, 2, 3, 4, 5, 6], {"gate_fit": "paper"}, "training part has 0 images with threats and 5 without"),
     ):
         with pytest.raises(DataError, match=part):
-            make_pipeline(**options).fit_phases(small_set(np.isin(np.arange(12), kept)), tmp_path / "run", bad)
+            fit_phases(
+                small_set(np.isin(np.arange(12), kept)), make_pipeline(**options).settings, tmp_path / "run", bad
+            )
     assert not (tmp_path / "run").exists()
 
 
 def test_phases_want_what_the_one_before_leaves(make_pipeline: Make, trained: Run, tmp_path: Path) -> None:
-    params = make_pipeline().get_params(deep=False)
+    settings = make_pipeline().settings
     with pytest.raises(RunError, match=r"no classifier yet.*phase1_train_classifier\.py DATA --out"):
-        training.fit_phase2(trained.data, params, tmp_path, BadImages(72))
+        fit_phase2(trained.data, settings, tmp_path, BadImages(72))
     with pytest.raises(RunError, match=r"no losses yet.*phase2_train_detector\.py"):
-        training.fit_phase3(trained.data, params, tmp_path)
+        fit_phase3(trained.data, settings, tmp_path)
     with pytest.raises(RunError, match="no detector yet"):
-        training.load_detector(tmp_path)
+        load_detectors(tmp_path)
     with pytest.raises(RunError, match="no gate yet"):
-        training.load_gate(tmp_path)
+        load_decision(tmp_path)
 
 
 def test_damaged_results_of_a_phase_are_named(trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
@@ -154,7 +164,7 @@ def test_damaged_results_of_a_phase_are_named(trained: Run, make_pipeline: Make,
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-10])
         with pytest.raises(GbadError, match=f"{name}: damaged"):
-            make_pipeline().fit_phases(trained.data, folder, BadImages(72))
+            FittedGBAD.from_run(folder, trained.data.classes, trained.settings).network  # noqa: B018
         (folder / name).write_bytes(whole)
 
 
@@ -170,20 +180,20 @@ def test_a_full_disk_stops_each_step_with_an_error_and_loses_nothing(
 
     def fails(limit: int, message: str) -> None:
         with full_disk(limit), pytest.raises(GbadError, match=message):
-            finish(start_run(run, dataset, 10, make_pipeline()))
+            train(start_run(run, dataset, 10, make_pipeline().settings))
         assert not [path for path in run.rglob(".*") if path.is_file()], "half-written files"
 
     fails(100, r"run\.json: cannot be written \(File too large\)")
     fails(500_000, "cache: the image cache cannot be made")
     fails(2_000_000, r"checkpoint-0001\.pt: cannot be written")
-    finish(start_run(run, dataset, 10, make_pipeline()), last=1)
+    train(start_run(run, dataset, 10, make_pipeline().settings), last=1)
     fails(5_000, r"features: features cannot be written \(File too large\)")
     fails(20_000, r"checkpoint\.pt: cannot be written")
-    finish(start_run(run, dataset, 10, make_pipeline()), last=2)
+    train(start_run(run, dataset, 10, make_pipeline().settings), last=2)
     fails(5_000, r"gate\.joblib: cannot be written")
     fails(1_000_000, r"pipeline\.joblib: cannot be written")
-    finish(start_run(run, dataset, 10, make_pipeline()))
-    expected, found = trained.pipeline.explain(train_paths), gbad.load(run / "pipeline.joblib").explain(train_paths)
+    train(start_run(run, dataset, 10, make_pipeline().settings))
+    expected, found = (gbad.load(folder / "pipeline.joblib").explain(train_paths) for folder in (trained.folder, run))
     np.testing.assert_allclose(found.gated, expected.gated, rtol=1e-6)
 
 

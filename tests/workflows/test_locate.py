@@ -16,8 +16,9 @@ import gbad
 from gbad.data.labels import LabelList
 from gbad.errors import DataError, GbadError, RunError
 from gbad.pipeline import GBADPipeline
-from gbad.training.run_folder import finish, open_run, start_run
+from gbad.training.run_folder import open_run, start_run
 from gbad.workflows.locate import locate, peaks, position_maps
+from gbad.workflows.train import train
 
 Make = Callable[..., GBADPipeline]
 TINY = {"position_weight": 0.5, "epochs": 1, "size": 32}
@@ -40,7 +41,7 @@ def test_fit_with_boxes_on_arrays_and_files(make_pipeline: Make, pixels: np.ndar
     fitted = make_pipeline(**TINY).fit(pixels, labels, classes=names, boxes=boxes, run=run)
     fitted.save(tmp_path / "pipeline.joblib")
     loaded = gbad.load(tmp_path / "pipeline.joblib")
-    assert loaded.network().spec["position_weight"] == loaded.position_weight == 0.5
+    assert loaded.fitted_.network.spec["position_weight"] == loaded.position_weight == 0.5
     np.testing.assert_array_equal(loaded.explain(pixels).log_gated, fitted.explain(pixels).log_gated)
 
     maps = position_maps(loaded, pixels)
@@ -73,21 +74,21 @@ def test_a_run_folder_takes_the_boxes_of_its_data(
     own_dataset: Path, make_pipeline: Make, train_list: LabelList, tmp_path: Path
 ) -> None:
     """They are read before anything is written, and no longer needed once phase 1 is done."""
-    run = start_run(tmp_path / "run", own_dataset, 10, make_pipeline(**TINY))
+    run = start_run(tmp_path / "run", own_dataset, 10, make_pipeline(**TINY).settings)
     assert run.data.boxes is not None
     assert sorted(run.data.boxes) == np.flatnonzero(train_list.labels.any(1)).tolist()
     for row, boxes in run.data.boxes.items():
         assert {int(column) for column in boxes[:, 0]} == set(np.flatnonzero(train_list.labels[row]).tolist())
         assert (boxes[:, 1:3] < boxes[:, 3:5]).all()
     assert open_run(tmp_path / "run").data.boxes is not None
-    finish(run, last=1)
+    train(run, last=1)
     assert len(pd.read_csv(tmp_path / "run" / "phase1" / "history.csv")) == 1
     shutil.rmtree(own_dataset / "Annotation")
     again = open_run(tmp_path / "run")
     assert again.data.boxes is None
-    finish(again)
+    train(again)
     fitted = gbad.load(tmp_path / "run" / "pipeline.joblib")
     assert locate(fitted, np.zeros((1, 40, 60, 3), np.uint8)).shape == (1, 5, 2)
     with pytest.raises(DataError, match="Annotation: no box for any image with threats.*position_weight to 0"):
-        start_run(tmp_path / "other", own_dataset, 10, make_pipeline(**TINY))
+        start_run(tmp_path / "other", own_dataset, 10, make_pipeline(**TINY).settings)
     assert not (tmp_path / "other").exists()

@@ -23,7 +23,9 @@ from gbad.data.images import image_paths, read_image
 from gbad.data.labels import SIXRAY_CLASSES, read_sixray
 from gbad.errors import TooManyBadImagesError
 from gbad.pipeline import GBADPipeline
-from gbad.workflows.predict import evaluate_list, expand, predict_paths, score_to_csv
+from gbad.workflows.evaluate import evaluate as evaluate_list
+from gbad.workflows.predict import expand, predict
+from gbad.workflows.scores_csv import score_to_csv
 
 COLUMNS = [
     "status", *SIXRAY_CLASSES, *(f"ungated_{name}" for name in SIXRAY_CLASSES), "reconstruction_loss",
@@ -43,8 +45,8 @@ def rewrite(data: Path, change: Callable[[pd.DataFrame], pd.DataFrame], part: st
 @pytest.fixture
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and report, which take seconds and have tests of their own."""
-    monkeypatch.setattr("gbad.workflows.predict.save_plots", lambda *args, **options: None)
-    monkeypatch.setattr("gbad.workflows.predict.write_report", lambda *args, **options: None)
+    monkeypatch.setattr("gbad.workflows.evaluate.save_plots", lambda *args, **options: None)
+    monkeypatch.setattr("gbad.workflows.evaluate.write_report", lambda *args, **options: None)
 
 
 def evaluate(pipeline: GBADPipeline, data: Path, out: Path, **options: Any) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def test_evaluation_leaves_what_is_promised(pipeline: GBADPipeline, dataset: Pat
     assert stored["n_positive"] == test.counts()
     assert stored["n_bad"] == 0
     assert stored["phase3"] == {
-        "suppression": "hard", "strength": pipeline.strength_, "heads_share": 0.0, "prevalence": None,
+        "suppression": "hard", "strength": pipeline.fitted_.decision.strength, "heads_share": 0.0, "prevalence": None,
         "thresholds": dict(zip(pipeline.classes_, pipeline.thresholds_, strict=True)),
     }  # fmt: skip
     assert set(stored["ungated"]) == set(stored["gbad"]) == {"map", "per_class_ap"}
@@ -173,7 +175,7 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     paths[3].write_bytes(b"")
     paths[7].unlink()
     out = tmp_path / "out"
-    with pytest.raises(TooManyBadImagesError, match=r"1 of 36 images.*1\.0%.*bad_test_images\.csv.*--max-bad"):
+    with pytest.raises(TooManyBadImagesError, match=r"1 of 36 images.*1\.0%.*bad_test_images\.csv.*max.bad"):
         evaluate(pipeline, own_dataset, out)
     assert set(os.listdir(out)) == {"bad_test_images.csv", "scores.csv.part", "scores.csv.part.json"}
     with pytest.raises(ImageError, match="empty"):
@@ -235,7 +237,7 @@ def test_prediction_gives_a_row_for_each_input_in_its_order(
     Image.fromarray((np.arange(4096, dtype=np.uint16) * 16).reshape(64, 64)).save(sixteen_bit)
     (folder / "notes.txt").write_text("no image, and not asked for")
     inputs = [good[2], tmp_path / "missing.jpg", folder, good[0], good[2], folder / "notes.txt"]
-    counts = predict_paths(pipeline, inputs, tmp_path / "scores.csv")
+    counts = predict(pipeline, inputs, tmp_path / "scores.csv")
     table = read(tmp_path / "scores.csv")
     assert list(table.columns) == ["path", *COLUMNS]
     expected = [good[2], tmp_path / "missing.jpg", *(folder / name for name in sorted(bad)), sixteen_bit, good[0],
@@ -259,11 +261,11 @@ def test_prediction_when_the_first_batches_are_all_bad(
     pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
 ) -> None:
     inputs = [tmp_path / f"{number}.jpg" for number in range(40)] + train_paths[:2]
-    assert predict_paths(pipeline, inputs, tmp_path / "scores.csv")["bad"] == 40
+    assert predict(pipeline, inputs, tmp_path / "scores.csv")["bad"] == 40
     table = read(tmp_path / "scores.csv")
     assert list(table.columns) == ["path", *COLUMNS]
     assert table["status"].tolist() == ["missing"] * 40 + ["ok"] * 2
-    counts = predict_paths(pipeline, [inputs[0], inputs[0]], tmp_path / "scores.csv")
+    counts = predict(pipeline, [inputs[0], inputs[0]], tmp_path / "scores.csv")
     assert counts == {"images": 2, "anomalous": 0, "bad": 2}
     assert list(read(tmp_path / "scores.csv").columns) == ["path", *COLUMNS]
 
@@ -274,9 +276,9 @@ def test_prediction_stops_where_the_user_says_so(
     inputs = [*train_paths[:3], tmp_path / "missing.jpg"]
     (tmp_path / "scores.csv").write_text("older")
     with pytest.raises(ImageError, match="no such file"):
-        predict_paths(pipeline, inputs, tmp_path / "scores.csv", strict=True)
+        predict(pipeline, inputs, tmp_path / "scores.csv", strict=True)
     with pytest.raises(TooManyBadImagesError, match="1 of 4"):
-        predict_paths(pipeline, inputs, tmp_path / "scores.csv", max_bad=0.2)
+        predict(pipeline, inputs, tmp_path / "scores.csv", max_bad=0.2)
     assert (tmp_path / "scores.csv").read_text() == "older"
 
 
@@ -289,7 +291,7 @@ def test_file_names_that_are_no_text(pipeline: GBADPipeline, train_paths: list[P
             shutil.copy(train_paths[0], os.path.join(os.fsencode(folder), name))
     except OSError:
         pytest.skip("the file system takes no such names")
-    predict_paths(pipeline, [folder], tmp_path / "scores.csv")
+    predict(pipeline, [folder], tmp_path / "scores.csv")
     table = pd.read_csv(tmp_path / "scores.csv", encoding_errors="surrogateescape")
     assert [os.fsencode(path) for path in table["path"]] == [
         os.fsencode(folder) + b"/" + name for name in sorted(names)
@@ -345,7 +347,7 @@ class Scored:
     def interrupt(self, batch: int, pipeline: GBADPipeline, inputs: list[Path], out: Path) -> None:
         self.batches, self.interrupted = [], batch
         with pytest.raises(KeyboardInterrupt):
-            predict_paths(pipeline, inputs, out)
+            predict(pipeline, inputs, out)
         self.batches, self.interrupted = [], None
 
 
@@ -354,7 +356,7 @@ def test_an_interrupted_prediction_goes_on_behind_its_whole_batches(
 ) -> None:
     out, part = tmp_path / "scores.csv", tmp_path / "scores.csv.part"
     inputs = [*train_paths[:5], tmp_path / 'comma, "quote"\nline.jpg', *train_paths[5:70]]
-    counts = predict_paths(pipeline, inputs, out)
+    counts = predict(pipeline, inputs, out)
     whole = out.read_bytes()
     lines = whole.splitlines(keepends=True)
     scored = Scored(monkeypatch)
@@ -365,15 +367,15 @@ def test_an_interrupted_prediction_goes_on_behind_its_whole_batches(
         with part.open("ab") as file:
             file.write(spoil)
         out.unlink(missing_ok=True)
-        assert predict_paths(pipeline, inputs, out) == counts
+        assert predict(pipeline, inputs, out) == counts
         assert scored.batches == [7]
         assert out.read_bytes() == whole
         assert os.listdir(tmp_path) == ["scores.csv"]
     scored.interrupt(2, pipeline, inputs, out)
     with pytest.raises(ImageError, match="no such file"):  # the image without scores counts as if it came now
-        predict_paths(pipeline, inputs, out, strict=True)
+        predict(pipeline, inputs, out, strict=True)
     with pytest.raises(TooManyBadImagesError, match="1 of 71"):
-        predict_paths(pipeline, inputs, out, max_bad=0.01)
+        predict(pipeline, inputs, out, max_bad=0.01)
     assert part.read_bytes() == b"".join(lines[:66])
 
 
@@ -383,7 +385,7 @@ def test_a_prediction_goes_on_with_nothing_but_the_same_images_and_pipeline(
     out, part = tmp_path / "out" / "scores.csv", tmp_path / "out" / "scores.csv.part"
     copied = [Path(shutil.copy(path, tmp_path)) for path in train_paths[:66]]
     other = copy.deepcopy(pipeline)
-    other.strength_ = pipeline.strength_ * 2
+    other.strength_ = pipeline.fitted_.decision.strength * 2
     scored = Scored(monkeypatch)
     for number, (again, inputs, change) in enumerate(
         (
@@ -398,7 +400,7 @@ def test_a_prediction_goes_on_with_nothing_but_the_same_images_and_pipeline(
         scored.interrupt(1, pipeline, copied, out)
         first = part.read_bytes()
         change()
-        predict_paths(again, inputs, out)
+        predict(again, inputs, out)
         assert sum(scored.batches) == len(inputs)
         assert Path(f"{part}.{number}").read_bytes() == first
     assert len(os.listdir(out.parent)) == 6
@@ -407,7 +409,7 @@ def test_a_prediction_goes_on_with_nothing_but_the_same_images_and_pipeline(
 def test_an_image_that_can_be_used_again_is_scored_again(
     pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predict_paths(pipeline, train_paths, tmp_path / "expected.csv")
+    predict(pipeline, train_paths, tmp_path / "expected.csv")
     scored = Scored(monkeypatch)
 
     def lost(path: Path, *options: Any) -> np.ndarray:
@@ -418,7 +420,7 @@ def test_an_image_that_can_be_used_again_is_scored_again(
     with monkeypatch.context() as patched:
         patched.setattr("gbad.data.source.read_image", lost)
         scored.interrupt(2, pipeline, train_paths, tmp_path / "scores.csv")
-    assert predict_paths(pipeline, train_paths, tmp_path / "scores.csv")["bad"] == 0
+    assert predict(pipeline, train_paths, tmp_path / "scores.csv")["bad"] == 0
     assert scored.batches == [32, 8]
     assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
 
@@ -446,7 +448,7 @@ def test_a_folder_as_csv_is_refused_before_anything_is_scored(
 ) -> None:
     monkeypatch.setattr(GBADPipeline, "stream", lambda *args: pytest.fail("scoring began"))
     with pytest.raises(GbadError, match=r"scores cannot be written, it is a folder\. Give the path of a CSV file"):
-        predict_paths(pipeline, train_paths, tmp_path)
+        predict(pipeline, train_paths, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -473,9 +475,9 @@ def test_a_full_disk_keeps_the_older_scores(
     out = tmp_path / "scores.csv"
     out.write_text("older")
     with full_disk(12_000), pytest.raises(GbadError, match=r"scores\.csv: scores cannot be written.*scores\.csv\.part"):
-        predict_paths(pipeline, train_paths, out)
+        predict(pipeline, train_paths, out)
     assert out.read_text() == "older"
     with pytest.raises(GbadError, match="cannot be written"):
-        predict_paths(pipeline, train_paths[:2], out / "below a file" / "scores.csv")
+        predict(pipeline, train_paths[:2], out / "below a file" / "scores.csv")
     with pytest.raises(GbadError, match="cannot be written"):
-        predict_paths(pipeline, train_paths[:2], tmp_path)
+        predict(pipeline, train_paths[:2], tmp_path)

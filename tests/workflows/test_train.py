@@ -23,7 +23,8 @@ from gbad.errors import ImageError, TooManyBadImagesError
 from gbad.phase2_anomaly import BiGANDetector, GaussianDetector, NearestNeighboursDetector, VAEDetector
 from gbad.pipeline import GBADPipeline
 from gbad.storage.ledger import locked
-from gbad.training.run_folder import Run, finish, open_run, refit_run, start_run
+from gbad.training.run_folder import Run, open_run, start_run
+from gbad.workflows.train import refit, train
 
 Make = Callable[..., GBADPipeline]
 OPTIONS = ["--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 3, "--fpn-width", 8,
@@ -44,7 +45,7 @@ TRAIN = ("-c", SHORT, "gbad/cli/__main__.py", "train")
 def no_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the phases themselves."""
     for phase in (1, 2, 3):
-        monkeypatch.setattr(f"gbad.training.fitted.fit_phase{phase}", lambda *args, **options: None)
+        monkeypatch.setattr(f"gbad.training.phases.fit_phase{phase}", lambda *args, **options: None)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +143,7 @@ def test_one_script_per_phase_gives_the_same_pipeline(
 def test_the_run_folder_tells_what_it_holds(trained: Run, dataset: Path) -> None:
     told = json.loads((trained.folder / "run.json").read_text())
     assert told["data"] == str(dataset.resolve())
-    assert told["settings"]["detector"]["min_steps"] == 60
+    assert told["settings"]["detector"]["params"]["min_steps"] == 60
     assert {"torch", "gbad"} <= set(told["versions"])
     assert "processor" in told["hardware"]
     split = pd.read_csv(trained.folder / "split.csv")
@@ -160,7 +161,7 @@ def test_the_run_folder_tells_what_it_holds(trained: Run, dataset: Path) -> None
 def test_a_finished_run_does_nothing_again(trained: Run, dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
     folder = shutil.copytree(trained.folder, tmp_path / "run")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    finish(start_run(folder, dataset, 10, make_pipeline()))
+    train(start_run(folder, dataset, 10, make_pipeline().settings))
     after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     changed = {path.name for path in after if after[path] != before.get(path)}
     assert changed == {"pipeline.joblib"}
@@ -177,11 +178,11 @@ def test_another_run_is_refused_by_what_differs(
         (dataset, 10, {"size": 96, "backbone": "resnet34", "random_state": 2}, "backbone, random_state, size"),
         (dataset, 10, {"epsilon": 0.01}, "epsilon"),
         (dataset, 10, {"detector": detector}, "detector"),
-        (dataset, 10, {"detector": None}, "detector"),
+        (dataset, 10, {"detector": "bigan"}, "detector"),
         (dataset, 10, {"augmentation": "strong", "prevalence": 0.1}, "augmentation, prevalence"),
     ):
         with pytest.raises(RunError) as refusal:
-            start_run(trained.folder, data, subset, make_pipeline(**options))
+            start_run(trained.folder, data, subset, make_pipeline(**options).settings)
         assert named_by(refusal.value) == different
     assert (trained.folder / "run.json").read_bytes() == before
 
@@ -194,9 +195,9 @@ def named_by(refusal: RunError) -> str:
 
 def test_another_subset_is_another_run(own_dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
     shutil.copytree(own_dataset / "ImageSet" / "10", own_dataset / "ImageSet" / "100")
-    start_run(tmp_path / "run", own_dataset, 10, make_pipeline())
+    start_run(tmp_path / "run", own_dataset, 10, make_pipeline().settings)
     with pytest.raises(RunError) as refusal:
-        start_run(tmp_path / "run", own_dataset, 100, make_pipeline())
+        start_run(tmp_path / "run", own_dataset, 100, make_pipeline().settings)
     assert named_by(refusal.value) == "subset"
 
 
@@ -204,25 +205,25 @@ def test_a_setting_that_is_left_out_is_another_run_too(
     trained: Run, dataset: Path, make_pipeline: Make, pixels: np.ndarray, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """run.json does not hold the augmentation, the image-level detector and the prevalence at their defaults."""
-    monkeypatch.setattr(GBADPipeline, "fit_phases", lambda self, *args, **options: self)
+    """Also one that has its default, or none."""
+    monkeypatch.setattr("gbad.pipeline.fit_phases", lambda *args, **options: False)
     labels = np.zeros((40, 2), np.uint8)
     labels[::3, 0] = 1
     for name, value in (("augmentation", "strong"), ("image_detector", "vae"), ("prevalence", 0.1)):
         run, fitted = tmp_path / name, tmp_path / f"fitted {name}"
         chosen, usual = make_pipeline(**{name: value}), make_pipeline()
-        start_run(run, dataset, 10, chosen)
+        start_run(run, dataset, 10, chosen.settings)
         chosen.fit(pixels, labels, run=fitted)
         with pytest.raises(RunError) as refusal:
-            start_run(run, dataset, 10, usual)
+            start_run(run, dataset, 10, usual.settings)
         assert named_by(refusal.value) == name
         with pytest.raises(RunError) as refusal:
             usual.fit(pixels, labels, run=fitted)
         assert named_by(refusal.value) == name
-        start_run(run, dataset, 10, chosen)
-    refit_run(trained.folder, tmp_path / "refitted", prevalence=0.1)
+        start_run(run, dataset, 10, chosen.settings)
+    refit(trained.folder, tmp_path / "refitted", prevalence=0.1)
     with pytest.raises(RunError) as refusal:
-        refit_run(trained.folder, tmp_path / "refitted", epsilon=0.5)
+        refit(trained.folder, tmp_path / "refitted", epsilon=0.5)
     assert named_by(refusal.value) == "epsilon, prevalence"
 
 
@@ -230,7 +231,7 @@ def test_a_setting_that_is_left_out_is_another_run_too(
 def test_a_changed_list_is_refused(own_dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
     path = own_dataset / "ImageSet" / "10" / "train.csv"
     original = path.read_text()
-    start_run(tmp_path / "run", own_dataset, 10, make_pipeline())
+    start_run(tmp_path / "run", own_dataset, 10, make_pipeline().settings)
     head, first, second, *rest = original.splitlines()
     name, *values = first.split(",")
     flipped = ",".join([name, "-1" if values[0] == "1" else "1", *values[1:]])
@@ -243,7 +244,7 @@ def test_a_changed_list_is_refused(own_dataset: Path, make_pipeline: Make, tmp_p
     for lines in changes.values():
         path.write_text("\n".join(lines) + "\n")
         for again in (
-            lambda: start_run(tmp_path / "run", own_dataset, 10, make_pipeline()),
+            lambda: start_run(tmp_path / "run", own_dataset, 10, make_pipeline().settings),
             lambda: open_run(tmp_path / "run"),
         ):
             with pytest.raises(RunError, match=r"train\.csv has changed since the run in .* began. Restore it"):
@@ -256,11 +257,11 @@ def test_what_fails_at_once_leaves_no_run_behind(own_dataset: Path, make_pipelin
     """Else the corrected command would be refused as another run."""
     run, path = tmp_path / "run", own_dataset / "ImageSet" / "10" / "train.csv"
     with pytest.raises(GbadError, match="unknown backbone"):
-        start_run(run, own_dataset, 10, make_pipeline(backbone="resnet43"))
+        start_run(run, own_dataset, 10, make_pipeline(backbone="resnet43").settings)
     with pytest.raises(DataError, match="Subsets with lists here: 10"):
-        start_run(run, own_dataset, 100, make_pipeline())
+        start_run(run, own_dataset, 100, make_pipeline().settings)
     with pytest.raises(DataError, match="no such file"):
-        start_run(run, own_dataset / "nothing", 10, make_pipeline())
+        start_run(run, own_dataset / "nothing", 10, make_pipeline().settings)
     for detectors, message in (
         ({"image_detector": VAEDetector(image_size=100)}, "image_detector vae: image_size must be 32, 64.*got 100"),
         ({"image_detector": VAEDetector(epochs=0)}, "image_detector vae: epochs == 0"),
@@ -269,24 +270,24 @@ def test_what_fails_at_once_leaves_no_run_behind(own_dataset: Path, make_pipelin
         ({"detector": BiGANDetector(epochs=0)}, "detector bigan: epochs == 0"),
     ):
         with pytest.raises(GbadError, match=message):
-            start_run(run, own_dataset, 10, make_pipeline(**detectors))
+            start_run(run, own_dataset, 10, make_pipeline(**detectors).settings)
     original = path.read_text()
     for name, file in (("status", "scores.csv"), ("part", "split.csv")):
         path.write_text(original.replace("Gun", name))
         with pytest.raises(DataError, match=f"no class may be called '{name}': {file}"):
-            start_run(run, own_dataset, 10, make_pipeline())
+            start_run(run, own_dataset, 10, make_pipeline().settings)
     path.write_text(original)
     table = pd.read_csv(path)
     table[table.columns[1:]] = -1
     table.to_csv(path, index=False)
     with pytest.raises(DataError, match="0 images with threats and 72 without"):
-        start_run(run, own_dataset, 10, make_pipeline())
+        start_run(run, own_dataset, 10, make_pipeline().settings)
     table.loc[0, "Gun"] = 1
     table.to_csv(path, index=False)
     with pytest.raises(DataError, match="validation part has 0 images with threats"):
-        start_run(run, own_dataset, 10, make_pipeline())
+        start_run(run, own_dataset, 10, make_pipeline().settings)
     assert not run.exists()
-    start_run(run, own_dataset, 10, make_pipeline(gate_fit="paper"))
+    start_run(run, own_dataset, 10, make_pipeline(gate_fit="paper").settings)
     with pytest.raises(DataError, match="validation part has 0 images with threats"):
         make_pipeline().fit(
             image_paths(own_dataset, table["name"]), table.iloc[:, 1:].to_numpy() == 1, run=tmp_path / "fit"
@@ -300,21 +301,21 @@ def test_folders_that_are_no_run_are_refused(dataset: Path, make_pipeline: Make,
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "pipeline.joblib").write_text("mine")
     with pytest.raises(RunError, match="unknown run"):
-        start_run(tmp_path / "other", dataset, 10, make_pipeline())
+        start_run(tmp_path / "other", dataset, 10, make_pipeline().settings)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(GbadError, match="cannot be written"):
-        start_run(tmp_path / "file", dataset, 10, make_pipeline())
+        start_run(tmp_path / "file", dataset, 10, make_pipeline().settings)
     assert (tmp_path / "other" / "pipeline.joblib").read_text() == "mine"
 
 
 def test_damaged_files_of_a_run_are_named_with_a_remedy(dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    start_run(folder, dataset, 10, make_pipeline())
+    start_run(folder, dataset, 10, make_pipeline().settings)
     head, split = folder / "run.json", folder / "split.csv"
     whole = json.loads(head.read_text())
     for content in ('{"data": ', "[1]", "{}", json.dumps(whole | {"settings": 3})):
         head.write_text(content)
-        for again in (lambda: start_run(folder, dataset, 10, make_pipeline()), lambda: open_run(folder)):
+        for again in (lambda: start_run(folder, dataset, 10, make_pipeline().settings), lambda: open_run(folder)):
             with pytest.raises(
                 GbadError, match=r"run\.json: (not valid JSON|damaged, it holds no settings.*Restore it)"
             ):
@@ -323,7 +324,7 @@ def test_damaged_files_of_a_run_are_named_with_a_remedy(dataset: Path, make_pipe
     with pytest.raises(RunError, match=r"run\.json: damaged, or written by a newer gbad \(.*colour.*update gbad"):
         open_run(folder)
     with pytest.raises(RunError, match="another colour"):
-        start_run(folder, dataset, 10, make_pipeline())
+        start_run(folder, dataset, 10, make_pipeline().settings)
     head.write_text(json.dumps({name: value for name, value in whole.items() if name != "subset"}))
     with pytest.raises(RunError, match=r"run\.json: damaged, it has no subset"):
         open_run(folder)
@@ -332,7 +333,7 @@ def test_damaged_files_of_a_run_are_named_with_a_remedy(dataset: Path, make_pipe
     for content in ("", "name\na\n"):
         split.write_text(content)
         with pytest.raises(RunError, match=r"split\.csv: damaged.*Delete it"):
-            start_run(folder, dataset, 10, make_pipeline())
+            start_run(folder, dataset, 10, make_pipeline().settings)
     split.unlink()
     open_run(folder)
     assert split.read_bytes() == expected
@@ -343,13 +344,13 @@ def test_a_run_folder_takes_one_training_at_a_time(
     dataset: Path, make_pipeline: Make, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fcntl = pytest.importorskip("fcntl", reason="the system has no locks of this kind")
-    run = start_run(tmp_path / "run", dataset, 10, make_pipeline())
+    run = start_run(tmp_path / "run", dataset, 10, make_pipeline().settings)
     with (
         locked(run.folder, "cpu"),
         pytest.raises(RunError, match="another process is working in this run folder. Wait"),
     ):
-        finish(run, last=2)
-    assert finish(run, last=2) == {}
+        train(run, last=2)
+    assert train(run, last=2) == {}
     labels = np.zeros((40, 1), np.uint8)
     labels[::3] = 1
     (tmp_path / "fit").mkdir()
@@ -361,29 +362,29 @@ def test_a_run_folder_takes_one_training_at_a_time(
 
     with locked(run.folder, "cpu"):
         monkeypatch.setattr(fcntl, "flock", no_locks)
-        assert finish(run, last=2) == {}
+        assert train(run, last=2) == {}
 
 
 @pytest.mark.usefixtures("no_phase")
 def test_bad_images_are_listed_with_those_of_before_even_if_training_fails(
     dataset: Path, make_pipeline: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(data: Any, params: Any, run: Path, bad: BadImages, **options: Any) -> None:
+    def fails(data: Any, settings: Any, run: Path, bad: BadImages, **options: Any) -> None:
         bad.add(ImageError(next(images), "unreadable", "damaged"))
         raise KeyboardInterrupt
 
     images = iter(["a.png", "donn\udce9es/b.png", "a.png"])
-    monkeypatch.setattr("gbad.training.fitted.fit_phase1", fails)
+    monkeypatch.setattr("gbad.training.phases.fit_phase1", fails)
     listed = tmp_path / "run" / "bad_images.csv"
     for _ in range(3):
         with pytest.raises(KeyboardInterrupt):
-            finish(start_run(tmp_path / "run", dataset, 10, make_pipeline(), max_bad=1.0))
+            train(start_run(tmp_path / "run", dataset, 10, make_pipeline().settings, max_bad=1.0))
     assert listed.read_bytes() == (
         b"path,status,reason\na.png,unreadable,damaged\ndonn\xe9es/b.png,unreadable,damaged\n"
     )
     listed.write_text("")
     with pytest.raises(RunError, match=r"bad_images\.csv: damaged.*Delete it"):
-        finish(start_run(tmp_path / "run", dataset, 10, make_pipeline()))
+        train(start_run(tmp_path / "run", dataset, 10, make_pipeline().settings))
 
 
 def test_bad_images_stop_the_run_are_listed_and_may_be_tolerated_afterwards(
@@ -393,15 +394,15 @@ def test_bad_images_stop_the_run_are_listed_and_may_be_tolerated_afterwards(
     broken, missing = image_paths(own_dataset, [names[0], names[-1]])
     broken.write_bytes(broken.read_bytes()[:300])
     missing.unlink()
-    pipeline, folder = make_pipeline(negatives="all", epochs=1), tmp_path / "run"
+    settings, folder = make_pipeline(negatives="all", epochs=1).settings, tmp_path / "run"
     half_written = folder / "phase1" / ".checkpoint-0002.killed"
-    with pytest.raises(TooManyBadImagesError, match=r"1 of 72 images.*bad_images\.csv.*gbad check.*--max-bad"):
-        finish(start_run(folder, own_dataset, 10, pipeline))
+    with pytest.raises(TooManyBadImagesError, match=r"1 of 72 images.*bad_images\.csv.*gbad check.*max.bad"):
+        train(start_run(folder, own_dataset, 10, settings))
     assert len(pd.read_csv(folder / "bad_images.csv")) == 1
     with pytest.raises(GbadError, match=r"the file ends too early|damaged|no such file"):
-        finish(start_run(folder, own_dataset, 10, pipeline, strict=True))
+        train(start_run(folder, own_dataset, 10, settings, strict=True))
     half_written.mkdir(parents=True)
-    done = finish(start_run(folder, own_dataset, 10, pipeline, max_bad=0.03))
+    done = train(start_run(folder, own_dataset, 10, settings, max_bad=0.03))
     assert not half_written.exists()
     assert set(done) == {"phase1", "phase2", "phase3"}
     listed = pd.read_csv(folder / "bad_images.csv")
@@ -420,8 +421,8 @@ def test_phase_3_alone_gives_the_pipeline_of_a_whole_training(
     trained: Run, dataset: Path, make_pipeline: Make, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
-    finish(refit_run(trained.folder, tmp_path / "refitted", **OTHERS))
-    finish(start_run(tmp_path / "whole", dataset, 10, make_pipeline(**OTHERS)))
+    train(refit(trained.folder, tmp_path / "refitted", **OTHERS))
+    train(start_run(tmp_path / "whole", dataset, 10, make_pipeline(**OTHERS).settings))
     assert_same_pipeline(tmp_path / "whole", tmp_path / "refitted", dataset)
     told = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("whole", "refitted")]
     assert told[0] == told[1]
@@ -440,10 +441,10 @@ def test_phase_3_alone_goes_on_where_it_was_killed(
 
     out, again = tmp_path / "out", ["--prevalence", 0.02, "--suppression", "soft"]
     with monkeypatch.context() as patched:
-        patched.setattr("gbad.training.run_folder.os.link", fails(OSError("another disk")))
-        patched.setattr("gbad.training.run_folder.shutil.copytree", fails(KeyboardInterrupt()))
+        patched.setattr("gbad.workflows.train.os.link", fails(OSError("another disk")))
+        patched.setattr("gbad.workflows.train.shutil.copytree", fails(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
-            refit_run(trained.folder, out, prevalence=0.02, suppression="soft")
+            refit(trained.folder, out, prevalence=0.02, suppression="soft")
     assert (out / "split.csv").read_bytes() == (trained.folder / "split.csv").read_bytes()
     for name in (".git", ".phase2.killed"):
         (out / name).mkdir()
@@ -462,13 +463,13 @@ def test_phase_3_alone_refuses_what_it_cannot_do(
 ) -> None:
     out = tmp_path / "out"
     with pytest.raises(GbadError, match=r"epochs, size: phases 1 and 2 depend on it.*gbad train"):
-        refit_run(trained.folder, out, size=96, epochs=3)
+        refit(trained.folder, out, size=96, epochs=3)
     with pytest.raises(GbadError, match="prevalence must be a number above 0 and below 1, not 1.5"):
-        refit_run(trained.folder, out, prevalence=1.5)
+        refit(trained.folder, out, prevalence=1.5)
     unfinished = shutil.copytree(trained.folder, tmp_path / "unfinished")
     (unfinished / "phase2" / "done.json").unlink()
     with pytest.raises(RunError, match="phase 2 is not done yet"):
-        refit_run(unfinished, out, prevalence=0.1)
+        refit(unfinished, out, prevalence=0.1)
     assert not out.exists()
     same = gbad_command("refit", trained.folder, "--out", trained.folder, "--prevalence", 0.1)
     assert same.status == 1
@@ -484,5 +485,5 @@ def test_several_processes_share_phase_1(run_python: Any, dataset: Path, tmp_pat
         "--epochs", 1, "--fpn-width", 8, "--negatives", "hard",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err
-    assert gbad.load(tmp_path / "run" / "pipeline.joblib").training_["phase1"]
+    assert gbad.load(tmp_path / "run" / "pipeline.joblib").fitted_.training["phase1"]
     assert len(pd.read_csv(tmp_path / "run" / "phase1" / "history.csv")) == 1

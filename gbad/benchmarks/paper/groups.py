@@ -106,7 +106,7 @@ def make_group(
     for network, of_network in cells.items():
         for seed, cell in enumerate(of_network):
             both = test[network][seed], validation[network][seed]
-            test[network][seed], validation[network][seed] = at_prevalence(*both, cell.pipeline, prevalence)
+            test[network][seed], validation[network][seed] = at_prevalence(*both, cell.settings, prevalence)
 
     scores = {
         name: np.stack([_scores_of(method, of_seed, y_any) for of_seed in test[method.network]])

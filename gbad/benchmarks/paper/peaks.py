@@ -44,11 +44,11 @@ def peaks_in_boxes(run: Path, data: Path, labels: LabelList) -> dict[tuple[str, 
     boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes, required=False)
     for row, own in boxes.items():
         try:
-            pixels = read_image(paths[row], pipeline.size)
+            pixels = read_image(paths[row], pipeline.settings.size)
         except ImageError:
             continue  # scoring has counted it
         for column in sorted({int(box[0]) for box in own}):
-            heatmap = class_heatmap(pipeline.network(), pixels, column)
+            heatmap = class_heatmap(pipeline.fitted_.network, pixels, column)
             found[labels.names[row], column] = lies_in(peaks(heatmap[None, None])[0, 0], own[own[:, 0] == column, 1:])
     return found
 

@@ -8,6 +8,7 @@ import pickletools
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from sklearn.linear_model import LogisticRegression
 
 import gbad
 from gbad.errors import GbadError, PipelineFileError
-from gbad.pipeline import GBADPipeline
-from gbad.storage.plain_data import load, load_plain, pack, save_plain, unpack
+from gbad.pipeline import GBADPipeline, load
+from gbad.storage.plain_data import load_plain, pack, save_plain, unpack
+from gbad.training.fitted import FittedGBAD
+from gbad.training.plain_settings import to_plain
 from gbad.training.run_folder import Run
+from gbad.training.settings import Settings
 
 FIELDS = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "any_threat")
 
@@ -66,7 +70,8 @@ def test_a_new_process_gives_the_same_scores_bit_for_bit(
     arguments = [pipeline_file, tmp_path / "images.npy", tmp_path / "plain.npz", tmp_path / "strict.npz"]
     outcome = run_python("-W", "error", "-c", SCORE, *arguments)
     assert outcome.status == 0, outcome.err
-    fitted = trained.pipeline.explain(pixels)
+    from_run = FittedGBAD.from_run(trained.folder, trained.data.classes, trained.settings)
+    fitted = GBADPipeline.from_fitted(trained.settings, from_run).explain(pixels)
     assert np.ptp(fitted.logits, axis=0).min() > 1e-3
     for name in FIELDS:
         for file in arguments[2:]:
@@ -95,19 +100,17 @@ def test_saving_again_loses_nothing(pipeline: GBADPipeline, pipeline_file: Path,
 
 
 def test_parameters_survive(pipeline: GBADPipeline, trained: Run) -> None:
-    before, after = trained.pipeline.get_params(), pipeline.get_params()
-    assert {**before, "detector": None} == {**after, "detector": None}
-    assert pipeline.detector.get_params() == trained.pipeline.detector.get_params()
-    assert pipeline.training_ == trained.pipeline.training_
-    assert pipeline.classes_ == trained.pipeline.classes_
+    assert to_plain(pipeline.settings) == to_plain(trained.settings)
+    assert pipeline.fitted_.training.keys() == {"phase1", "phase2", "phase3"}
+    assert pipeline.classes_ == trained.data.classes
 
 
 def test_an_unfitted_pipeline_can_be_copied_but_not_saved(
     make_pipeline: Callable[..., GBADPipeline], tmp_path: Path
 ) -> None:
     copied = copy.deepcopy(make_pipeline(epochs=7))
-    assert copied.epochs == 7
-    assert copied.detector.min_steps == 60
+    assert copied.settings.epochs == 7
+    assert copied.get_params()["detector__min_steps"] == 60
     with pytest.raises(Exception, match="not fitted"):
         copied.save(tmp_path / "pipeline.joblib")
     assert not list(tmp_path.iterdir())
@@ -121,7 +124,8 @@ def test_numpy_numbers_and_paths_as_parameters_do_not_spoil_the_file(pipeline: G
     own.set_params(epsilon=np.float64(0.001), epochs=np.int64(2), weights=Path("backbone.pth"))
     own.save(tmp_path / "pipeline.joblib")
     loaded = load(tmp_path / "pipeline.joblib")
-    assert (loaded.epsilon, loaded.epochs, loaded.weights) == (0.001, 2, "backbone.pth")
+    found = loaded.settings
+    assert (found.epsilon, found.epochs, found.weights) == (0.001, 2, "backbone.pth")
 
 
 def test_what_cannot_be_loaded_cannot_be_saved(tmp_path: Path) -> None:
@@ -165,7 +169,7 @@ def test_hostile_files_are_refused_and_run_nothing(tmp_path: Path) -> None:
     payloads: dict[str, Any] = {
         "system": Hostile(os.system, order),
         "eval": Hostile(eval, f"open({str(touched)!r}, 'w')"),
-        "nested": {"format_version": 1, "params": [Hostile(os.system, order)]},
+        "nested": {"format_version": 1, "settings": [Hostile(os.system, order)]},
         "object array": np.array([Hostile(os.system, order)], dtype=object),
         "process": Hostile(subprocess.Popen, ["touch", str(touched)]),
         "numpy function": Hostile(np.fromfile, "/etc/hostname"),
@@ -190,7 +194,7 @@ def test_hostile_files_are_refused_and_run_nothing(tmp_path: Path) -> None:
         ("numpy", "ndarray"),
         ("gbad.pipeline", "save"),
         ("gbad.pipeline", "GBADPipeline.save"),
-        ("gbad.pipeline", "gbad.storage.plain_data.joblib.load"),
+        ("gbad.pipeline", "joblib.load"),
         ("gbad", "GBADPipeline"),
         ("joblib.numpy_pickle", "NumpyArrayWrapper"),
     ],
@@ -210,10 +214,10 @@ def test_every_other_global_is_refused(module_and_name: tuple[str, str], protoco
 def test_the_one_allowed_class_cannot_be_misused(tmp_path: Path) -> None:
     """What a file hands to GBADPipeline is data: strange states and calls end in an error."""
     states: list[Any] = [
-        None, 3, [], {}, {"format_version": 1}, {"format_version": 1, "params": 3},
-        {"format_version": 1, "params": {"unknown": 1}}, {"format_version": 1, "params": {"detector": "os.system"}},
-        {"format_version": 1, "params": {}, "classifier": {}}, {"__class__": 1, "format_version": 1, "params": {}},
-        ({"format_version": 1}, {"save": 1}),
+        None, 3, [], {}, {"format_version": 1}, {"format_version": 1, "settings": 3},
+        {"format_version": 1, "settings": {"unknown": 1}}, {"format_version": 1, "settings": {"detector": "os.system"}},
+        {"format_version": 1, "settings": to_plain(Settings()), "fitted": {}},
+        {"__class__": 1, "format_version": 1, "settings": {}}, ({"format_version": 1}, {"save": 1}),
     ]  # fmt: skip
     for state in states:
         content = io.BytesIO()
@@ -301,7 +305,7 @@ def test_what_python_shares_by_itself_may_stand_in_several_places(tmp_path: Path
 
 def test_flipped_bytes_never_raise_anything_else(pipeline: GBADPipeline, tmp_path: Path) -> None:
     small = copy.deepcopy(pipeline)
-    small._classifier = {**small._classifier, "arrays": {}}
+    small.fitted_ = replace(small.fitted_, classifier={**small.fitted_.classifier, "arrays": {}})
     small.save(tmp_path / "small.joblib")
     whole = np.frombuffer((tmp_path / "small.joblib").read_bytes(), np.uint8)
     random = np.random.default_rng(1)
@@ -334,11 +338,11 @@ def test_other_files_are_refused(pipeline: GBADPipeline, trained: Run, tmp_path:
 
 
 def test_a_newer_format_is_refused(pipeline: GBADPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gbad.pipeline.format_of", lambda params, heads: 3)
+    monkeypatch.setattr("gbad.pipeline.FORMAT", 2)
     pipeline.save(tmp_path / "newer.joblib")
     monkeypatch.undo()
     for read in (gbad.load, joblib.load):
-        with pytest.raises(PipelineFileError, match="format 3, this version of gbad reads formats 1 to 2.*Install"):
+        with pytest.raises(PipelineFileError, match="format 2, this version of gbad reads format 1.*Install"):
             read(tmp_path / "newer.joblib")
 
 
