@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gbad.errors import DataError, GbadError, ImageError, PipelineFileError, RunError
-    from gbad.pipeline import Explanation, GBADPipeline, load
+    from gbad.explanation import Explanation
+    from gbad.pipeline import GBADPipeline, load
 
 __version__ = _version("gbad")
 
@@ -22,7 +23,7 @@ __all__ = [
     "load",
 ]
 
-_MODULES = {"Explanation": "pipeline", "GBADPipeline": "pipeline", "load": "pipeline"}
+_MODULES = {"Explanation": "explanation", "GBADPipeline": "pipeline", "load": "pipeline"}
 
 
 def __getattr__(name: str) -> Any:

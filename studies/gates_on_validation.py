@@ -17,6 +17,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
@@ -24,10 +25,13 @@ from gbad.evaluation.measures import t_interval
 from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier import FeatureFile
 from gbad.phase2_anomaly import FEATURE_DETECTORS
+from gbad.phase2_anomaly.detectors import detector_input
 from gbad.phase3_gate import (
+    ThreatGate,
     choose_alpha,
     choose_share,
     cross_fitted_gate,
+    default_gate,
     fit_class_heads,
     log_sigmoid,
     mixed,
@@ -35,7 +39,7 @@ from gbad.phase3_gate import (
 )
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import atomic_path
-from gbad.training.fitted import default_gate, detector_input, gate_predictions, make_detector
+from gbad.training.phase2 import make_detector
 from gbad.training.run_folder import open_run
 
 EPSILON = 1e-3
@@ -66,13 +70,13 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
             variants["class heads, a share each"][apply, c] = mixed(own, log_odds, share)[apply, c]
     found = {MAXIMUM: np.exp(log_sigmoid(logits)).max(axis=1, keepdims=True)}
     for name in sorted({part for names in detectors for part in names.split("+")} - set(found)):
-        detector = make_detector({"detector": name, "random_state": run.pipeline.random_state})
+        detector = make_detector(run.settings.changed(detector=name))
         found[name] = detector.fit(inputs[~held_out & (threat == 0)]).losses(inputs)
     for name in detectors:
         losses = np.concatenate([found[part] for part in name.split("+")], axis=1)
         paper = default_gate("paper").fit(losses[~held_out], threat[~held_out])
         losses = losses[held_out]
-        variants[f"{name}: letter's hard gate"] = gate_predictions(own, losses, paper, "hard", EPSILON)[0]
+        variants[f"{name}: paper's hard gate"] = _gated(own, losses, paper)
         rules = ("hard gate, held-out", "soft gate", "class heads, soft gate", "class heads, a soft gate each")
         gated = {rule: np.empty_like(own) for rule in rules}
         for (fit, apply), ranked in zip(folds, ranking, strict=True):
@@ -101,6 +105,14 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
         for ratio in ratios
     }
     return pd.DataFrame(by_ratio)
+
+
+def _gated(
+    logits: npt.NDArray[np.float64], losses: npt.NDArray[np.float64], gate: ThreatGate
+) -> npt.NDArray[np.float64]:
+    """Logarithms of probabilities behind the paper's gate."""
+    score = gate.decision_function(losses)
+    return suppress(logits, score, gate.probability(score), "hard", EPSILON)
 
 
 def _map(labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], ratio: int) -> float:

@@ -24,9 +24,10 @@ from gbad.data.labels import list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
 from gbad.pipeline import load
 from gbad.storage.files import atomic_path
-from gbad.training.run_folder import finish, start_run
-from gbad.workflows.demo import SIMULATION, SUBSET, demo_pipeline
-from gbad.workflows.predict import evaluate_list
+from gbad.training.run_folder import start_run
+from gbad.workflows.demo import SIMULATION, SUBSET, demo_settings
+from gbad.workflows.evaluate import evaluate
+from gbad.workflows.train import train
 
 
 def shuffle(data: Path, subset: int, seed: int) -> None:
@@ -40,8 +41,8 @@ def of_demo(out: Path, seed: int) -> None:
     """Simulate, shuffle, train, evaluate on the true test list."""
     simulate_dataset(out / "data", SUBSET, **SIMULATION, seed=seed, show_progress=True)
     shuffle(out / "data", SUBSET, seed)
-    finish(start_run(out, out / "data", SUBSET, demo_pipeline(seed)), show_progress=True)
-    Console().print(ap_table(evaluate_list(load(out / "pipeline.joblib"), out / "data", SUBSET, out)))
+    train(start_run(out, out / "data", SUBSET, demo_settings(seed)), show_progress=True)
+    Console().print(ap_table(evaluate(load(out / "pipeline.joblib"), out / "data", SUBSET, out)))
 
 
 def of_benchmark(out: Path, seed: int, data: Path) -> None:

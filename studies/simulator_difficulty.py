@@ -28,13 +28,14 @@ from gbad.data.source import source_from_paths, stream
 from gbad.evaluation.bootstrap import bootstrap_intervals
 from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase1_classifier import predict_batch
-from gbad.pipeline import GBADPipeline
 from gbad.runtime.allocator import keep_freed_memory
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
-from gbad.training import fitted as training
-from gbad.training.run_folder import finish, start_run
+from gbad.training.phase1 import load_classifier
+from gbad.training.run_folder import start_run
+from gbad.training.settings import Settings
+from gbad.workflows import train as workflow
 
 PUBLISHED = {10: 74.8, 100: 52.7, 1000: 33.3}
 """mAP in percent of the letter's plain ResNet-34, on SIXray: other data."""
@@ -48,18 +49,18 @@ def train(options: argparse.Namespace, seed: int) -> Path:
         folder / "data", 10, options.train_positives, 0, options.negatives_per_positive, options.image_size,
         seed=seed, remove_threats=options.remove_threats, show_progress=True,
     )  # fmt: skip
-    pipeline = GBADPipeline(
+    settings = Settings(
         backbone="efficientnet_lite0", size=options.size, architecture=options.architecture, pooling="max",
         fusion="hidden", fpn_width=64, head_width=64, epochs=options.epochs, negatives="fresh",
         augmentation=options.augmentation, random_state=seed,
     )  # fmt: skip
-    finish(start_run(folder, folder / "data", 10, pipeline), last=1, show_progress=True)
+    workflow.train(start_run(folder, folder / "data", 10, settings), last=1, show_progress=True)
     return folder
 
 
 def scores(run: Path, paths: list[Path], size: int) -> np.ndarray:
     """Logits of images: float64 (n, C)."""
-    network = training.load_classifier(run)
+    network = load_classifier(run)
     source = source_from_paths(paths, size)
     parts = []
     with progress_bar("scoring", len(paths), show=True) as advance:

@@ -13,11 +13,12 @@ from sklearn.base import clone
 from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
 from gbad.phase3_gate.choices import Evidence, apply_choices, choose
 from gbad.phase3_gate.class_heads import ClassHeads, fit_class_heads
-from gbad.phase3_gate.gate import ThreatGate
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
+from gbad.phase3_gate.gate import ThreatGate
 from gbad.phase3_gate.suppression import log_odds
 
-Float = npt.NDArray[np.floating[Any]]
+Float = npt.NDArray[np.float64]
+Features = npt.NDArray[np.float32]
 
 
 class Decided(NamedTuple):
@@ -75,12 +76,12 @@ class Decision:
     any_threat: AnyThreat
     thresholds: npt.NDArray[np.float64]
 
-    def decide(self, logits: Float, features: Float, losses: Float) -> Decided:
+    def decide(self, logits: Float, features: Features, losses: Float) -> Decided:
         """Decide on images.
 
         Parameters
         ----------
-        logits : float array (n, C)
+        logits : float64 array (n, C)
             Of phase 1.
         features : float32 array (n, D)
             Of phase 1.
@@ -92,8 +93,7 @@ class Decision:
         evidence = Evidence(logits, heads, score, self.gate.probability(score))
         ranking, log_gated = apply_choices(evidence, self.suppression, self.heads_share, self.strength)
         any_threat = self.any_threat.score(log_odds(log_gated))
-        heads = np.asarray(logits, np.float64) if heads is None else heads
-        return Decided(heads, ranking, log_gated, score, score > 0, any_threat)
+        return Decided(logits if heads is None else heads, ranking, log_gated, score, score > 0, any_threat)
 
     def to_plain(self) -> dict[str, Any]:
         """Everything as numbers, texts and arrays, for `from_plain`."""
@@ -130,7 +130,7 @@ def default_gate(gate_fit: str) -> ThreatGate:
 
 def fit_decision(
     logits: Float,
-    features: Float | None,
+    features: Features | None,
     losses: Float,
     labels: npt.NDArray[np.uint8],
     validation: npt.NDArray[np.bool_],
@@ -149,7 +149,7 @@ def fit_decision(
 
     Parameters
     ----------
-    logits : float array (n, C)
+    logits : float64 array (n, C)
         Of phase 1.
     features : float32 array (n, D) or None
         Of phase 1; None leaves the class heads out.

@@ -104,7 +104,8 @@ def make_detector(settings: Settings) -> BiGANDetector | FeatureDetector:
     """Make the unfitted detector of features that the settings ask for."""
     given = settings.detector
     if not isinstance(given, str):
-        return clone(given)
+        own: BiGANDetector | FeatureDetector = clone(given)
+        return own
     of_name = FEATURE_DETECTORS[given]
     seed = derived_seed(settings.random_state, "phase 2")
     return of_name(random_state=seed) if "random_state" in of_name().get_params() else of_name()

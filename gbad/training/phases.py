@@ -38,7 +38,7 @@ def fit_phases(
         Whether this is the main process. Several processes share phase 1 only; the main one runs the other phases.
     """
     check_parts(data.positive, data.validation, settings.gate_fit)
-    is_main = training_processes(settings.device).is_main_process
+    is_main: bool = training_processes(settings.device).is_main_process
     if is_main:
         for left in run.glob("phase?/.*"):  # what a killed run was writing
             remove_folder(left)

@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
+from functools import update_wrapper
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import (
@@ -275,10 +275,10 @@ def takes_settings(
     """
 
     def decorate(constructor: Callable[..., None]) -> Callable[Concatenate[Any, _P], None]:
-        @wraps(constructor)
-        def with_settings(self: Any, *args: _P.args, **settings: _P.kwargs) -> None:
+        def with_settings(self: Any, /, *args: _P.args, **settings: _P.kwargs) -> None:
             constructor(self, *args, **settings)
 
+        update_wrapper(with_settings, constructor)
         own = inspect.signature(Settings)
         first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         with_settings.__signature__ = own.replace(  # type: ignore[attr-defined]

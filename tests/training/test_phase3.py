@@ -19,10 +19,10 @@ from gbad.phase2_anomaly.detectors import sigmoid
 from gbad.phase3_gate import (
     best_thresholds,
     choose,
+    cross_fitted_gate,
     fit_any_threat,
     fit_class_heads,
     hard_gate,
-    cross_fitted_gate,
     log_odds,
     mixed,
 )

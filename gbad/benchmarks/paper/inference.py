@@ -19,13 +19,15 @@ from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
 from gbad.errors import GbadError, ImageError
 from gbad.phase1_classifier import Classifier, predict_stream
-from gbad.phase3_gate import Evidence, apply_choices, choose
+from gbad.phase3_gate import Decision, Evidence, apply_choices, choose, judge_gate
 from gbad.pipeline import GBADPipeline, load
 from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
-from gbad.training.fitted import held_out_predictions, load_classifier, read_losses
+from gbad.training.phase1 import load_classifier
+from gbad.training.phase2 import read_losses
 from gbad.training.phase3 import features_of
 from gbad.training.run_folder import Run
+from gbad.training.settings import Settings
 
 MAX_VALIDATION_NEGATIVES = 2000
 """Threat-free validation images that a classifier without gate is scored on; with a gate, all are."""
@@ -159,7 +161,8 @@ def score_images(
     if not len(rows):
         return None
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Scores(np.array(names, dtype=str)[rows], **arrays, **({} if pipeline is None else _of_gate(pipeline)))
+    of_gate = {} if pipeline is None else _of_gate(pipeline.fitted_.decision)
+    return Scores(np.array(names, dtype=str)[rows], **arrays, **of_gate)
 
 
 def validation_scores(run: Run, phases: int) -> Scores:
@@ -170,26 +173,27 @@ def validation_scores(run: Run, phases: int) -> Scores:
     names, classes = np.array(split_names(run), dtype=str), run.data.classes
     if phases < 3:
         rows = validation_sample(run.data.validation, run.data.positive)
-        parts = list(_classified(run.folder, run.data.source, rows, run.pipeline.views))
+        parts = list(_classified(run.folder, run.data.source, rows, run.settings.views))
         rows = np.concatenate([part[0] for part in parts])
         logits = np.concatenate([part[1]["logits"] for part in parts])
         return Scores(names[rows], logits, labels=run.data.labels[rows])
-    pipeline = load(run.folder / "pipeline.joblib")
-    rows, held_out, losses, logits = read_losses(run.folder, classes)
-    rows, losses, logits = rows[held_out], losses[held_out], logits[held_out]
+    decision = load(run.folder / "pipeline.joblib").fitted_.decision
+    found = read_losses(run.folder, classes)
+    rows, losses = found.rows[found.validation], found.losses[found.validation]
+    logits = found.logits[found.validation]
     heads = logits
-    if pipeline.heads_ is not None:
-        heads = pipeline.heads_.log_odds(features_of(run.folder, rows))
-    score, p_anomalous = held_out_predictions(pipeline.gate_, pipeline.gate_fit, losses, run.data.positive[rows])
+    if decision.heads is not None:
+        heads = decision.heads.log_odds(features_of(run.folder, rows))
+    score, p_anomalous = judge_gate(decision.gate, run.settings.gate_fit, losses, run.data.positive[rows])
     of_phases = Evidence(logits, heads, score, p_anomalous)
-    ranking, gated = apply_choices(of_phases, pipeline.suppression, pipeline.heads_share_, pipeline.strength_)
+    ranking, gated = apply_choices(of_phases, decision.suppression, decision.heads_share, decision.strength)
     return Scores(
         names[rows], logits, heads=heads, ranking=ranking, log_gated=gated, losses=losses, gate_score=score,
-        p_anomalous=p_anomalous, anomalous=score > 0, labels=run.data.labels[rows], **_of_gate(pipeline),
+        p_anomalous=p_anomalous, anomalous=score > 0, labels=run.data.labels[rows], **_of_gate(decision),
     )  # fmt: skip
 
 
-def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prevalence: float) -> tuple[Scores, Scores]:
+def at_prevalence(test: Scores, validation: Scores, settings: Settings, prevalence: float) -> tuple[Scores, Scores]:
     """Scores as they are if phase 3 chooses for another prevalence of threats; those without a gate as they were.
 
     Lists of several prevalences share a network, and what is chosen on its validation part depends on the prevalence.
@@ -198,8 +202,7 @@ def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prev
     ----------
     test, validation : Scores
         Of one network.
-    pipeline : GBADPipeline
-        Its settings.
+    settings : Settings
     prevalence : float
         Share of images with a threat, in (0, 1).
 
@@ -209,12 +212,12 @@ def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prev
     """
     if validation.gate_score is None or validation.labels is None or not validation.labels.any():
         return test, validation
-    strength = pipeline.epsilon if pipeline.suppression == "hard" else pipeline.alpha
-    choices = choose(_evidence(validation, pipeline), validation.labels, pipeline.suppression, strength, prevalence)
+    strength = settings.epsilon if settings.suppression == "hard" else settings.alpha
+    choices = choose(_evidence(validation, settings), validation.labels, settings.suppression, strength, prevalence)
 
     def anew(scores: Scores) -> Scores:
         ranking, gated = apply_choices(
-            _evidence(scores, pipeline), pipeline.suppression, choices.share, choices.strength
+            _evidence(scores, settings), settings.suppression, choices.share, choices.strength
         )
         return dataclasses.replace(
             scores, ranking=ranking, log_gated=gated, thresholds=choices.thresholds,
@@ -224,10 +227,10 @@ def at_prevalence(test: Scores, validation: Scores, pipeline: GBADPipeline, prev
     return anew(test), anew(validation)
 
 
-def _evidence(scores: Scores, pipeline: GBADPipeline) -> Evidence:
+def _evidence(scores: Scores, settings: Settings) -> Evidence:
     assert scores.gate_score is not None
     assert scores.p_anomalous is not None
-    heads = scores.heads if pipeline.class_heads else None
+    heads = scores.heads if settings.class_heads else None
     return Evidence(scores.logits, heads, scores.gate_score, scores.p_anomalous)
 
 
@@ -236,10 +239,10 @@ def split_names(run: Run) -> list[str]:
     return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
 
 
-def _of_gate(pipeline: GBADPipeline) -> dict[str, npt.NDArray[Any]]:
+def _of_gate(decision: Decision) -> dict[str, npt.NDArray[Any]]:
     """Fields of `Scores` that phase 3 has chosen once for all images."""
-    strength, share = (np.asarray(value, dtype=np.float64) for value in (pipeline.strength_, pipeline.heads_share_))
-    return {"thresholds": pipeline.thresholds_, "strength": strength, "heads_share": share}
+    strength, share = (np.asarray(value, dtype=np.float64) for value in (decision.strength, decision.heads_share))
+    return {"thresholds": decision.thresholds, "strength": strength, "heads_share": share}
 
 
 def validation_sample(validation: Mask, threat: Mask) -> Rows:
@@ -264,7 +267,7 @@ def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
     names = ("logits", "heads", "ranking", "log_gated", "losses", "gate_score", "anomalous")
     for rows, explanation, errors in pipeline.stream(source):
         values = {name: getattr(explanation, name) for name in names}
-        yield rows, values | {"p_anomalous": pipeline.gate_.probability(explanation.gate_score)}, errors
+        yield rows, values | {"p_anomalous": pipeline.fitted_.decision.gate.probability(explanation.gate_score)}, errors
 
 
 def _on_device(model: Classifier) -> Classifier:

@@ -1,4 +1,4 @@
-"""Cells of `GBADPipeline`: a classifier, or all three phases. The folder also holds ``run``, a run folder."""
+"""Cells of GBAD: a classifier, or all three phases. The folder also holds ``run``, a run folder."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from gbad.data.bad_images import BadImages
 from gbad.errors import GbadError, RunError
 from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
 from gbad.phase1_classifier.checkpoints import read_history
-from gbad.pipeline import GBADPipeline
 from gbad.storage.digests import bytes_digest
 from gbad.storage.files import read_json, remove_folder
-from gbad.training.run_folder import Run, finish, open_run, start_run
-from gbad.training.settings import check_settings, plain_settings
+from gbad.training.checks import check_settings
+from gbad.training.plain_settings import to_plain
+from gbad.training.run_folder import Run, open_run, start_run
+from gbad.training.settings import Settings
+from gbad.workflows.train import train
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ class NetworkCell(Cell):
 
     Attributes
     ----------
-    pipeline : GBADPipeline
+    settings : Settings
         Its settings; not fitted.
     phases : int
         Last phase.
     """
 
-    pipeline: GBADPipeline
+    settings: Settings
     phases: int
 
     @property
@@ -53,8 +55,8 @@ class NetworkCell(Cell):
     def _train(self, data: BenchmarkData, show_progress: bool) -> dict[str, Any]:
         self._require_weights()
         run = self._open_or_start(data)
-        origin = finish(run, last=1, show_progress=show_progress)["phase1"]["backbone_weights"]
-        phases = finish(run, last=self.phases, show_progress=show_progress)
+        origin = train(run, last=1, show_progress=show_progress)["phase1"]["backbone_weights"]
+        phases = train(run, last=self.phases, show_progress=show_progress)
         validation_scores(run, self.phases).save(self._validation)
         # As large as the data and as three copies of the network: a trained network needs neither.
         remove_folder(run.folder / "cache")
@@ -71,17 +73,17 @@ class NetworkCell(Cell):
             "backbone_weights": origin,
             "epochs": epochs,
             "images_seen": images_seen,
-            **passes(self.pipeline.negatives, epochs, images_seen, *counts),
+            **passes(self.settings.negatives, epochs, images_seen, *counts),
         }
 
     def _open_or_start(self, data: BenchmarkData) -> Run:
         if (self.run / "run.json").exists():
             return open_run(self.run)
-        return start_run(self.run, data.folder, self.lists.subset.list, self.pipeline)
+        return start_run(self.run, data.folder, self.lists.subset.list, self.settings)
 
     def _require_weights(self) -> None:
         """Stop before a training whose results would pass for those of a network that started from ImageNet weights."""
-        chosen = self.pipeline
+        chosen = self.settings
         if not chosen.pretrained or (self.run / "phase1" / "done.json").exists():
             return
         if load_imagenet_weights(build_backbone(self.backbone), self.backbone, chosen.weights) is None:
@@ -96,8 +98,8 @@ class NetworkCell(Cell):
 
         def score(start: int, stop: int) -> Scores | None:
             return score_images(
-                self.run, self.phases, names[start:stop], paths[start:stop], self.pipeline.size, bad,
-                views=self.pipeline.views,
+                self.run, self.phases, names[start:stop], paths[start:stop], self.settings.size, bad,
+                views=self.settings.views,
                 description=f"test images {start:,} to {stop:,} of {len(names):,}", show_progress=show_progress,
             )  # fmt: skip
 
@@ -113,7 +115,7 @@ class NetworkCell(Cell):
         done, scoring = self.entry.result, self.scores.result
         return {
             "network": self.name, "backbone": self.backbone, "training_list": self.lists.subset.list, "seed": self.seed,
-            "epochs": done["epochs"], "images_seen": done["images_seen"], "negatives": self.pipeline.negatives,
+            "epochs": done["epochs"], "images_seen": done["images_seen"], "negatives": self.settings.negatives,
             "backbone_weights": done["backbone_weights"], "positive_passes": done["positive_passes"],
             "negative_passes": done["negative_passes"],
             **{f"{name}_seconds": value for name, value in done["seconds"].items()},
@@ -138,18 +140,17 @@ def make_network_cell(
     }  # fmt: skip
     if settings.get("prevalence") is not None:
         raise GbadError("prevalence: each subset of the benchmark has its own. Leave it out of the settings.")
-    pipeline = GBADPipeline(**settings)
-    params = pipeline.get_params(deep=False)
-    check_settings(params)
+    chosen = Settings(**settings)
+    check_settings(chosen)
     about = {
-        "version": VERSION, "settings": plain_settings(params), "phases": network.phases,
+        "version": VERSION, "settings": to_plain(chosen), "phases": network.phases,
         "training_list": lists.train_digest, "origin": data.origin,
     }  # fmt: skip
-    if pipeline.weights is not None:  # the path says nothing about what is in the file
-        about["weights"] = bytes_digest(Path(pipeline.weights).read_bytes()).hex()
+    if chosen.weights is not None:  # the path says nothing about what is in the file
+        about["weights"] = bytes_digest(Path(chosen.weights).read_bytes()).hex()
     entry = Entry.of(root, f"{name}-{backbone}-{lists.subset.list}-seed{seed}", about)
     return NetworkCell(
-        entry, name, backbone, seed, lists, scores_entry(entry, data, lists.test), pipeline, network.phases
+        entry, name, backbone, seed, lists, scores_entry(entry, data, lists.test), chosen, network.phases
     )
 
 

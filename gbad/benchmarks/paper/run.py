@@ -23,8 +23,8 @@ from gbad.benchmarks.paper.results import TABLE_4, shown_groups, write_results
 from gbad.benchmarks.paper.scales import Scale, Subset
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
-from gbad.pipeline import GBADPipeline
 from gbad.runtime.versions import hardware, library_versions
+from gbad.training.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def run_benchmark(
     mislabelled : Path, optional
         Text file of image names to leave out of all lists.
     overrides : mapping, optional
-        Parameters of `GBADPipeline` for all networks, such as ``epochs``.
+        Settings for all networks, such as ``epochs``.
     say : callable
         Is told what comes next.
     show_progress : bool
@@ -173,7 +173,7 @@ def make_plan(
     names = [subset.name for subset in data.subsets]
     subset = data.subsets[names.index(TABLE_4) if TABLE_4 in names else -1]
     of_table_4 = replace(lists[data.train_digest(subset)], subset=subset)
-    default = GBADPipeline().validation_fraction
+    default = Settings().validation_fraction
     fraction = {**scale.settings, **overrides}.get("validation_fraction", default)
     detectors = {
         name: tuple(make_detector_cell(root, data, of_table_4, method.network, seed, scale, fraction) for seed in seeds)

@@ -29,8 +29,8 @@ from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase1_classifier import predict_batch
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase3_gate import soft_gate
-from gbad.pipeline import GBADPipeline
 from gbad.training.fitted import load_classifier
+from gbad.training.settings import Settings
 
 QUICK = {"pretrained": False, "size": 32, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
 SCALE = replace(SCALES["small"], backbones=("resnet18",), resamples=20)
@@ -124,7 +124,7 @@ def test_everything_is_written(finished: Path) -> None:
 def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, data: BenchmarkData) -> None:
     test = read_sixray(data.folder, 10, "test")
     tidy = pd.read_csv(finished / "results" / "results.csv")
-    settings = GBADPipeline(**NETWORKS["gbad"].settings)
+    settings = Settings(**NETWORKS["gbad"].settings)
     for method, output in (("gbad_ungated", "logits"), ("gbad_heads", "ranking"), ("gbad", "log_gated")):
         folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
         scores = Scores.load(next(folder.glob("test-*/scores.npz")))
@@ -139,13 +139,13 @@ def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, 
 def test_phase_3_chooses_for_the_prevalence_of_each_subset(finished: Path) -> None:
     folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
     test, validation = Scores.load(next(folder.glob("test-*/scores.npz"))), Scores.load(folder / "validation.npz")
-    settings = GBADPipeline(**NETWORKS["gbad"].settings)
+    settings = Settings(**NETWORKS["gbad"].settings)
     assert validation.labels is not None
     own = validation.labels.any(axis=1).mean()
     for scores, again in zip((test, validation), at_prevalence(test, validation, settings, own), strict=True):
         for name in ("ranking", "log_gated", "thresholds", "strength", "heads_share"):
             np.testing.assert_allclose(getattr(again, name), getattr(scores, name), atol=1e-12, err_msg=name)
-    always = at_prevalence(test, validation, GBADPipeline(alpha=0.5), own)
+    always = at_prevalence(test, validation, Settings(alpha=0.5), own)
     assert [one.strength for one in always] == [0.5, 0.5]
     expected = soft_gate(always[0].ranking, test.p_anomalous, 0.5)  # type: ignore[arg-type]
     np.testing.assert_array_equal(always[0].log_gated, expected)  # type: ignore[arg-type]
@@ -165,14 +165,14 @@ def test_heads_that_help_where_threats_are_rare_count_there_alone() -> None:
         np.arange(20).astype(str), classifier, heads=1000 * head, gate_score=np.zeros(20), p_anomalous=np.full(20, 0.5),
         labels=labels,
     )  # fmt: skip
-    usual, rare = (at_prevalence(scores, scores, GBADPipeline(alpha=0.0), prevalence)[0] for prevalence in (0.2, 1e-3))
+    usual, rare = (at_prevalence(scores, scores, Settings(alpha=0.0), prevalence)[0] for prevalence in (0.2, 1e-3))
     assert usual.heads_share == 0.0
     np.testing.assert_array_equal(usual.ranking, classifier)  # type: ignore[arg-type]
     assert rare.heads_share == 0.125
     np.testing.assert_allclose(rare.ranking, 0.875 * classifier + 125 * head)  # type: ignore[arg-type]
     assert rare.thresholds is not None
     assert usual.thresholds is not None
-    paper = GBADPipeline(alpha=0.0, class_heads=False)
+    paper = Settings(alpha=0.0, class_heads=False)
     assert at_prevalence(scores, scores, paper, 1e-3)[0].heads_share == 0.0
 
 

@@ -7,10 +7,10 @@ from gbad.data.transforms import AUGMENTATIONS
 from gbad.phase1_classifier import BACKBONES
 from gbad.phase1_classifier.chr import _THRESHOLDS
 from gbad.phase2_anomaly import IMAGE_DETECTORS, BiGANDetector
+from gbad.phase3_gate import default_gate
 from gbad.phase3_gate.class_heads import SHARES, SHRINKAGE
 from gbad.phase3_gate.suppression import DEFAULT_ALPHAS
 from gbad.storage.digests import json_digest
-from gbad.training.phase3 import default_gate
 
 
 def test_a_change_of_a_default_raises_the_version_of_cells() -> None:
