@@ -29,7 +29,7 @@ from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase1_classifier import predict_batch
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase3_gate import soft_gate
-from gbad.training.fitted import load_classifier
+from gbad.training.phase1 import load_classifier
 from gbad.training.settings import Settings
 
 QUICK = {"pretrained": False, "size": 32, "fpn_width": 8, "head_width": 8, "epochs": 1, "device": "cpu"}
