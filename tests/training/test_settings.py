@@ -55,8 +55,9 @@ def test_options_of_the_command_line_come_from_the_settings(gbad_command: Callab
     shown = gbad_command("train", "--help").out
     refit = gbad_command("refit", "--help").out
     for name, option in options().items():
-        assert (flag_of(name) in shown) == bool(option.flag), name
-        assert (flag_of(name) in refit) == (bool(option.flag) and option.group == "gate"), name
+        flag = f"--{name.replace('_', '-')} " if not option.flag else f"{flag_of(name)} "
+        assert (flag in shown) == bool(option.flag), name
+        assert (flag in refit) == (bool(option.flag) and option.group == "gate"), name
     for title in GROUPS.values():
         assert title in shown
 

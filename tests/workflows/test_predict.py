@@ -23,6 +23,7 @@ from gbad.data.images import image_paths, read_image
 from gbad.data.labels import SIXRAY_CLASSES, read_sixray
 from gbad.errors import TooManyBadImagesError
 from gbad.pipeline import GBADPipeline
+from gbad.training.fitted import FittedGBAD
 from gbad.workflows.evaluate import evaluate as evaluate_list
 from gbad.workflows.predict import expand, predict
 from gbad.workflows.scores_csv import score_to_csv
@@ -334,7 +335,7 @@ class Scored:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.batches: list[int] = []
         self.interrupted: int | None = None
-        explain = GBADPipeline._explain_batch
+        explain = FittedGBAD.explain
 
         def count(pipeline: GBADPipeline, images: np.ndarray) -> Any:
             if len(self.batches) == self.interrupted:
@@ -342,7 +343,7 @@ class Scored:
             self.batches.append(len(images))
             return explain(pipeline, images)
 
-        monkeypatch.setattr(GBADPipeline, "_explain_batch", count)
+        monkeypatch.setattr(FittedGBAD, "explain", count)
 
     def interrupt(self, batch: int, pipeline: GBADPipeline, inputs: list[Path], out: Path) -> None:
         self.batches, self.interrupted = [], batch

@@ -455,7 +455,7 @@ def test_phase_3_alone_goes_on_where_it_was_killed(
     assert gbad_command("refit", trained.folder, "--out", out, *again).status == 0
     other = gbad_command("refit", trained.folder, "--out", out, "--prevalence", 0.3)
     assert other.status == 1
-    assert "holds a run with another prevalence" in other.err.replace("\n", " ")
+    assert "prevalence: there 0.02, asked for 0.3" in other.err.replace("\n", " ")
 
 
 def test_phase_3_alone_refuses_what_it_cannot_do(

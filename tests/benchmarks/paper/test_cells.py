@@ -234,7 +234,7 @@ def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_p
         make_cell(tmp_path, data, size=96), make_cell(tmp_path, replace(data, origin={"simulation": "another"})),
     ]  # fmt: skip
     assert len({first.name.split("-")[-1], *(cell.entry.folder.name.split("-")[-1] for cell in others)}) == 6
-    with pytest.raises(GbadError, match="unknown backbone"):
+    with pytest.raises(GbadError, match="unknown --backbone"):
         make_cell(tmp_path, data, backbone="resnet1")
     with pytest.raises(GbadError, match="must be a number, a text or None"):
         make_cell(tmp_path, replace(data, origin={"simulation": {1, 2}}))
@@ -368,7 +368,7 @@ def test_networks_without_the_weights_that_they_were_to_start_from_are_refused(
     data: BenchmarkData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(network_cells, "load_imagenet_weights", lambda *args: None)
-    monkeypatch.setattr(network_cells, "finish", lambda *args, **options: pytest.fail("trained"))
+    monkeypatch.setattr(network_cells, "train", lambda *args, **options: pytest.fail("trained"))
     cell = make_cell(tmp_path, data, pretrained=True)
     with pytest.raises(GbadError, match="there are none for resnet18.*--no-pretrained"):
         cell.train(data)
@@ -461,7 +461,7 @@ def test_wrong_arguments_cost_nothing(gbad_command: Callable[..., Any], dataset:
         (("--methods", "cnn,gbat"), "unknown method gbat"),
         (("--scale", "huge"), "unknown scale 'huge'"),
         (("--seeds", "1,1"), "seeds must be different"),
-        (("--backbones", "resnet1"), "unknown backbone"),
+        (("--backbones", "resnet1"), "unknown --backbone"),
     ):
         outcome = gbad_command("benchmark", dataset, "--out", tmp_path, *arguments)
         assert outcome.status == 1
