@@ -8,6 +8,7 @@ import shutil
 import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -337,11 +338,11 @@ class Scored:
         self.interrupted: int | None = None
         explain = FittedGBAD.explain
 
-        def count(pipeline: GBADPipeline, images: np.ndarray) -> Any:
+        def count(fitted: FittedGBAD, images: np.ndarray) -> Any:
             if len(self.batches) == self.interrupted:
                 raise KeyboardInterrupt
             self.batches.append(len(images))
-            return explain(pipeline, images)
+            return explain(fitted, images)
 
         monkeypatch.setattr(FittedGBAD, "explain", count)
 
@@ -386,7 +387,8 @@ def test_a_prediction_goes_on_with_nothing_but_the_same_images_and_pipeline(
     out, part = tmp_path / "out" / "scores.csv", tmp_path / "out" / "scores.csv.part"
     copied = [Path(shutil.copy(path, tmp_path)) for path in train_paths[:66]]
     other = copy.deepcopy(pipeline)
-    other.strength_ = pipeline.fitted_.decision.strength * 2
+    decision = pipeline.fitted_.decision
+    other.fitted_ = replace(pipeline.fitted_, decision=replace(decision, strength=decision.strength * 2))
     scored = Scored(monkeypatch)
     for number, (again, inputs, change) in enumerate(
         (

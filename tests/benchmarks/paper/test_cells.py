@@ -203,7 +203,7 @@ def test_validation_scores_leave_the_training_rows_alone(finished: Path) -> None
 
 
 def test_finished_cells_are_not_computed_again(own: Path, data: BenchmarkData, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("finish", "score_images", "validation_scores"):
+    for name in ("train", "score_images", "validation_scores"):
         monkeypatch.setattr(network_cells, name, lambda *args, **options: pytest.fail("computed again"))
     before = modified(own)
     tables = (own / "results" / "results.csv").read_text()
@@ -234,7 +234,7 @@ def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_p
         make_cell(tmp_path, data, size=96), make_cell(tmp_path, replace(data, origin={"simulation": "another"})),
     ]  # fmt: skip
     assert len({first.name.split("-")[-1], *(cell.entry.folder.name.split("-")[-1] for cell in others)}) == 6
-    with pytest.raises(GbadError, match="unknown --backbone"):
+    with pytest.raises(GbadError, match="unknown backbone"):
         make_cell(tmp_path, data, backbone="resnet1")
     with pytest.raises(GbadError, match="must be a number, a text or None"):
         make_cell(tmp_path, replace(data, origin={"simulation": {1, 2}}))
