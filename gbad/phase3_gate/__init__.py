@@ -1,7 +1,7 @@
 """Phase 3: the gate that decides whether an image is anomalous, and what it does to the class scores."""
 
 from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
-from gbad.phase3_gate.choices import Choices, Evidence, apply_choices, best_thresholds, choose, prevalence_weights
+from gbad.phase3_gate.choices import Evidence, apply_choices, best_thresholds, choose, prevalence_weights
 from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
 from gbad.phase3_gate.decision import Decided, Decision, default_gate, fit_decision, judge_gate
@@ -10,7 +10,6 @@ from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_odds, log_
 
 __all__ = [
     "AnyThreat",
-    "Choices",
     "ClassHeads",
     "Decided",
     "Decision",
