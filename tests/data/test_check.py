@@ -255,14 +255,12 @@ def test_bad_list_of_the_subset_is_an_error(data: Path) -> None:
         check_dataset(data, 10)
 
 
-def test_number_of_threads_and_progress_change_nothing(
-    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("gbad.data.check._CHUNK", 2)
+def test_number_of_threads_and_progress_change_nothing(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_list(data, "test", LISTS["test"] | {f"N{number}": "-1,-1" for number in range(3, 200)})  # several chunks
     truncate(data / "JPEGImage" / "P2.jpg")
     (data / "JPEGImage" / "N2.jpg").unlink()
     reports = [check_dataset(data, 10, workers=1), check_dataset(data, 10, workers=3, show_progress=True)]
-    assert "5/5" in capsys.readouterr().err
+    assert "202/202" in capsys.readouterr().err
     assert reports[0].problems.equals(reports[1].problems)
     assert reports[0].counts == reports[1].counts
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from gbad.data.labels import read_list
 from gbad.data.layout import GeneratedLayout
-from gbad.data.simulate import dataset, simulate_dataset
+from gbad.data.simulate import simulate_dataset
 from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.settings import SimulationSettings
 from gbad.data.sixray_writer import make_missing
@@ -103,16 +103,6 @@ def test_a_killed_process_is_named_and_keeps_what_is_finished(tmp_path: Path) ->
         make_missing(tmp_path, layout, make, images_per_job=1, workers=2, doing="making", show_progress=False)
 
 
-def test_lists_are_written_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> int:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(dataset, "_simulate_files", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        simulate_dataset(tmp_path / "data", **SMALL, workers=1)
-    assert not (tmp_path / "data/ImageSet").exists()
-
-
 def test_other_settings_are_refused(simulated: Path) -> None:
     before = contents(simulated)
     with pytest.raises(RunError, match=r"simulation with another size\. .* size: there 48, asked for 64\."):
@@ -128,17 +118,12 @@ def test_images_of_another_origin_are_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "JPEGImage/P00001.jpg").read_bytes() == b"mine"
 
 
-def test_full_disk_gives_a_clear_error_and_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = Path.write_bytes
-
-    def full(self: Path, content: bytes) -> int:
-        write(self, content[:10])
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(GbadError, match=r"P00001.*No space left on device.*free some space"):
+def test_full_disk_gives_a_clear_error_no_half_file_and_no_list(
+    tmp_path: Path, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    with full_disk(700), pytest.raises(GbadError, match=r"P00001.*File too large.*free some space"):
         simulate_dataset(tmp_path / "data", **SMALL, workers=1)
-    assert not [p for p in (tmp_path / "data").rglob("*") if p.is_file() and p.name != "simulation.json"]
+    assert [p.name for p in (tmp_path / "data").rglob("*") if p.is_file()] == ["simulation.json"]
 
 
 @pytest.mark.parametrize(

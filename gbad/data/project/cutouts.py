@@ -1,4 +1,4 @@
-"""Find and read cut-outs: how much darker a real threat makes what lies behind it."""
+"""Find and read cut-outs of real threats. A cut-out holds the share of light that the threat absorbs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME = re.compile(r"(?P<image>.+)_(?P<label>[^_]+)_\d+")
 
 @dataclass(frozen=True)
 class Cutout:
-    """Where a cut-out comes from; `read_cutout` gives its pixels.
+    """Source of a cut-out; `read_cutout` gives its pixels.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ class Cutout:
     label : str
         Class of the threat.
     image : str
-        Name of the image that it was cut from: decides the side.
+        Name of the image that it comes from. It decides the side.
     box : tuple of float or None
-        Box in the image; None for an RGBA PNG.
+        Box in the image. None for an RGBA PNG.
     mask : Path or None
-        Mask of the image (value = 1 + class number); None where there is none.
+        Mask of the image (value = 1 + class number), if there is one.
     number : int
         Class number of the label.
     annotation : Path or None
-        Where the box is from, for messages.
+        File of the box, for messages.
     """
 
     path: Path
@@ -57,19 +57,19 @@ class Cutout:
 def find_cutouts(
     data: Path, shown: Mapping[str, Collection[str]], classes: Sequence[str], threats: Path | None
 ) -> list[Cutout]:
-    """Find the cut-outs that come from some images.
+    """Find the cut-outs of the images on the lists.
 
-    The folder `threats` (else ``data/threats`` if there is one) holds ``<image>_<Class>_<nn>.png``. Without it, boxes
-    of ``data/Annotation`` are cut out, by ``data/Mask`` where it has the image. Boxes of classes that the lists lack
-    are left out. Boxes of a class that the list does not give their image, and annotations that cannot be read, are
-    left out with one warning.
+    The folder `threats`, by default ``data/threats``, holds ``<image>_<Class>_<nn>.png``. If there is no such folder,
+    boxes of ``data/Annotation`` are cut out, with the mask in ``data/Mask`` if there is one. Boxes of classes that are
+    not in the lists are left out. One warning tells of annotations that cannot be read, and of boxes whose class is
+    not a label of their image; these are left out as well.
 
     Parameters
     ----------
     data : Path
         Data set in SIXray's layout.
     shown : mapping of str to collection of str
-        Images of either list, and the classes that each shows; cut-outs of other images are skipped with one warning.
+        Images of both lists and the classes of each. Cut-outs of other images are skipped, with one warning.
     classes : sequence of str
         Classes of the lists.
     threats : Path or None
@@ -83,7 +83,7 @@ def find_cutouts(
     Raises
     ------
     DataError
-        If there is none, or a name or class of a file in `threats` is not as it should be.
+        If there is no cut-out, or a file in `threats` has another form of name or an unknown class.
     """
     folder = threats if threats is not None else data / "threats"
     if threats is None and not folder.is_dir():
@@ -131,14 +131,14 @@ def _from_boxes(data: Path, shown: Mapping[str, Collection[str]], classes: Seque
                 found.append(Cutout(path, label, name, box, of_image, classes.index(label), annotation))
             elif label in classes:
                 wrong.append(
-                    f"{annotation}: a box of {label}, which the list does not give this image. Correct either."
+                    f"{annotation}: a box of {label}, which the list does not give this image. Correct one of both."
                 )
     warn_of_skipped(wrong, data / "Annotation")
     return found
 
 
 def warn_of_skipped(reasons: Sequence[str], where: Path) -> None:
-    """Warn once of all boxes and annotations that are left out, with the first reason."""
+    """Warn once about all boxes and annotations that are left out, with the first reason."""
     if reasons:
         message = (
             f"{where}: {len(reasons):,} boxes or annotations cannot be used and are skipped. The first: {reasons[0]}"
@@ -152,12 +152,12 @@ def read_cutout(cutout: Cutout) -> Pixels:
     Returns
     -------
     ndarray of shape (height, width, 3), uint8
-        255 lets nothing pass, 0 is nothing; trimmed to what is not 0.
+        255 = opaque, 0 = transparent. Borders of 0 are cut off.
 
     Raises
     ------
     ImageError
-        If the file cannot be used, has no alpha, or shows nothing.
+        If the file cannot be used, has no alpha channel, or is empty.
     """
     if cutout.box is None:
         colour, alpha = _read_rgba(cutout.path)
@@ -177,12 +177,12 @@ def read_cutout(cutout: Cutout) -> Pixels:
 def unusable_boxes(
     cutouts: Sequence[Cutout], *, workers: int | None = None, show_progress: bool = False
 ) -> dict[Cutout, str]:
-    """Read all cut-outs once, and give the boxes that cannot be cut out, with the reason.
+    """Read all cut-outs once. Return the boxes that cannot be cut out, with the reason.
 
     Raises
     ------
     ImageError
-        For the first file in a folder of cut-outs that cannot be used; see `read_cutout`.
+        If a file in the folder of cut-outs cannot be used; see `read_cutout`.
     """
     results = Parallel(n_jobs=workers or -1, prefer="threads", return_as="generator")(map(delayed(_problem), cutouts))
     bad: dict[Cutout, str] = {}
@@ -205,7 +205,7 @@ def _problem(cutout: Cutout) -> str | None:
 
 
 def _read_rgba(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    decode_image(path, read_file(path))  # gives the errors on damaged files and hostile sizes
+    decode_image(path, read_file(path))  # raises errors for damaged files and hostile sizes
     with Image.open(path) as image:
         if image.mode != "RGBA":
             reason = f"colour mode {image.mode}, without alpha. Save the cut-out as RGBA, its mask as alpha."
@@ -239,10 +239,10 @@ def _from_image(cutout: Cutout, box: Box) -> npt.NDArray[np.float64]:
 
 
 def _metal(darkness: npt.NDArray[np.float64]) -> Mask:
-    """Guess which pixels of a box show the threat: its large connected pieces of metal, bool (h, w).
+    """Guess the pixels of the threat in a box, bool (h, w): large connected pieces of metal.
 
-    Metal is shown in blue, so it takes more from red than from blue, or is dark in all colours. Boxes hold more than
-    the threat: thin and small pieces, and all that is orange or green, are left out.
+    Metal is shown in blue: it absorbs more red than blue, or is dark in all colours. Everything else in the box is left
+    out: thin and small pieces, and orange or green pixels.
     """
     metal = (darkness[..., 0] - darkness[..., 2] > 0.12) | (darkness.min(axis=2) > 0.7)
     metal = ndimage.binary_opening(metal, iterations=1)

@@ -36,9 +36,9 @@ def project_dataset(
 ) -> None:
     """Write real threat-free bags with real threats projected into them, in SIXray's layout.
 
-    Bags and cut-outs of the test list never meet the training list; what has the same bytes on both sides is dropped
-    from the training side. A class is drawn as often as its share of the images that cut-outs come from. A run that
-    was stopped continues; the lists are written last; the number of workers makes no difference.
+    Bags and cut-outs of the test list are not used for the training list. Files with the same bytes in both lists are
+    removed from the training side. The frequency of a class is its share of the images that cut-outs come from.
+    A stopped run continues. The lists are written last. The number of workers does not change the result.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def project_dataset(
     out : path-like
         Folder to write to.
     subset : int
-        List to read and write, and the number of threat-free images for each image with threats.
+        Name of the lists to read and write, and number of threat-free images for each image with threats.
     threats : path-like, optional
         Folder of cut-outs; see `gbad.data.project.cutouts.find_cutouts`.
     train_positives, test_positives : int
         Images with threats.
     negatives_per_positive : int, optional
-        Overrides what follows from the subset.
+        Threat-free images for each image with threats. By default `subset`.
     size : int
         Longer side of the images in pixels.
     seed : int
@@ -61,17 +61,17 @@ def project_dataset(
     workers : int, optional
         Processes; all cores by default.
     remove_threats : bool
-        Leave out threats, and the decoys in their place, but keep the labels: these then mean nothing.
+        Leave out threats, and the decoys in their place, but keep the labels. Labels then have no meaning.
     show_progress : bool
         Show a progress bar.
 
     Raises
     ------
     DataError
-        If a number is out of range, or a side has no bag or no cut-out.
+        If a number is out of range, or a list has no bag or no cut-out.
     ImageError
-        If a bag or a file in a folder of cut-outs cannot be used. Boxes that cannot be cut out are skipped with one
-        warning.
+        If a bag or a file in the folder of cut-outs cannot be used. Boxes that cannot be cut out are skipped, with
+        one warning.
     RunError
         If the folder holds a projection with other settings.
     GbadError
@@ -84,7 +84,7 @@ def project_dataset(
     sides, classes = read_sides(data, subset, None if threats is None else Path(threats))
     cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
     if not (out / "projection.json").exists() or any(cutout.box for cutout in cutouts):
-        bad = unusable_boxes(cutouts, workers=workers, show_progress=show_progress)  # now, not after an hour
+        bad = unusable_boxes(cutouts, workers=workers, show_progress=show_progress)  # before hours of work
         warn_of_skipped(list(bad.values()), data / "Annotation")
         sides = {
             part: make_side(side.bags, [c for of in side.cutouts.values() for c in of if c not in bad], classes)
@@ -93,9 +93,10 @@ def project_dataset(
     for part, (positives, _) in layout.parts.items():
         if len(positives) and not (sides[part].bags and sides[part].cutouts):
             lacking = "cut-out" if sides[part].bags else "threat-free image"
-            raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or ask for no {part} images.")
-    wanted = asdict(layout) | {"remove_threats": remove_threats, "sources": _fingerprint(sides, classes), "version": 4}
-    claim_data_set(out / "projection.json", wanted, "projection")
+            raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or set {part}_positives to 0.")
+    sources = _sources_digest(sides, classes)
+    settings = asdict(layout) | {"remove_threats": remove_threats, "sources": sources, "version": 4}
+    claim_data_set(out / "projection.json", settings, "projection")
     make_missing(
         out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),
         images_per_job=_IMAGES_PER_JOB, workers=workers, doing="projecting", show_progress=show_progress,
@@ -103,11 +104,10 @@ def project_dataset(
     write_lists(out, layout, classes, lambda part, number: draw_labels(seed, number, sides[part].shares))
 
 
-def _fingerprint(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
-    """Hash all that decides images and labels: which bags and cut-outs each side has, and what they say they are.
+def _sources_digest(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
+    """Digest of everything that decides images and labels: the bags, cut-outs and shares of each side.
 
-    Names, not paths: the data may be moved, and what is handed on tells nothing of where it was made. Sizes stand for
-    the content of files, which may be many.
+    Files are known by name and size. So data may move, and thousands of files need not be read.
     """
 
     def named(path: Path | None) -> tuple[str, int | None] | None:

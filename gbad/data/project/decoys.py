@@ -1,4 +1,4 @@
-"""Harmless things pasted into all pictures, so that neither a pasted edge nor the amount of metal tells anything."""
+"""Decoys: harmless things projected into all images. So neither edges nor the amount of metal reveal a threat."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIXELS_PER_CM = 5.0
 
 
 def simulated_decoy(rng: np.random.Generator) -> Pixels:
-    """Draw a simulated metal look-alike; darkness of shape (h, w, 3), uint8."""
+    """Draw a simulated metal thing that looks like a threat: darkness, uint8 (h, w, 3)."""
     layers = any_decoy(rng)
     at = pose(tilt=float(min(abs(rng.normal(0, 0.4)), 1.2)), scale=_PIXELS_PER_CM)
     x0, y0, x1, y1 = bounds(layers, at)
@@ -31,19 +31,19 @@ def simulated_decoy(rng: np.random.Generator) -> Pixels:
 
 
 def piece_of_bag(bag: Pixels, threat: Pixels, rng: np.random.Generator, tries: int = 12) -> Pixels:
-    """Cut a dark or bluish piece out of a threat-free bag, as large as a threat and in its colours.
+    """Cut a dark or bluish piece out of a threat-free bag, with the size and the colours of a threat.
 
-    Its outline is no threat's: what has the outline of a gun is a gun to whoever reads the picture.
+    Its outline is irregular: with the outline of a gun, it would be a gun to a person who looks at the image.
 
     Parameters
     ----------
     bag : ndarray of shape (height, width, 3), uint8
-        Of the same side as the picture that gets the piece.
+        Bag of the same list as the image that gets the piece.
     threat : ndarray of shape (h, w, 3), uint8
-        Darkness of a cut-out of the same side.
+        Darkness of a cut-out for the same list.
     rng : numpy.random.Generator
     tries : int
-        Places that are compared.
+        Number of places to compare.
 
     Returns
     -------
@@ -62,8 +62,8 @@ def piece_of_bag(bag: Pixels, threat: Pixels, rng: np.random.Generator, tries: i
         score = 0.6 * (blue - red) - window[inside].mean()
         if score > best_score:
             best, best_score = window, score
-    # The structure of the piece in the colours of the threat, as many pixels of each: else colours would tell them
-    # apart. The darkest pixel of the piece becomes the darkest of the threat, and so on.
+    # The piece keeps its structure and gets the colours of the threat, which would else tell the two apart. Pixels are
+    # matched by rank: the darkest pixel of the piece gets the darkest colour of the threat, and so on.
     colours = threat[silhouette]
     colours = colours[np.argsort(colours.sum(axis=1, dtype=np.int64), kind="stable")]
     darkness = np.zeros((h, w, 3), np.uint8)
@@ -73,20 +73,20 @@ def piece_of_bag(bag: Pixels, threat: Pixels, rng: np.random.Generator, tries: i
 
 
 def irregular_outline(silhouette: Mask, largest: tuple[int, int], rng: np.random.Generator) -> Mask:
-    """Draw an irregular polygon of the area of a silhouette and about its proportions.
+    """Draw an irregular polygon with the area of a silhouette and about its proportions.
 
     Parameters
     ----------
     silhouette : ndarray of shape (h, w), bool
-        Its proportions are those of its standard deviations along and across.
+        Proportions are the ratio of its standard deviations along and across.
     largest : (int, int)
-        Height and width that the outline must not exceed.
+        Largest height and width of the outline.
     rng : numpy.random.Generator
 
     Returns
     -------
     ndarray of shape (h', w'), bool
-        Some pixel is True.
+        At least one pixel is True.
     """
     points = np.argwhere(silhouette)
     moments = np.linalg.eigvalsh(np.cov(points, rowvar=False)) if len(points) > 2 else np.ones(2)
@@ -94,7 +94,7 @@ def irregular_outline(silhouette: Mask, largest: tuple[int, int], rng: np.random
     turns = 2 * np.pi * (np.arange(corners) + rng.uniform(-0.3, 0.3, corners)) / corners
     reach = rng.uniform(0.6, 1.0, corners)
     x, y = reach * np.cos(turns), reach * np.sin(turns)
-    sides = np.sqrt(np.maximum(moments, 0.1))  # width and length of the silhouette, but for a common factor
+    sides = np.sqrt(np.maximum(moments, 0.1))  # width and length of the silhouette, up to a common factor
     unit_area = abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
     sides = sides * np.sqrt(len(points) / (unit_area * sides.prod()))
     h, w = (min(most, max(3, round(2 * float(side)))) for side, most in zip(sides, largest, strict=True))
@@ -102,5 +102,5 @@ def irregular_outline(silhouette: Mask, largest: tuple[int, int], rng: np.random
     image = Image.new("1", (w, h))
     ImageDraw.Draw(image).polygon(list(zip(x.tolist(), y.tolist(), strict=True)), fill=1)
     inside = np.array(image)
-    inside[h // 2, w // 2] = True  # the centre, should the polygon of a tiny silhouette hold no pixel
+    inside[h // 2, w // 2] = True  # the polygon of a tiny silhouette may hold no pixel
     return inside

@@ -20,7 +20,7 @@ _SCALES = (0.8, 1.25)
 
 
 def draw_labels(seed: int, number: int, shares: dict[str, float]) -> list[str]:
-    """One class, or two of them in a quarter of the images."""
+    """Draw the classes of an image: two in a quarter of the images, else one."""
     rng = np.random.default_rng([seed, number, 1])
     count = min(len(shares), 1 + int(rng.random() < 0.25))
     drawn = rng.choice(list(shares), count, replace=False, p=list(shares.values()))
@@ -28,7 +28,7 @@ def draw_labels(seed: int, number: int, shares: dict[str, float]) -> list[str]:
 
 
 def _view(path: Path, size: int, rng: np.random.Generator) -> tuple[Pixels, float]:
-    """A bag flipped, turned and scaled, and pixels of the result for one of the file."""
+    """A bag, randomly flipped, turned and scaled, and its scale: pixels of the result per pixel of the file."""
     array = np.rot90(read_image(path), int(rng.integers(4)))
     array = array[:, ::-1] if rng.random() < 0.5 else array
     air = tuple(int(value) for value in background(array))
@@ -42,7 +42,7 @@ def _view(path: Path, size: int, rng: np.random.Generator) -> tuple[Pixels, floa
 def project_image(
     side: Side, layout: GeneratedLayout, part: str, name: str, remove_threats: bool = False
 ) -> tuple[Pixels, list[tuple[str, Truth]]]:
-    """Make one image, uint8 (height, width, 3), and the class and truth of each threat in it."""
+    """Make one image, uint8 (height, width, 3), and give the class and the truth of each threat."""
     number, positive = int(name[1:]), name[0] == "P"
     bag_rng, rng = (np.random.default_rng([layout.seed, number, 2 + positive, stream]) for stream in range(2))
     positives, negatives = layout.parts[part]

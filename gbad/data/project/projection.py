@@ -1,4 +1,4 @@
-"""Multiply a patch into a bag: the transmittances of what lies along a ray multiply."""
+"""Project a patch into a bag: transmittances along a ray multiply."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TRIES = 12
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """A patch and where it goes.
+    """A patch and its place.
 
     Parameters
     ----------
     patch : ndarray of shape (h, w, 3), uint8
         Darkness.
     x, y : int
-        Pixel of the picture that ``patch[0, 0]`` is.
+        Pixel of the image that ``patch[0, 0]`` covers.
     """
 
     patch: Pixels
@@ -36,22 +36,22 @@ class Placement:
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns of the picture that the patch covers."""
+        """Rows and columns of the image that the patch covers."""
         return slice(self.y, self.y + self.patch.shape[0]), slice(self.x, self.x + self.patch.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What can be seen of one patch in a finished picture.
+    """Visible part of one patch in the finished image.
 
     Parameters
     ----------
     mask : ndarray of shape (height, width), bool
-        Pixels of the bag that the patch, by itself, changes by at least one level.
+        Pixels of the bag that the patch alone would change by at least one level.
     box : (float, float, float, float)
         xmin, ymin, xmax, ymax; the pixel (0, 0) covers [0, 1) x [0, 1).
     visible : float
-        Share of the mask where the finished picture would look noticeably different without the patch, in [0, 1].
+        Share of the mask where the finished image would differ noticeably without the patch, in [0, 1].
     """
 
     mask: Mask
@@ -72,14 +72,14 @@ def multiply(image: Pixels, darkness: Pixels) -> Pixels:
 
 
 def pose_patch(patch: Pixels, rng: np.random.Generator, scale: float) -> Pixels:
-    """Flip, foreshorten, scale and turn a darkness patch at random; what comes in is 0.
+    """Flip, foreshorten, scale and turn a darkness patch at random. New pixels are 0.
 
     Parameters
     ----------
     patch : ndarray of shape (h, w, 3), uint8
     rng : numpy.random.Generator
     scale : float
-        Pixels of the result for one of the patch.
+        Pixels of the result per pixel of the patch.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def pose_patch(patch: Pixels, rng: np.random.Generator, scale: float) -> Pixels:
 
 
 def background(image: Pixels) -> npt.NDArray[np.float64]:
-    """Colour of the belt, the median of the brighter half of the border: float64 (3,) in [0, 255]."""
+    """Colour of the belt: median of the brighter half of the border, float64 (3,) in [0, 255]."""
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]]).astype(int)
     lightness = border.sum(axis=1)
     return np.asarray(np.median(border[lightness >= np.median(lightness)], axis=0))
@@ -110,17 +110,17 @@ def foreground(image: Pixels) -> Mask:
 def place(image: Pixels, patch: Pixels, rng: np.random.Generator, on: Mask | None = None) -> Placement:
     """Find a place for a patch where it lies on the bag and can be seen.
 
-    Of several random places the first is taken where 95 % of the patch lies on the bag and 60 % of it changes the
-    picture noticeably; else the best one.
+    Several random places are tried. The first is taken where 95 % of the patch lies on the bag and 60 % of the patch
+    changes the image noticeably, or else the best one.
 
     Parameters
     ----------
     image : ndarray of shape (height, width, 3), uint8
     patch : ndarray of shape (h, w, 3), uint8
-        Darkness; shrunk if larger than the image.
+        Darkness. It is shrunk if it is larger than the image.
     rng : numpy.random.Generator
     on : ndarray of shape (height, width), bool, optional
-        Where the bag is; `foreground` of the image by default.
+        Pixels of the bag; by default `foreground` of the image.
     """
     height, width = image.shape[:2]
     on = foreground(image) if on is None else on
@@ -149,23 +149,23 @@ def place(image: Pixels, patch: Pixels, rng: np.random.Generator, on: Mask | Non
 
 
 def project(image: Pixels, placement: Placement) -> Pixels:
-    """Multiply a placed patch into a picture, uint8 (height, width, 3); the picture itself stays as it is."""
+    """Multiply a placed patch into a copy of an image, uint8 (height, width, 3)."""
     result = image.copy()
     result[placement.window] = multiply(image[placement.window], placement.patch)
     return result
 
 
 def truth(bag: Pixels, placements: Sequence[Placement], which: int) -> Truth:
-    """Say what can be seen of one of the patches in the picture that all of them make.
+    """Measure what can be seen of one patch in the image with all patches.
 
     Parameters
     ----------
     bag : ndarray of shape (height, width, 3), uint8
-        Before any patch.
+        Image before any patch.
     placements : sequence of Placement
-        All patches of the picture, threats or not.
+        All patches of the image, threats or not.
     which : int
-        Number of the patch in question.
+        Number of the patch.
     """
     of = placements[which]
     without = bag
@@ -181,5 +181,5 @@ def truth(bag: Pixels, placements: Sequence[Placement], which: int) -> Truth:
 
 
 def _change(before: Pixels, after: Pixels) -> npt.NDArray[np.int64]:
-    """Levels by which a darker picture differs, in the channel that changes most: int (h, w)."""
+    """Levels by which an image became darker, in the channel that changes most: int64 (h, w)."""
     return np.asarray((before.astype(int) - after).max(axis=2))

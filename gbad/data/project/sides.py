@@ -1,4 +1,4 @@
-"""What each list's projected images are made from; the two sides share nothing."""
+"""Sources of the projected images of each list. The training and the test side share nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gbad.errors import DataError
 
 @dataclass(frozen=True)
 class Side:
-    """What one list's images are made from: bags, cut-outs, and the share of each class."""
+    """Sources for the images of one list: bags, cut-outs by class, and the share of each class."""
 
     bags: tuple[Path, ...]
     cutouts: dict[str, list[Cutout]]
@@ -24,11 +24,12 @@ class Side:
 
 
 def read_sides(data: Path, subset: int, threats: Path | None) -> tuple[dict[str, Side], tuple[str, ...]]:
-    """Find bags and cut-outs of both lists, and the lists' classes; arguments and errors as in `project_dataset`."""
+    """Find bags and cut-outs for both lists, and the classes. Arguments and errors as in `project_dataset`."""
     lists = {part: read_sixray(data, subset, part) for part in PARTS}
     classes = lists["train"].classes
     if lists["test"].classes != classes:
-        raise DataError(f"{data}: the lists have different classes, {classes} and {lists['test'].classes}.")
+        both = f"{', '.join(classes)} and {', '.join(lists['test'].classes)}"
+        raise DataError(f"{data}: the lists have different classes, {both}. Give both the same header.")
     names = {part: set(rows.names) for part, rows in lists.items()}
     if shared := names["train"] & names["test"]:
         raise DataError(f"{data}: {min(shared)!r} is on both lists. Delete one of the two rows.")
@@ -48,7 +49,7 @@ def read_sides(data: Path, subset: int, threats: Path | None) -> tuple[dict[str,
 
 
 def make_side(bags: Sequence[Path], cutouts: Sequence[Cutout], classes: Sequence[str]) -> Side:
-    """Side of these bags and cut-outs; a class's share is that of the images that its cut-outs come from."""
+    """Make a side. The share of a class is its share of the images that cut-outs come from."""
     by_class = {label: [c for c in cutouts if c.label == label] for label in classes}
     by_class = {label: items for label, items in by_class.items() if items}
     sources = Counter(label for label, items in by_class.items() for _ in {c.image for c in items})

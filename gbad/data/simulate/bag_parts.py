@@ -1,4 +1,4 @@
-"""What bags have in common: inner space, frames, walls, rails, straps, zips, rivets, castors."""
+"""Parts of bags: inner space, frames, walls, rails, straps, zips, rivets, castors."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Bag:
     width, height : float
         The inner space: a rectangle around the origin, in cm.
     fill : tuple of float
-        Least and greatest number of things for each 100 cm^2 of inner space.
+        Smallest and largest number of things per 100 cm^2 of inner space.
     soft : float
-        How often it is lined with clothes, in [0, 1].
+        Probability that clothes line the bag, in [0, 1].
     """
 
     layers: list[Layer]

@@ -277,4 +277,4 @@ BAGS: dict[Callable[[Rng], Bag], float] = {
     carton: 0.12,
     carrier_bag: 0.10,
 }
-"""Kinds of bag, and how often."""
+"""Kinds of bag, and their shares."""

@@ -1,4 +1,4 @@
-"""What people pack: clothes, shoes, drinks, food, books, electronics, cables."""
+"""Harmless things in bags: clothes, shoes, drinks, food, books, electronics, cables."""
 
 from __future__ import annotations
 
@@ -326,4 +326,4 @@ ITEMS: dict[Callable[[Rng], list[Layer]], float] = {
     device: 1.2,
     ceramic_ware: 0.6,
 }
-"""What lies in a bag, and how often."""
+"""Things in a bag, and their relative frequencies."""

@@ -14,7 +14,7 @@ from gbad.data.simulate.settings import SimulationSettings
 from gbad.data.sixray_writer import Threat, claim_data_set, make_missing, write_image, write_lists
 
 NEGATIVES_START_AT = 10_000_000
-"""Threat-free image number k is simulated with this index + k; image number k with threats with index k."""
+"""Image number k with threats is simulated with index k; threat-free image number k with this index + k."""
 
 _IMAGES_PER_JOB = 32
 
@@ -40,20 +40,20 @@ def simulate_dataset(
     lists, ``Annotation/`` Pascal VOC boxes and ``Mask/`` masks (value = 1 + class number; 0 = no threat) of the
     images with threats, ``Raw/`` the 16-bit channels on request, and ``simulation.json`` the settings.
 
-    The result depends on the settings alone, not on the number of workers. A run that was stopped continues where
-    it was: finished files are kept, every file appears whole or not at all, and the lists are written last. Workers
-    are processes that joblib's loky starts, so a calling script needs no ``if __name__ == "__main__"``.
+    The result depends on the settings alone, not on the number of workers. A stopped run continues: finished files are
+    kept, each file is whole or missing, and the lists are written last. Workers are processes of joblib's loky, so a
+    calling script needs no ``if __name__ == "__main__"``.
 
     Parameters
     ----------
     out : path-like
         Folder to write to.
     subset : int
-        10, 100 or 1000: SIXray's subset, and the number of threat-free images for each image with threats.
+        10, 100 or 1000: name of the subset, and number of threat-free images for each image with threats.
     train_positives, test_positives : int
-        Images with threats. The defaults are those of SIXray10 and SIXray100.
+        Images with threats. By default as many as in SIXray10 and SIXray100.
     negatives_per_positive : int, optional
-        Overrides what follows from the subset.
+        Threat-free images for each image with threats. By default `subset`.
     size : int
         Longer side of the images in pixels.
     seed : int
@@ -61,16 +61,16 @@ def simulate_dataset(
     workers : int, optional
         Processes; all cores by default.
     raw : bool
-        Also write the low and the high channel as 16-bit PNG.
+        Also write the low and the high channel, as 16-bit PNG files.
     load : float
-        Amount of harmless contents of the bags, relative to the usual one; below 1 threats are easier to find.
+        Amount of harmless things in the bags, relative to the default. Below 1 threats are easier to find.
     show_progress : bool
         Show a progress bar.
     remove_threats : bool
-        Write the same images without their threats but with the same labels: whatever a classifier learns from
-        these is a shortcut. Annotations and masks are empty.
+        Write the same images and labels without the threats. Anything that a classifier learns from these images is
+        a shortcut. Annotations and masks are empty.
     test_negatives_per_positive : int, optional
-        The same for the test list alone.
+        As `negatives_per_positive`, for the test list alone.
 
     Raises
     ------
@@ -106,9 +106,9 @@ def simulate_dataset(
 def numbered_scan(
     seed: int, number: int, positive: bool, size: int, *, load: float = 1.0, remove_threats: bool = False
 ) -> Scan:
-    """Simulate image `number` of a data set, among those with threats or among the threat-free ones.
+    """Simulate image `number` of a data set: of its images with threats, or of its threat-free images.
 
-    The other parameters are those of `gbad.data.simulate.simulate_image`.
+    Other parameters as in `gbad.data.simulate.simulate_image`.
     """
     labels = draw_labels(seed, number) if positive else ()
     index = number if positive else NEGATIVES_START_AT + number
@@ -116,7 +116,7 @@ def numbered_scan(
 
 
 def _simulate_files(out: Path, settings: SimulationSettings, positions: Iterable[int]) -> int:
-    """Simulate images and write their files; returns how many."""
+    """Simulate images and write their files. Return their number."""
     count = 0
     for position in positions:
         name = settings.name(position)

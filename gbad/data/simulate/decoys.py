@@ -1,7 +1,7 @@
-"""Harmless metal things that look like threats to a hasty eye.
+"""Decoys: harmless metal things, some of which look like threats.
 
-They lie in bags with and without threats; a threat-free image also holds one in each place where an image with
-threats holds a threat, so that the amount of metal tells nothing.
+All bags may hold decoys. A threat-free image also has a decoy in each place where an image with threats has a threat,
+so that the amount of metal does not reveal threats.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DECOYS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
     "Pliers": (tongs, screwdriver, key_ring, torch, folded_umbrella, metal_bars),
     "Scissors": (spectacles, tongs, cutlery, key_ring, screwdriver),
 }
-"""Look-alikes for each class of threat."""
+"""Decoys that look like each class of threat."""
 
 METAL_THINGS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
     "Gun": (door_lock, door_lock, hand_weight, hand_weight, sockets, power_drill),
@@ -48,15 +48,15 @@ METAL_THINGS: dict[str, tuple[Callable[[Rng], list[Layer]], ...]] = {
     "Pliers": (padlock, padlock, padlock, sockets, torch, bracket, folded_umbrella),
     "Scissors": (sockets, power_drill, bracket, padlock, hair_dryer),
 }
-"""Things of another shape, in shares that bring their mean colours near those of each threat."""
+"""Decoys of other shapes, mixed so that their mean colours are near the mean colours of each class."""
 
 
 def decoy(rng: Rng, label: str) -> list[Layer]:
-    """Draw a harmless thing with about as much metal as a threat, three times in ten one that looks like `label`."""
+    """Draw a decoy with about as much metal as a threat. Three of ten look like the class `label`."""
     choices = (DECOYS if rng.random() < 0.3 else METAL_THINGS)[label]
     return centred(choices[int(rng.integers(len(choices)))](rng))
 
 
 def any_decoy(rng: Rng) -> list[Layer]:
-    """Draw a look-alike of any class."""
+    """Draw a decoy for any class."""
     return decoy(rng, list(DECOYS)[int(rng.integers(len(DECOYS)))])

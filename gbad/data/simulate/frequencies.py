@@ -1,4 +1,4 @@
-"""How often each threat occurs in SIXray, alone and together with others."""
+"""Frequency of each set of classes in SIXray."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ LABEL_SETS: dict[tuple[str, ...], int] = {
     ("Pliers", "Scissors"): 373,
     ("Scissors",): 450,
 }
-"""Images with threats by the classes they show. The sums over classes are SIXray's published counts (Gun 3,131,
-Knife 1,943, Wrench 2,199, Pliers 3,961, Scissors 983; 8,929 images); the split into sets is an estimate."""
+"""Images with threats by their classes. The sums over classes are the published counts of SIXray (Gun 3,131,
+Knife 1,943, Wrench 2,199, Pliers 3,961, Scissors 983; 8,929 images). The split into sets is an estimate."""
 
 _GOLDEN = (5**0.5 - 1) / 2
 
@@ -32,8 +32,8 @@ _GOLDEN = (5**0.5 - 1) / 2
 def draw_labels(seed: int, index: int) -> tuple[str, ...]:
     """Classes of the threats in one image with threats.
 
-    Indices run through an additive (golden ratio) sequence, so that every stretch of consecutive indices has nearly
-    SIXray's frequencies: 100 images hold all classes.
+    Indices follow an additive (golden ratio) sequence. So every range of consecutive indices has nearly the frequencies
+    of SIXray: 100 images hold all classes.
 
     Parameters
     ----------

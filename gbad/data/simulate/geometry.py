@@ -1,4 +1,4 @@
-"""Flat shapes in centimetres, the layers of material they make up, and their pose in space."""
+"""Flat shapes in centimetres, layers of material, and their pose in space."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Part:
     points : ndarray of shape (n, 2), float
         x to the right and y down, in cm.
     value : float
-        Thickness as a share of the layer's, in [0, 1]. A later part of a layer replaces what lies under it, so that
-        0 cuts a hole.
+        Thickness as a share of the thickness of the layer, in [0, 1]. A later part of a layer replaces earlier parts
+        under it, so 0 cuts a hole.
     width : float
         0 fills the polygon; more than 0 draws the polyline with this width in cm.
     """
@@ -54,14 +54,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Pose:
-    """An affine view of an object: ``x -> matrix @ x + offset``, seen through a slab that may be tilted.
+    """An affine view of a flat object that may be tilted: ``x -> matrix @ x + offset``.
 
     Parameters
     ----------
     matrix : ndarray of shape (2, 2)
         Rotation, foreshortening and scale.
     offset : ndarray of shape (2,)
-        Where the object's origin lies.
+        Position of the object's origin.
     depth : ndarray of shape (2,)
         Shift between the front and the back face per cm of thickness; zero for an object that lies flat.
     stretch : float
@@ -74,7 +74,7 @@ class Pose:
     stretch: float = 1.0
 
     def then(self, outer: Pose) -> Pose:
-        """Place what this pose placed once more: first this pose, then `outer`."""
+        """Combine two poses: first this pose, then `outer`."""
         return Pose(
             outer.matrix @ self.matrix,
             outer.matrix @ self.offset + outer.offset,
@@ -95,8 +95,8 @@ def pose(
     angle : float
         Rotation in the image plane, radians.
     tilt : float
-        Angle between the object's plane and the image plane, radians, below pi / 2: it foreshortens the object by
-        cos(tilt) across the axis and lengthens the path of a ray by 1 / cos(tilt), so that mass is conserved.
+        Angle between the object's plane and the image plane, radians, below pi / 2. It shortens the object by cos(tilt)
+        across the axis and lengthens the path of a ray by 1 / cos(tilt), so mass is conserved.
     axis : float
         Direction in the object's plane about which it is tilted, radians.
     scale : float

@@ -1,4 +1,4 @@
-"""Lay bags on the belt and pack them."""
+"""Bags on the belt, and their contents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PlacedBag:
 
 
 def lay_bags(rng: Rng, size: int) -> tuple[list[PlacedBag], int, int]:
-    """Lay empty bags on the belt and choose what the image shows of them.
+    """Lay empty bags on the belt and choose the part of the belt that the image shows.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def lay_bags(rng: Rng, size: int) -> tuple[list[PlacedBag], int, int]:
 
 
 def pack(rng: Rng, placed: PlacedBag, depth: Depth, fields: dict[str, Field], load: float = 1.0) -> None:
-    """Add a bag and what is in it to the optical depth of a scene, in place.
+    """Add a bag and its contents to the optical depth of a scene, in place.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-        Decides what is in the bag and where.
+        Decides the contents and their places.
     placed : PlacedBag
         The empty bag.
     depth : ndarray of shape (2, height, width), float32
@@ -85,7 +85,7 @@ def pack(rng: Rng, placed: PlacedBag, depth: Depth, fields: dict[str, Field], lo
     fields : dict of str to ndarray of shape (height, width)
         Noise fields for soft things.
     load : float
-        Amount of contents, relative to the usual one; 0 is an empty bag.
+        Amount of contents, relative to the default; 0 is an empty bag.
     """
     bag = placed.bag
     render(bag.layers, placed.view, depth, fields)
@@ -113,16 +113,16 @@ def pack(rng: Rng, placed: PlacedBag, depth: Depth, fields: dict[str, Field], lo
 
 
 def anywhere(rng: Rng, item: Sequence[Layer], placed: PlacedBag, angle: float, tilt: float, axis: float) -> Pose:
-    """Choose a place in a bag, at random but so that the item stays inside as far as it can.
+    """Choose a random place in a bag. The item stays inside the bag as far as possible.
 
     Parameters
     ----------
     rng : numpy.random.Generator
         Decides the place.
     item : sequence of Layer
-        What to place.
+        Item to place.
     placed : PlacedBag
-        Where.
+        Bag to place it in.
     angle, tilt, axis : float
         See `gbad.data.simulate.geometry.pose`.
 

@@ -1,4 +1,4 @@
-"""From optical depth to what a dual-energy scanner records and shows."""
+"""Raw channels and colour image of a dual-energy scanner, from optical depth."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def detect(
 ) -> npt.NDArray[np.uint16]:
     """Raw channels of a line scanner.
 
-    Scattered radiation adds a floor, the detector blurs over its neighbours, photons are counted with Poisson noise
-    (as a normal variable of equal variance, since counts are large), and each line has its own slight gain error.
+    Scattered radiation adds a floor, and detector elements blur into their neighbours. Photon noise is Poisson noise,
+    drawn as a normal variable of equal variance, since counts are large. Each line has a slight gain error.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def detect(
     photons : float
         Photons per pixel and channel of an unattenuated ray.
     scatter : float
-        Floor as a share of the unattenuated signal; it limits the dynamic range.
+        Floor as a share of the unattenuated signal. It limits the dynamic range.
     blur : float
         Weight of each of the two neighbours, in each direction, in [0, 1/3].
     line_gain : float
@@ -63,7 +63,7 @@ def detect(
 
 
 def _blurred(channels: Field, weight: float) -> Field:
-    """Average each pixel with its neighbours along both image axes; the border repeats."""
+    """Average each pixel with its neighbours along both image axes. The border is repeated."""
     w = np.float32(weight)
     for axis in (1, 2):
         near = np.moveaxis(channels, axis, 0)
@@ -84,13 +84,13 @@ _NUMBERS = np.array([float(z) for z, _ in _ORDERED])
 def effective_atomic_number(low: npt.NDArray[np.floating], high: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """Effective atomic number from the attenuation at two energies.
 
-    The ratio of the two optical depths of an element rises with its atomic number; it is inverted by interpolation
-    between the elements of `gbad.data.simulate.materials.ELEMENTS`.
+    The ratio of the two optical depths of an element rises with its atomic number. The inverse is interpolated between
+    the elements of `gbad.data.simulate.materials.ELEMENTS`.
 
     Parameters
     ----------
     low, high : ndarray
-        Optical depths at the two energies, equal shapes. Very thin matter, whose ratio is noise, counts as organic.
+        Optical depths at the two energies, equal shapes. The ratio of very thin matter is noise: it counts as organic.
 
     Returns
     -------
@@ -108,12 +108,12 @@ def effective_atomic_number(low: npt.NDArray[np.floating], high: npt.NDArray[np.
 
 @dataclass(frozen=True)
 class Look:
-    """How a console shows transmission as colour.
+    """Colours of a console: how it shows transmission.
 
     Parameters
     ----------
     organic, mixed, metal : tuple of (red, green, blue)
-        Colours from the thinnest to the thickest matter of that kind, at equal steps of lightness.
+        Colours of organic, mixed and metal matter, from thin to thick, at equal steps of lightness.
     air : tuple of int
         Colour of the background.
     steepness : float
@@ -132,8 +132,8 @@ class Look:
 
 COMPRESSION = 0.65
 CUT_OFF = 0.0035
-"""Consoles show lightness ``exp(-steepness * a ** COMPRESSION - CUT_OFF * a ** 3)`` of the mean optical depth ``a`` of
-the two channels: thin matter stays visible, thick matter keeps its colour, and what hardly a ray passes is black."""
+"""The lightness is ``exp(-steepness * a ** COMPRESSION - CUT_OFF * a ** 3)``, with the mean optical depth ``a`` of both
+channels: thin matter stays visible, thick matter keeps its colour, and nearly opaque matter is black."""
 
 _AIR = 0.012  # optical depth below which noise is shown as air
 _BINS = 192
@@ -166,7 +166,7 @@ def colour_table(look: Look, shift: float = 0.0) -> Field:
 
 
 def pseudo_colour(raw: npt.NDArray[np.uint16], look: Look, shift: float = 0.0) -> Pixels:
-    """Colour picture as a console shows it: hue from the effective atomic number, lightness from the attenuation.
+    """Colour image as on a console: hue from the effective atomic number, lightness from the attenuation.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def pseudo_colour(raw: npt.NDArray[np.uint16], look: Look, shift: float = 0.0) -
     ndarray of shape (height, width, 3), uint8
     """
     low, high = -np.log(np.minimum(raw, WHITE_LEVEL).astype(np.float32) / np.float32(WHITE_LEVEL))
-    # Hue from neighbourhoods, as consoles do: the ratio of two noisy logarithms would be speckle in thin matter.
+    # Hue from blurred channels, as on consoles: in thin matter, the ratio of two noisy logarithms is speckle.
     wide_low, wide_high = _blurred(np.stack([low, high]), 0.33)
     z = effective_atomic_number(wide_low, wide_high)
     rows = np.round((z - 6.0) * 2.0).astype(np.intp)

@@ -1,4 +1,4 @@
-"""Ray sums: add up how strongly everything along each ray attenuates it."""
+"""Optical depth: the sum of the attenuation along each ray."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_COPIES = 5
 
 
 def bounds(layers: Sequence[Layer], pose: Pose) -> tuple[int, int, int, int]:
-    """Find the pixels that `layers` can touch: x0, y0, x1, y1 with the upper limits excluded."""
+    """Pixels that `layers` can touch: x0, y0, x1, y1, without the upper limits."""
     points = np.concatenate([part.points for layer in layers for part in layer.parts]) @ pose.matrix.T
     widest = max(part.width for layer in layers for part in layer.parts)
     thickest = max(layer.thickness for layer in layers)
@@ -37,13 +37,13 @@ def render(
     """Add layers to the optical depth of a scene, in place.
 
     The optical depth of a ray at one energy is ``sum_m mu_m * t_m`` over all materials m, with linear attenuation
-    coefficient mu_m (1/cm) and path length t_m (cm); since it is a sum, the order of things along the ray has no
-    effect, and it is kept instead of one thickness map for each material.
+    coefficient mu_m (1/cm) and path length t_m (cm). Since it is a sum, the order of things along the ray has no
+    effect, and one map for each energy is enough.
 
     Parameters
     ----------
     layers : sequence of Layer
-        What to add, in cm.
+        Layers to add, in cm.
     pose : Pose
         From cm to pixels of the scene.
     depth : ndarray of shape (2, height, width), float32
@@ -51,7 +51,7 @@ def render(
     textures : dict of str to ndarray of shape (height, width), optional
         Noise fields around 1 by which a textured layer's thickness is multiplied.
     origin : tuple of int
-        Pixel of the scene that ``depth[:, 0, 0]`` is.
+        Pixel of the scene that ``depth[:, 0, 0]`` covers.
     """
     s = SUPERSAMPLING
     _, height, width = depth.shape

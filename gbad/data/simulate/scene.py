@@ -1,4 +1,4 @@
-"""One simulated scan and the truth about it."""
+"""One simulated scan, with labels, boxes and masks."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from gbad.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class Scan:
-    """One simulated image with its truth.
+    """One simulated image, with labels, boxes and masks.
 
     Parameters
     ----------
     image : ndarray of shape (height, width, 3), uint8
-        Pseudo-colour picture.
+        Image in pseudo-colours.
     raw : ndarray of shape (2, height, width), uint16
         Low and high channel; `gbad.data.simulate.physics.WHITE_LEVEL` is air.
     classes : tuple of str
-        Labels of the image, each once.
+        Classes in the image, each once.
     boxes : list of (class, xmin, ymin, xmax, ymax)
         One for each threat, in pixels; the pixel (0, 0) covers [0, 1) x [0, 1).
     masks : list of ndarray of shape (height, width), bool
         Silhouette of each threat within the image, in the order of `boxes`.
     visible_fraction : list of float
-        Share of each threat's silhouette that is within the image and changes its lightness noticeably, in [0, 1].
+        Share of each silhouette that lies in the image and changes its lightness noticeably, in [0, 1].
     """
 
     image: Pixels
@@ -62,23 +62,22 @@ def simulate_image(
     load: float = 1.0,
     remove_threats: bool = False,
 ) -> Scan:
-    """Simulate one scan; the same arguments give the same scan, whatever was simulated before.
+    """Simulate one scan. The same arguments always give the same scan.
 
     Parameters
     ----------
     seed, index : int
-        Not negative. Each pair is another scan.
+        0 or more. Each pair gives another scan.
     labels : sequence of str, optional
-        Classes of the threats in the image (a class that is given twice is there twice at least). An empty sequence
-        gives a threat-free image. None draws classes with SIXray's frequencies.
+        Classes of the threats (a class that is given twice occurs at least twice). An empty sequence gives a
+        threat-free image. None draws classes with the frequencies of SIXray.
     size : int
         Longer side in pixels, at least 32.
     load : float
-        Amount of harmless contents, relative to the usual one: below 1 the bags are easier to look through.
+        Amount of harmless things in the bags, relative to the default. Below 1 threats are easier to see.
     remove_threats : bool
-        Leave out the threats and keep everything else: bags, contents, colours, noise, and the labels. In a
-        threat-free image the look-alikes that lie in the threats' place are left out instead, so that in a set made
-        with this option labels have nothing to do with the images.
+        Leave out the threats, and keep everything else: bags, contents, colours, noise and labels. A threat-free image
+        has decoys in place of threats; these are left out as well. So labels have nothing to do with the images.
 
     Returns
     -------
@@ -87,7 +86,7 @@ def simulate_image(
     Raises
     ------
     DataError
-        If a label is no class that can be simulated, or a number is out of range.
+        If a class cannot be simulated, or a number is out of range.
 
     Examples
     --------
@@ -105,7 +104,7 @@ def simulate_image(
     for label in wanted:
         if label not in THREATS:
             raise DataError(f"class {label!r} cannot be simulated; choose from {', '.join(THREATS)}.")
-    # Streams of their own for scene, places, threats and noise: what lies around a threat must not depend on it.
+    # Separate random streams for scene, places, threats and noise: a threat must not change its surroundings.
     scene, places, contents, noise = (np.random.default_rng([seed, index, stream]) for stream in range(4))
 
     bags, width, height = lay_bags(scene, size)
@@ -115,7 +114,7 @@ def simulate_image(
         pack(scene, placed, depth, fields, load)
 
     boxes, masks, visible = [], [], []
-    # A threat-free image holds look-alikes of classes drawn in the same way, in the same kind of place.
+    # A threat-free image holds decoys of classes drawn in the same way, in the same kind of place.
     for label in _instances(places, wanted or draw_labels(seed + 1, index)):
         item = threat(contents, label) if wanted else decoy(contents, label)
         patch, x0, y0 = _place(places, item, bags, depth)
@@ -140,19 +139,19 @@ def simulate_image(
 
 
 def _instances(rng: Rng, labels: Sequence[str]) -> list[str]:
-    """One object for each label, sometimes two or three of a kind."""
+    """One object for each label, sometimes two or three."""
     return [label for label in labels for _ in range(1 + int(rng.choice(3, p=[0.84, 0.13, 0.03])))]
 
 
 def _place(rng: Rng, item: list[Layer], bags: list[PlacedBag], depth: Depth) -> tuple[Depth, int, int]:
-    """Put an item into one of the bags: of a few tries, the first where enough of it can be seen.
+    """Put an item into one of the bags: the first of a few tries where enough of it can be seen.
 
     Returns
     -------
     patch : ndarray of shape (2, h, w), float32
         Optical depth of the item alone.
     x0, y0 : int
-        Pixel of the image that ``patch[:, 0, 0]`` is.
+        Pixel of the image that ``patch[:, 0, 0]`` covers.
     """
     areas = np.array([placed.bag.width * placed.bag.height for placed in bags])
     best, best_share = None, 0.0
@@ -181,7 +180,7 @@ def _patch(item: list[Layer], at: Pose) -> tuple[Depth, int, int]:
 
 
 def _clip(patch: Depth, x0: int, y0: int, depth: Depth) -> tuple[Depth, tuple[slice, slice]]:
-    """Give the part of a patch that lies within the image, and where."""
+    """Part of a patch that lies within the image, and its place."""
     _, height, width = depth.shape
     left, top = max(0, -x0), max(0, -y0)
     right, bottom = (
@@ -196,7 +195,7 @@ _NOTICEABLE = 0.05  # share of full lightness
 
 
 def _truth(patch: Depth, x0: int, y0: int, depth: Depth) -> tuple[Mask, float]:
-    """Mask of an item within the image, and the share of its whole silhouette that can be seen."""
+    """Mask of an item within the image, and the visible share of its whole silhouette."""
     inside, window = _clip(patch, x0, y0, depth)
     mask = np.zeros(depth.shape[1:], dtype=bool)
     if inside.size == 0:

@@ -1,4 +1,4 @@
-"""What decides the content of a simulated data set."""
+"""Settings of a simulated data set."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from gbad.data.layout import GeneratedLayout
 
 VERSION = 5
-"""Raised whenever the same parameters would give other images."""
+"""Increased whenever the same parameters give other images."""
 
 
 @dataclass(frozen=True)
 class SimulationSettings(GeneratedLayout):
-    """All that decides what a simulated data set holds.
+    """Everything that decides the content of a simulated data set.
 
     Parameters
     ----------
     raw : bool
-        Whether the two channels are written too.
+        Whether the two channels are written as well.
     load : float
-        Amount of harmless contents, relative to the usual one.
+        Amount of harmless things in the bags, relative to the default.
     remove_threats : bool
-        Whether the threats are left out while the labels stay (control experiment).
+        Whether threats are left out but labels are kept (control experiment).
     version : int
         Version of the simulator.
     """
@@ -37,7 +37,7 @@ class SimulationSettings(GeneratedLayout):
         return super().limits | {"load": 0}
 
     def files(self, position: int) -> dict[str, str]:
-        """Paths, relative to the data set, of the files that belong to an image."""
+        """Files of an image: paths relative to the data set, by what they hold."""
         files = super().files(position)
         if self.raw:
             stem = f"Raw/{self.shard(position)}{self.name(position)}"

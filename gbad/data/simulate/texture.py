@@ -1,4 +1,4 @@
-"""Noise fields that make soft things look like cloth, and loose food like grains."""
+"""Noise fields: soft things look like cloth, loose food like grains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The five kinds of threat, each with several families of shape and a fixed stock of specimens."""
+"""The five classes of threat, each with several families of shape and a fixed stock of specimens."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ THREATS: dict[str, dict[Callable[[Rng], list[Layer]], float]] = {
     "Pliers": {pliers: 1.0},
     "Scissors": {scissors: 1.0},
 }
-"""Families of shape of each class of SIXray, and how often."""
+"""Families of shape of each class of SIXray, and their shares."""
 
 
 SPECIMENS = 12
-"""Objects of each class. SIXray's scans show a limited stock of real objects again and again, in training and test."""
+"""Objects of each class. SIXray also shows a limited stock of real objects again and again, in training and test."""
 
 _RANK = 5 * np.arange(SPECIMENS) % SPECIMENS  # common specimens come from all families
 _SHARES = 1 / (_RANK + 3)
@@ -34,7 +34,7 @@ _SHARES /= _SHARES.sum()
 def threat(rng: Rng, label: str) -> list[Layer]:
     """Take one threat from the stock, lying flat, its middle at the origin, its long side along x.
 
-    Some specimens are common and others rare (Zipf's law), as in a collection of real scans.
+    Some specimens are common and others rare (Zipf's law), as in real scans.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ def threat(rng: Rng, label: str) -> list[Layer]:
 
 @cache
 def specimen(label: str, number: int) -> list[Layer]:
-    """Build specimen `number` of a class: family, size, proportions and materials depend on these two alone."""
+    """Build specimen `number` of a class. Nothing else decides its family, size, proportions and materials."""
     rng = np.random.default_rng([list(THREATS).index(label), number])
     families = THREATS[label]
-    # Families fill the stock in proportion to their shares, so that a small stock is no lottery.
+    # Families fill the stock in proportion to their shares: in a small stock, random draws would not.
     ends = np.cumsum(list(families.values()))
     family = int(np.searchsorted(ends, (number + 0.5) / SPECIMENS * ends[-1]))
     return centred(list(families)[family](rng))
