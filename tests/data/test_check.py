@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from rich.console import Console
 
-from gbad.cli.check_report import print_report
 from gbad.data.check import INCOMPLETE, PROBLEMS, CheckReport, check_dataset
 from gbad.errors import DataError
 
@@ -263,34 +260,6 @@ def test_number_of_threads_and_progress_change_nothing(data: Path, capsys: pytes
     assert "202/202" in capsys.readouterr().err
     assert reports[0].problems.equals(reports[1].problems)
     assert reports[0].counts == reports[1].counts
-
-
-def test_summary_shows_counts_findings_and_verdict(data: Path) -> None:
-    ids = data / "ids.txt"
-    ids.write_text("P1\nP99\n")
-
-    def shown() -> str:
-        output = StringIO()
-        print_report(check_dataset(data, 10, ids), Console(file=output, width=100))
-        return output.getvalue()
-
-    write_list(data, "train", {"P1": "1"}, subset="100", header="name,[red]Axe")
-    assert "Subset 10 is complete" in shown()
-    assert "1 of the 2 names" in shown()
-    (data / "JPEGImage" / "P2.jpg").rename(data / "JPEGImage" / "[bold]X.jpg")
-    text = shown()
-    assert "Subset 10 is incomplete: 1 " in text
-    for word in (
-        "10 train",
-        "100 train",
-        "[red]Axe",
-        "threat-free",
-        "missing_image",
-        "row without image",
-        "P2",
-        "[bold]X",
-    ):
-        assert word in text
 
 
 def test_every_incomplete_problem_is_described() -> None:
