@@ -1,0 +1,34 @@
+"""The promise of compatibility: every later version of gbad loads a file of format 1 and scores alike.
+
+``tests/stored`` holds such a file with all that it can hold: a pyramid beside a plain network, class heads, BiGAN,
+GANomaly, a soft gate. It was trained on 40 of the noisy images of the fixture ``pixels``; afterwards the weights of the
+classifier were replaced by a short pattern, so that the file is small. Never make it anew: a version that cannot read
+it breaks the promise. A new format gets a file of its own beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gbad
+
+STORED = Path(__file__).parent / "stored"
+
+
+@pytest.mark.parametrize("name", ["pipeline-format-1"])
+def test_a_stored_pipeline_loads_and_scores_as_when_it_was_made(name: str, pixels: np.ndarray, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.joblib").write_bytes(lzma.decompress((STORED / f"{name}.joblib.xz").read_bytes()))
+    expected = json.loads((STORED / f"{name}.json").read_text())
+    pipeline = gbad.load(tmp_path / "pipeline.joblib")
+    assert list(pipeline.classes_) == expected["classes"]
+    np.testing.assert_allclose(pipeline.thresholds_, expected["thresholds"], atol=1e-6)
+    explained = pipeline.explain(pixels[8:26:4])
+    for values in ("ungated", "losses", "gate_score", "gated", "any_threat"):
+        np.testing.assert_allclose(getattr(explained, values), expected[values], rtol=1e-3, atol=1e-4, err_msg=values)
+    assert pipeline.fitted_.decision.heads is not None
+    assert pipeline.settings.backbone == "resnet18"
