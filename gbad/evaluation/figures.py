@@ -18,55 +18,58 @@ from gbad.evaluation.metrics import (
     prevalence,
     recall_at_false_alarm_rate,
 )
+from gbad.explanation import Explanation
 
 
 def evaluate(
     y_true: npt.ArrayLike,
-    ungated: npt.ArrayLike,
-    gated: npt.ArrayLike,
-    gate_score: npt.ArrayLike,
-    anomalous: npt.ArrayLike,
+    explanation: Explanation,
     classes: Sequence[str],
     *,
-    any_threat: npt.ArrayLike | None = None,
     rule: Rule = "all_points",
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """All figures of one evaluation, in the form of ``metrics.json``.
+    """Compute all figures of one evaluation, in the form of ``metrics.json``.
 
     Parameters
     ----------
     y_true : array-like of shape (n, C)
         1 = present, 0 = absent.
-    ungated, gated : array-like of shape (n, C)
-        Scores of phase 1 alone and after the gate, higher = more likely present.
-    gate_score : array-like of shape (n,)
-        Anomaly score of the gate, higher = more anomalous.
-    anomalous : array-like of shape (n,)
-        The gate's decision, 1 = anomalous.
+    explanation : Explanation
+        Of the same n images. Phase 1 is ranked by its logits, GBAD by the logarithm of its gated probabilities.
     classes : sequence of C str
         Names in column order.
-    any_threat : array-like of shape (n,), optional
-        Score for any threat from all classes, higher = more likely.
     rule : {"all_points", "voc07", "voc10"}
-        See :func:`average_precision`. Intervals exist for ``"all_points"`` only.
+        See :func:`gbad.evaluation.metrics.average_precision`. Intervals exist for ``"all_points"`` only.
     resamples : int
         Bootstrap resamples; 0 leaves the intervals out.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     dict
-        ``classes``, ``n_images``, ``n_positive``, ``prevalence``, ``ap_rule``; ``ungated``, ``gbad`` with ``map`` and
-        ``per_class_ap``; ``anomaly`` (:func:`any_threat_metrics` and :func:`recall_at_false_alarm_rate` of the gate);
-        ``any_threat``, the same of that score where it is given, without a decision; ``gate``
-        (:func:`gate_diagnostics`, and its recall per class); ``intervals`` (:func:`bootstrap_intervals` of
-        ``ungated``, ``gbad`` and ``gbad - ungated``). Missing figures are NaN.
+        ``classes``, ``n_images``, ``n_positive``, ``prevalence``, ``ap_rule``.
+
+        ``ungated``, ``gbad``: ``map`` and ``per_class_ap``.
+
+        ``anomaly``: `any_threat_metrics` and `recall_at_false_alarm_rate` of the gate's score and decision.
+        ``any_threat``: the same for the score from all classes, which has no decision.
+
+        ``gate``: `gate_diagnostics`, and the gate's recall per class.
+
+        ``intervals``: `bootstrap_intervals` of ``ungated``, ``gbad`` and ``gbad - ungated``.
+
+        Missing figures are NaN.
+
+    Raises
+    ------
+    DataError
+        If labels and scores do not belong together, a label is neither 0 nor 1, or a score is not finite.
     """
     y_true = checked_labels(y_true, "y_true", ndim=2, classes=classes)
-    y_any = y_true.any(axis=1)
+    y_any, decision = y_true.any(axis=1), explanation.anomalous
     figures: dict[str, Any] = {
         "classes": list(classes),
         "n_images": len(y_true),
@@ -74,17 +77,18 @@ def evaluate(
         "prevalence": prevalence(y_true, classes),
         "ap_rule": rule,
     }
-    scores = {"ungated": ungated, "gbad": gated}
+    scores = {"ungated": explanation.logits, "gbad": explanation.log_gated}
     for name, score in scores.items():
         per_class = average_precision_per_class(y_true, score, classes, rule)
         figures[name] = {"map": mean_average_precision(per_class), "per_class_ap": per_class}
-    figures["anomaly"] = any_threat_metrics(y_any, gate_score, anomalous)
-    figures["anomaly"]["recall_at_false_alarm_rate"] = recall_at_false_alarm_rate(y_any, gate_score)
-    if any_threat is not None:
-        figures["any_threat"] = any_threat_metrics(y_any, any_threat)
-        figures["any_threat"]["recall_at_false_alarm_rate"] = recall_at_false_alarm_rate(y_any, any_threat)
-    recall = {name: gate_diagnostics(y_true[:, c], anomalous)["recall"] for c, name in enumerate(classes)}
-    figures["gate"] = gate_diagnostics(y_any, anomalous) | {"recall_per_class": recall}
+    for name, one, decided in (
+        ("anomaly", explanation.gate_score, decision),
+        ("any_threat", explanation.any_threat, None),
+    ):
+        figures[name] = any_threat_metrics(y_any, one, decided)
+        figures[name]["recall_at_false_alarm_rate"] = recall_at_false_alarm_rate(y_any, one)
+    recall = {name: gate_diagnostics(y_true[:, c], decision)["recall"] for c, name in enumerate(classes)}
+    figures["gate"] = gate_diagnostics(y_any, decision) | {"recall_per_class": recall}
     if resamples and rule == "all_points":
         pairs = [("gbad", "ungated")]
         figures["intervals"] = bootstrap_intervals(

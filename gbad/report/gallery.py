@@ -6,23 +6,31 @@ import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from gbad.data.images import read_image
 from gbad.errors import ImageError
 
-Heatmaps = Callable[[Path, int], np.ndarray | None]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Heatmaps = Callable[[Path, int], npt.NDArray[np.floating[Any]] | None]
 """From an image and a class index to a map (h, w) of any size, higher = more of that class; None if there is none."""
 
 PICTURE_SIDE = 320
 
 
 def choose(
-    y_true: np.ndarray, ungated: np.ndarray, gated: np.ndarray, anomalous: np.ndarray, count: int
-) -> dict[str, np.ndarray]:
+    y_true: Bools,
+    ungated: Floats,
+    gated: Floats,
+    anomalous: Bools,
+    count: int,
+) -> dict[str, npt.NDArray[np.intp]]:
     """Choose the rows to show.
 
     A threat is judged by how many images without its class rank above it, its best class where it has several. That is
@@ -65,7 +73,7 @@ def choose(
     }
 
 
-def outranked(y_true: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def outranked(y_true: Bools, scores: Floats) -> npt.NDArray[np.int64]:
     """Count, for each threat, the images without its class that score higher.
 
     Parameters
@@ -124,7 +132,7 @@ def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> 
     return sources, ""
 
 
-def _in_turn(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
+def _in_turn(rows: npt.NDArray[np.intp], group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
     """Reorder sorted rows so that the best of each group come first, then the second best, and so on."""
     turn = np.empty(len(rows), dtype=int)
     for value in np.unique(group[rows]):
@@ -133,7 +141,7 @@ def _in_turn(rows: np.ndarray, group: np.ndarray) -> np.ndarray:
     return rows[np.argsort(turn, kind="stable")]
 
 
-def overlaid(image: Image.Image, heatmap: np.ndarray) -> Image.Image:
+def overlaid(image: Image.Image, heatmap: Floats) -> Image.Image:
     """Lay a heat-map over a greyed image, the stronger the less transparent."""
     heatmap = np.nan_to_num(heatmap - np.nanmin(heatmap))
     strength = Image.fromarray((heatmap / max(heatmap.max(), 1e-12)).astype(np.float32))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -23,21 +24,27 @@ from gbad.report.style import (
     spread,
 )
 
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
 MAX_SCATTER_POINTS = 4000
 
 
 def loss_figure(
-    y_any: np.ndarray, losses: np.ndarray, anomalous: np.ndarray, names: Sequence[str] = PAPER_LOSSES
+    y_any: Bools,
+    losses: Floats,
+    anomalous: Bools,
+    names: Sequence[str] = PAPER_LOSSES,
 ) -> Figure:
     """Plot the first loss against each other one; a single loss as the share of images below it.
 
     Parameters
     ----------
-    y_any : ndarray of shape (n,)
-        1 = at least one threat.
+    y_any : ndarray of shape (n,), bool
+        True = at least one threat.
     losses : ndarray of shape (n, k)
         0 or larger. Rows that are not finite are left out.
-    anomalous : ndarray of shape (n,)
+    anomalous : ndarray of shape (n,), bool
         The gate's decision.
     names : sequence of k str
         Names of the losses.
@@ -52,8 +59,8 @@ def loss_figure(
     figure = Figure(figsize=(6.2 if panels == 1 else 4.4 * panels, 4.4), layout="constrained")
     labels = [name.replace("feature_matching", "feature-matching").replace("_", " ") for name in names]
     kept = np.isfinite(losses).all(axis=1)
-    losses, y_any, anomalous = losses[kept], y_any[kept].astype(bool), anomalous[kept].astype(bool)
-    groups: tuple[tuple[str, np.ndarray, dict[str, Any]], ...] = (
+    losses, y_any, anomalous = losses[kept], y_any[kept], anomalous[kept]
+    groups: tuple[tuple[str, Bools, dict[str, Any]], ...] = (
         ("threat-free, called normal", ~y_any & ~anomalous, {"marker": ".", "color": MUTED, "alpha": 0.45, "s": 16}),
         ("threat-free, called anomalous", ~y_any & anomalous, {"marker": "o", "color": FALSE_ALARM, "s": 16}),
         ("threat, called anomalous", y_any & anomalous, {"marker": "^", "color": THREAT, "alpha": 0.85, "s": 26}),
@@ -77,7 +84,7 @@ def loss_figure(
     return figure
 
 
-def _draw_shares(axes: Axes, values: np.ndarray, y_any: np.ndarray) -> None:
+def _draw_shares(axes: Axes, values: Floats, y_any: Bools) -> None:
     for label, members, colour, line in (("threat-free", ~y_any, MUTED, "--"), ("threat", y_any, THREAT, "-")):
         own = np.sort(values[members])
         rows = spread(np.arange(len(own)), MAX_SCATTER_POINTS)
@@ -88,7 +95,7 @@ def _draw_shares(axes: Axes, values: np.ndarray, y_any: np.ndarray) -> None:
     legend_above(axes, columns=2)
 
 
-def _scale(axes: Axes, which: str, values: np.ndarray) -> None:
+def _scale(axes: Axes, which: str, values: Floats) -> None:
     if values.max() <= 5 * values.min():  # a log axis of less would have no tick left
         return
     set_scale, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
@@ -103,6 +110,7 @@ def _of_log(axis: Axis, ticks: tuple[int, ...]) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _floor(values: np.ndarray) -> np.ndarray:
+def _floor(values: Floats) -> Floats:
     """Lift zeros to the smallest positive value, since a log axis has no zero."""
-    return np.maximum(values, np.min(values, where=values > 0, initial=values.max(initial=1e-12)))
+    lowest = np.min(values, where=values > 0, initial=values.max(initial=1e-12))
+    return np.asarray(np.maximum(values, lowest))

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from gbad.evaluation.metrics import confusion_counts
-from gbad.explanation import PAPER_LOSSES
+from gbad.report.evaluation import Evaluation
 from gbad.report.loss_plot import loss_figure
 from gbad.report.numbers import number
 from gbad.report.style import (
@@ -35,6 +35,9 @@ from gbad.report.style import (
     spread,
 )
 from gbad.storage.files import atomic_path
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 MAX_CURVE_POINTS = 2000
 
@@ -88,14 +91,19 @@ _LINES = ((GATED, "-"), (UNGATED, "--"), (THREAT, "-."))
 
 
 def precision_recall_figure(
-    y_true: np.ndarray, ungated: np.ndarray, gated: np.ndarray, classes: Sequence[str], *, titles: bool = True
+    y_true: Bools,
+    ungated: Floats,
+    gated: Floats,
+    classes: Sequence[str],
+    *,
+    titles: bool = True,
 ) -> Figure:
     """Precision against recall, one panel a class, ungated and gated.
 
     Parameters
     ----------
-    y_true : ndarray of shape (n, C)
-        1 = present, 0 = absent.
+    y_true : ndarray of shape (n, C), bool
+        True = present.
     ungated, gated : ndarray of shape (n, C)
         Finite scores, higher = more likely present.
     classes : sequence of C str
@@ -113,19 +121,19 @@ def precision_recall_figure(
     for c, name in enumerate(classes):
         axes = new_axes(figure, (rows, columns, c + 1))
         scores = {"ungated": (ungated[:, c], UNGATED, "--"), "gated": (gated[:, c], GATED, "-")}
-        _draw_precision_recall(axes, y_true[:, c].astype(bool), scores, legend_columns=2)
+        _draw_precision_recall(axes, y_true[:, c], scores, legend_columns=2)
         if titles:
             axes.set_title(name, loc="left", fontweight="bold", fontsize=TEXT_SIZE + 1, pad=20, parse_math=False)
     return figure
 
 
-def any_threat_precision_recall_figure(y_any: np.ndarray, scores: Mapping[str, np.ndarray]) -> Figure:
+def any_threat_precision_recall_figure(y_any: Bools, scores: Mapping[str, Floats]) -> Figure:
     """Precision against recall of "any threat".
 
     Parameters
     ----------
-    y_any : ndarray of shape (n,)
-        1 = at least one threat.
+    y_any : ndarray of shape (n,), bool
+        True = at least one threat.
     scores : mapping of str to ndarray of shape (n,)
         Up to three finite scores by their labels, higher = more anomalous.
 
@@ -137,19 +145,21 @@ def any_threat_precision_recall_figure(y_any: np.ndarray, scores: Mapping[str, n
     axes = new_axes(figure)
     styled = zip(scores.items(), _LINES[: len(scores)], strict=True)
     drawn = {label: (score, *style) for (label, score), style in styled}
-    _draw_precision_recall(axes, y_any.astype(bool), drawn, legend_columns=1)
+    _draw_precision_recall(axes, y_any, drawn, legend_columns=1)
     return figure
 
 
 def roc_figure(
-    y_any: np.ndarray, scores: Mapping[str, np.ndarray], decision: tuple[float, float] | None = None
+    y_any: Bools,
+    scores: Mapping[str, Floats],
+    decision: tuple[float, float] | None = None,
 ) -> Figure:
     """ROC curves of "any threat".
 
     Parameters
     ----------
-    y_any : ndarray of shape (n,)
-        1 = at least one threat.
+    y_any : ndarray of shape (n,), bool
+        True = at least one threat.
     scores : mapping of str to ndarray of shape (n,)
         Up to three finite scores by their labels, higher = more anomalous.
     decision : (float, float), optional
@@ -162,7 +172,6 @@ def roc_figure(
     figure = Figure(figsize=(5.4, 4.1), layout="constrained")
     axes = new_axes(figure, xlabel="false-alarm rate", ylabel="recall")
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
-    y_any = y_any.astype(bool)
     if y_any.all() or not y_any.any():
         say_missing(axes, "missing: needs images with and without threats")
         return figure
@@ -213,87 +222,52 @@ def training_figure(history: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def figures(
-    *,
-    classes: Sequence[str],
-    y_true: npt.ArrayLike,
-    ungated: npt.ArrayLike,
-    gated: npt.ArrayLike,
-    losses: npt.ArrayLike,
-    gate_score: npt.ArrayLike,
-    anomalous: npt.ArrayLike,
-    metrics: Mapping[str, Any],
-    history: pd.DataFrame | None = None,
-    any_threat: npt.ArrayLike | None = None,
-    loss_names: Sequence[str] = PAPER_LOSSES,
-) -> dict[str, Figure]:
+def figures(evaluation: Evaluation) -> dict[str, Figure]:
     """Draw an evaluation, except for the curves of each class (:func:`precision_recall_figure`).
-
-    Parameters
-    ----------
-    classes : sequence of C str
-        Names in column order.
-    y_true : array-like of shape (n, C)
-        1 = present, 0 = absent.
-    ungated, gated : array-like of shape (n, C)
-        Probabilities in [0, 1].
-    losses : array-like of shape (n, k)
-        Of phase 2.
-    gate_score : array-like of shape (n,)
-        Higher = more anomalous.
-    anomalous : array-like of shape (n,)
-        The gate's decision.
-    metrics : mapping
-        As from :func:`gbad.evaluation.figures.evaluate`.
-    history : DataFrame, optional
-        See :func:`training_figure`.
-    any_threat : array-like of shape (n,), optional
-        Score for any threat from all classes, higher = more likely.
-    loss_names : sequence of k str
-        Names of the losses.
 
     Returns
     -------
     dict of str to Figure
-        ``average_precision``, ``roc``, ``any_threat_precision_recall``, ``losses`` and, with a history, ``training``.
+        ``average_precision``, ``roc``, ``any_threat_precision_recall``, ``losses`` and, if there is a history of
+        training, ``training``.
     """
-    y_true, ungated, gated = np.asarray(y_true), np.asarray(ungated, dtype=float), np.asarray(gated, dtype=float)
-    anomalous, y_any = np.asarray(anomalous, dtype=bool), np.asarray(y_true.any(axis=1))
-    scores = {"gate score": np.asarray(gate_score, dtype=float), "classifier's maximum": ungated.max(axis=1)}
-    if any_threat is not None:
-        scores["all classes, calibrated"] = np.asarray(any_threat, dtype=float)
+    metrics, found, threat = evaluation.metrics, evaluation.scores, evaluation.any_threat
+    scores = {
+        "gate score": found.gate_score,
+        "classifier's maximum": found.ungated.max(axis=1),
+        "all classes, calibrated": found.any_threat,
+    }
     decision = (number(metrics["gate"]["false_alarm_rate"]), number(metrics["gate"]["recall"]))
     drawn = {
-        "average_precision": average_precision_figure(metrics, classes),
-        "roc": roc_figure(y_any, scores, decision),
-        "any_threat_precision_recall": any_threat_precision_recall_figure(y_any, scores),
-        "losses": loss_figure(y_any, np.asarray(losses, dtype=float), anomalous, loss_names),
+        "average_precision": average_precision_figure(metrics, evaluation.classes),
+        "roc": roc_figure(threat, scores, decision),
+        "any_threat_precision_recall": any_threat_precision_recall_figure(threat, scores),
+        "losses": loss_figure(threat, found.losses, found.anomalous, found.loss_names),
     }
-    training = None if history is None else training_figure(history)
+    training = None if evaluation.history is None else training_figure(evaluation.history)
     return drawn if training is None else drawn | {"training": training}
 
 
-def save_plots(folder: str | Path, *, dpi: int = 150, **evaluation: Any) -> list[Path]:
+def save_plots(folder: str | Path, evaluation: Evaluation, *, dpi: int = 150) -> list[Path]:
     """Write the figures of an evaluation as PNG files.
 
     Parameters
     ----------
     folder : path-like
-        Where the files go; made if missing.
+        Folder of the files. It is made if missing.
+    evaluation : Evaluation
     dpi : int
-        Pixels an inch.
-    **evaluation
-        The arguments of :func:`figures`.
+        Pixels per inch.
 
     Returns
     -------
     list of Path
         The files, named by the figures.
     """
-    y_true, ungated, gated = (np.asarray(evaluation[name]) for name in ("y_true", "ungated", "gated"))
-    curves = precision_recall_figure(y_true, ungated, gated, evaluation["classes"])
+    scores = evaluation.scores
+    curves = precision_recall_figure(evaluation.present, scores.ungated, scores.gated, evaluation.classes)
     paths = []
-    for name, figure in {**figures(**evaluation), "precision_recall": curves}.items():
+    for name, figure in {**figures(evaluation), "precision_recall": curves}.items():
         path = Path(folder) / f"{name}.png"
         with atomic_path(path) as temporary:
             save(figure, temporary, format="png", dpi=dpi, facecolor="white")
@@ -302,7 +276,11 @@ def save_plots(folder: str | Path, *, dpi: int = 150, **evaluation: Any) -> list
 
 
 def _draw_precision_recall(
-    axes: Axes, positive: np.ndarray, scores: Mapping[str, tuple[np.ndarray, str, str]], *, legend_columns: int
+    axes: Axes,
+    positive: Bools,
+    scores: Mapping[str, tuple[Floats, str, str]],
+    *,
+    legend_columns: int,
 ) -> None:
     axes.set_xlabel("recall", color=INK, fontsize=TEXT_SIZE)
     axes.set_ylabel("precision", color=INK, fontsize=TEXT_SIZE)
@@ -322,6 +300,6 @@ def _draw_precision_recall(
     legend_above(axes, legend_columns)
 
 
-def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     kept = spread(np.arange(len(x)), MAX_CURVE_POINTS)
     return x[kept], y[kept]

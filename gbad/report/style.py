@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -92,6 +93,6 @@ def say_missing(axes: Axes, text: str) -> None:
     axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color=MUTED, fontsize=TEXT_SIZE)
 
 
-def spread(rows: np.ndarray, count: int) -> np.ndarray:
+def spread(rows: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
     """Take `count` evenly spaced entries, all if there are fewer."""
     return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]

@@ -19,7 +19,7 @@ from gbad.evaluation.figures import evaluate as evaluation_figures
 from gbad.explanation import Explanation
 from gbad.phase1_classifier import class_heatmap
 from gbad.pipeline import GBADPipeline
-from gbad.report import save_plots, write_report
+from gbad.report import Evaluation, save_plots, write_report
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
 from gbad.workflows.resume import begin, digests
@@ -81,10 +81,7 @@ def evaluate(
     if not len(rows):
         raise DataError(f"{data}, subset {subset}: none of the test images can be used")
     score = Explanation.concatenate([part for _, part in parts])
-    figures = evaluation_figures(
-        labels[rows], score.logits, score.log_gated, score.gate_score, score.anomalous, pipeline.classes_,
-        any_threat=score.any_threat,
-    )  # fmt: skip
+    figures = evaluation_figures(labels[rows], score, pipeline.classes_)
     fitted, settings = pipeline.fitted_, pipeline.settings
     seconds = {phase: round(done["seconds"], 1) for phase, done in fitted.training.items()}
     decision = fitted.decision
@@ -104,17 +101,13 @@ def evaluate(
         _log.warning("%d images were left out, see %s", len(bad.errors), listed)
     else:
         listed.unlink(missing_ok=True)  # of an evaluation before this one
-    names = ("ungated", "gated", "losses", "gate_score", "anomalous", "any_threat", "loss_names")
-    arrays: dict[str, Any] = {name: getattr(score, name) for name in names}
-    save_plots(
-        out / "plots", classes=pipeline.classes_, y_true=labels[rows], metrics=metrics, history=history, **arrays
-    )
+    evaluation = Evaluation(pipeline.classes_, labels[rows], score, metrics, history)
+    save_plots(out / "plots", evaluation)
     write_report(
-        out / "report.html", title=f"GBAD on {Path(data).name}, subset {subset}", classes=pipeline.classes_,
-        y_true=labels[rows], paths=[paths[row] for row in rows], metrics=metrics, history=history,
+        out / "report.html", evaluation, title=f"GBAD on {Path(data).name}, subset {subset}",
+        paths=[paths[row] for row in rows],
         info={"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "settings": pipeline.get_params(deep=False)}
         | {key: metrics[key] for key in ("seed", "seconds", "versions", "hardware")},
         heatmaps=lambda path, column: class_heatmap(fitted.network, read_image(path, settings.size), column),
-        **arrays,
     )  # fmt: skip
     return metrics

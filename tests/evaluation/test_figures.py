@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,42 +11,44 @@ from sklearn.metrics import roc_auc_score
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate
 from gbad.evaluation.metrics import any_threat_metrics, average_precision_per_class
+from gbad.explanation import Explanation
 from gbad.storage.files import read_json, write_json
 
 CLASSES = ("Gun", "Knife", "Pliers")
 
 
 @pytest.fixture(scope="module")
-def evaluation() -> dict[str, np.ndarray]:
-    generator = np.random.default_rng(0)
-    y_true = (generator.random((500, 3)) < [0.05, 0.03, 0]).astype(np.uint8)
-    ungated = 1 / (1 + np.exp(-generator.standard_normal((500, 3)) - 2 * y_true))
-    gate_score = generator.standard_normal(500) + 2 * y_true.any(axis=1)
+def labels() -> np.ndarray:
+    return (np.random.default_rng(0).random((500, 3)) < [0.05, 0.03, 0]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def scores(labels: np.ndarray) -> Explanation:
+    generator = np.random.default_rng(1)
+    logits = generator.standard_normal((500, 3)) + 2 * labels
+    ungated = 1 / (1 + np.exp(-logits))
+    gate_score = generator.standard_normal(500) + 2 * labels.any(axis=1)
     anomalous = gate_score > 1
-    gated = np.where(anomalous[:, None], ungated, 1e-6 * ungated)
-    return {
-        "y_true": y_true,
-        "ungated": ungated,
-        "gated": gated,
-        "gate_score": gate_score,
-        "anomalous": anomalous,
-    }
+    log_gated = np.log(np.where(anomalous[:, None], ungated, 1e-6 * ungated))
+    losses = np.exp(generator.standard_normal((500, 2)))
+    any_threat = ungated.sum(axis=1)
+    return Explanation(logits, ungated, losses, gate_score, anomalous, logits, logits, log_gated, any_threat)
 
 
-def test_evaluate_gathers_all_figures_of_metrics_json(evaluation, tmp_path):
-    figures = evaluate(**evaluation, classes=CLASSES, resamples=50)
+def test_evaluate_gathers_all_figures_of_metrics_json(labels: np.ndarray, scores: Explanation, tmp_path: Path) -> None:
+    figures = evaluate(labels, scores, CLASSES, resamples=50)
     assert figures["classes"] == list(CLASSES)
     assert figures["n_images"] == 500
-    assert figures["n_positive"] == dict(zip(CLASSES, evaluation["y_true"].sum(axis=0).tolist(), strict=True))
-    for key, scores in (("ungated", "ungated"), ("gbad", "gated")):
-        per_class = average_precision_per_class(evaluation["y_true"], evaluation[scores], CLASSES)
+    assert figures["n_positive"] == dict(zip(CLASSES, labels.sum(axis=0).tolist(), strict=True))
+    for key, ranking in (("ungated", scores.ungated), ("gbad", scores.gated)):
+        per_class = average_precision_per_class(labels, ranking, CLASSES)
         assert figures[key]["per_class_ap"] == pytest.approx(per_class, nan_ok=True)
         assert figures[key]["map"] == pytest.approx((per_class["Gun"] + per_class["Knife"]) / 2)
         assert figures["intervals"][key]["map"][0] < figures[key]["map"] < figures["intervals"][key]["map"][1]
-    y_any = evaluation["y_true"].any(axis=1)
-    expected = any_threat_metrics(y_any, evaluation["gate_score"], evaluation["anomalous"])
+    y_any = labels.any(axis=1)
+    expected = any_threat_metrics(y_any, scores.gate_score, scores.anomalous)
     assert expected.items() <= figures["anomaly"].items()
-    assert figures["gate"]["recall"] == pytest.approx(evaluation["anomalous"][y_any].mean())
+    assert figures["gate"]["recall"] == pytest.approx(scores.anomalous[y_any].mean())
     assert np.isnan(figures["gate"]["recall_per_class"]["Pliers"])
 
     write_json(tmp_path / "metrics.json", figures)
@@ -52,29 +56,27 @@ def test_evaluate_gathers_all_figures_of_metrics_json(evaluation, tmp_path):
     assert "NaN" not in json.dumps(read_json(tmp_path / "metrics.json"))
 
 
-def test_any_threat_has_figures_of_its_own_and_no_decision(evaluation):
-    y_any = evaluation["y_true"].any(axis=1)
-    score = evaluation["ungated"].sum(axis=1)
-    figures = evaluate(**evaluation, classes=CLASSES, any_threat=score, resamples=0)["any_threat"]
+def test_any_threat_has_figures_of_its_own_and_no_decision(labels: np.ndarray, scores: Explanation) -> None:
+    figures = evaluate(labels, scores, CLASSES, resamples=0)["any_threat"]
     assert set(figures) == {"roc_auc", "pr_auc", "recall_at_false_alarm_rate"}
-    assert figures["roc_auc"] == pytest.approx(roc_auc_score(y_any, score))
-    assert "any_threat" not in evaluate(**evaluation, classes=CLASSES, resamples=0)
+    assert figures["roc_auc"] == pytest.approx(roc_auc_score(labels.any(axis=1), scores.any_threat))
 
 
-def test_interval_of_the_difference_is_gated_minus_ungated(evaluation):
-    oracle = evaluation | {"gated": evaluation["y_true"].astype(float)}
-    low, high = evaluate(**oracle, classes=CLASSES, resamples=50)["intervals"]["gbad - ungated"]["map"]
+def test_interval_of_the_difference_is_gated_minus_ungated(labels: np.ndarray, scores: Explanation) -> None:
+    oracle = replace(scores, log_gated=labels.astype(float))
+    low, high = evaluate(labels, oracle, CLASSES, resamples=50)["intervals"]["gbad - ungated"]["map"]
     assert 0 < low < high <= 1
 
 
-def test_intervals_belong_to_the_all_points_rule(evaluation):
-    assert "intervals" not in evaluate(**evaluation, classes=CLASSES, resamples=0)
-    voc = evaluate(**evaluation, classes=CLASSES, rule="voc07", resamples=50)
+def test_intervals_belong_to_the_all_points_rule(labels: np.ndarray, scores: Explanation) -> None:
+    without = evaluate(labels, scores, CLASSES, resamples=0)
+    assert "intervals" not in without
+    voc = evaluate(labels, scores, CLASSES, rule="voc07", resamples=50)
     assert voc["ap_rule"] == "voc07"
     assert "intervals" not in voc
-    assert voc["gbad"]["map"] != evaluate(**evaluation, classes=CLASSES, resamples=0)["gbad"]["map"]
+    assert voc["gbad"]["map"] != without["gbad"]["map"]
 
 
-def test_arrays_of_different_images_are_refused(evaluation):
+def test_arrays_of_different_images_are_refused(labels: np.ndarray, scores: Explanation) -> None:
     with pytest.raises(DataError, match="same images"):
-        evaluate(**(evaluation | {"anomalous": evaluation["anomalous"][:-1]}), classes=CLASSES)
+        evaluate(labels, replace(scores, anomalous=scores.anomalous[:-1]), CLASSES)

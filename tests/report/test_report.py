@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,13 +16,16 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate
-from gbad.report import gallery, save_plots, write_report
+from gbad.explanation import Explanation
+from gbad.report import Evaluation, gallery, save_plots, write_report
 from gbad.report.gallery import choose, outranked
 from gbad.report.loss_plot import MAX_SCATTER_POINTS, loss_figure
+from gbad.report.page import gate_text
 from gbad.report.plots import figures, precision_recall_figure, roc_figure, training_figure
 from gbad.report.style import svg
 
 CLASSES = ("Gun", "Knife", "Pliers")
+PHASE3 = {"suppression": "soft", "strength": 0.5, "heads_share": 0.125}
 HOSTILE = "<img src=x onerror=alert(1)>&\"'.png"
 
 
@@ -42,27 +47,26 @@ class Page(HTMLParser):
         self.text += data + " "
 
 
-def simulated_evaluation(n: int = 300, seed: int = 0) -> dict[str, Any]:
-    """Scores of `n` images; the third class has no image."""
+def simulated_scores(n: int = 300, n_classes: int = 3, seed: int = 0) -> tuple[np.ndarray, Explanation]:
+    """Labels and scores of `n` images; the third class has no image."""
     generator = np.random.default_rng(seed)
-    y_true = (generator.random((n, 3)) < [0.1, 0.08, 0]).astype(np.uint8)
-    ungated = 1 / (1 + np.exp(2 - 3 * y_true - generator.standard_normal((n, 3))))
-    gate_score = 2 * y_true.any(axis=1) + generator.standard_normal(n)
+    labels = (generator.random((n, n_classes)) < [0.1, 0.08, 0][:n_classes]).astype(np.uint8)
+    y_any = labels.any(axis=1)
+    logits = 3 * labels - 2 + generator.standard_normal(labels.shape)
+    ungated = 1 / (1 + np.exp(-logits))
+    gate_score = 2 * y_any + generator.standard_normal(n)
     anomalous = gate_score > 1.5
-    return {
-        "classes": CLASSES,
-        "y_true": y_true,
-        "ungated": ungated,
-        "gated": np.where(anomalous[:, None], ungated, 1e-6 * ungated),
-        "losses": np.exp(generator.standard_normal((n, 2)) + gate_score[:, None]),
-        "gate_score": gate_score,
-        "anomalous": anomalous,
-    }
+    log_gated = np.log(np.where(anomalous[:, None], ungated, 1e-6 * ungated))
+    losses = np.exp(generator.standard_normal((n, 2)) + gate_score[:, None])
+    any_threat = gate_score + generator.standard_normal(n)
+    return labels, Explanation(logits, ungated, losses, gate_score, anomalous, logits, logits, log_gated, any_threat)
 
 
-def figures_of(evaluation: dict[str, Any], resamples: int = 0) -> dict[str, Any]:
-    names = ("y_true", "ungated", "gated", "gate_score", "anomalous", "classes")
-    return evaluate(*(evaluation[name] for name in names), resamples=resamples)
+def make_evaluation(
+    labels: np.ndarray, scores: Explanation, classes: Sequence[str] = CLASSES, *, resamples: int = 0,
+    history: pd.DataFrame | None = None, **more: Any,
+) -> Evaluation:  # fmt: skip
+    return Evaluation(classes, labels, scores, evaluate(labels, scores, classes, resamples=resamples) | more, history)
 
 
 def some_paths(folder: Path, n: int) -> list[Path]:
@@ -74,25 +78,23 @@ def some_paths(folder: Path, n: int) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Any]]:
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, Mapping[str, Any]]:
     folder = tmp_path_factory.mktemp("report")
-    evaluation = simulated_evaluation()
-    metrics = figures_of(evaluation, resamples=50) | {"n_bad": 7}
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5], "validation_map": [0.2, 0.4], "seconds": [3, 3]})
+    evaluation = make_evaluation(*simulated_scores(), resamples=50, history=history, n_bad=7, phase3=PHASE3)
     paths = some_paths(folder, 300)
-    threat_free = ~evaluation["y_true"].any(axis=1)
-    worst = np.flatnonzero(threat_free)[evaluation["gated"][threat_free].max(axis=1).argmax()]
+    threat_free = ~evaluation.any_threat
+    worst = np.flatnonzero(threat_free)[evaluation.scores.gated[threat_free].max(axis=1).argmax()]
     paths[worst] = folder / HOSTILE
     write_report(
         folder / "report.html",
+        evaluation,
         title="Simulated <10>",
         paths=paths,
-        metrics=metrics,
-        history=pd.DataFrame({"epoch": [1, 2], "loss": [0.7, 0.5], "validation_map": [0.2, 0.4], "seconds": [3, 3]}),
         info={"command": "gbad evaluate <x>", "seconds": {"phase 1": 12.5}, "seed": 0},
         heatmaps=lambda path, class_index: np.eye(7) if path.name == "P1.png" else None,
-        **evaluation,
     )
-    return Page(folder / "report.html"), metrics
+    return Page(folder / "report.html"), evaluation.metrics
 
 
 def test_page_needs_nothing_but_itself(report):
@@ -119,10 +121,11 @@ def test_page_shows_the_figures_of_metrics_json(report):
         assert f"{100 * low:.1f} to {100 * high:.1f}" in page.text
     difference = 100 * (metrics["gbad"]["map"] - metrics["ungated"]["map"])
     assert f"{difference:+.1f}".replace("-", "\N{MINUS SIGN}") in page.text
-    assert f"{metrics['anomaly']['roc_auc']:.3f}" in page.text
+    assert f"{metrics['any_threat']['roc_auc']:.3f}" in page.text
     assert "Pliers 0 missing: no image of this class" in page.text
     assert "7 unusable images left out" in page.text
     assert "phase 1 12.5" in page.text
+    assert gate_text(PHASE3).replace("\xa0", " ") in page.text
 
 
 def test_user_strings_are_escaped(report):
@@ -146,17 +149,15 @@ def test_heatmaps_give_a_second_picture(report):
     assert not any(text and text.startswith("P0.png, heat-map") for text in texts)
 
 
-def test_hostile_class_names_stay_text(tmp_path):
+def test_hostile_class_names_and_file_names_stay_text(tmp_path):
     names = ("_<script>alert(1)</script>", "$\\frac{$", "刀/a")
-    evaluation = simulated_evaluation(40) | {"classes": names}
-    paths = [tmp_path / "x.png"] * 40
-    write_report(tmp_path / "r.html", title="t", paths=paths, metrics=figures_of(evaluation), **evaluation)
+    evaluation = make_evaluation(*simulated_scores(40), names)
+    no_text = Path(os.fsdecode(b"\xff.png"))
+    write_report(tmp_path / "r.html", evaluation, title="t", paths=[no_text] * 40)
     page = Page(tmp_path / "r.html")
-    assert all(name in page.text for name in names)
+    assert all(name in page.text for name in (*names, "?.png"))
     assert "script" not in {tag for tag, _ in page.tags}
-    assert all(
-        path.stat().st_size > 1000 for path in save_plots(tmp_path, metrics=figures_of(evaluation), **evaluation)
-    )
+    assert all(path.stat().st_size > 1000 for path in save_plots(tmp_path, evaluation, dpi=40))
 
 
 def test_only_the_images_shown_are_read_and_the_page_is_reproducible(tmp_path, monkeypatch):
@@ -167,10 +168,10 @@ def test_only_the_images_shown_are_read_and_the_page_is_reproducible(tmp_path, m
         return np.full((30, 40, 3), 200, np.uint8)
 
     monkeypatch.setattr(gallery, "read_image", counting)
-    evaluation = simulated_evaluation(400)
-    paths = [Path(f"P{i}.jpg") for i in range(400)]
+    evaluation = make_evaluation(*simulated_scores(100, 1), CLASSES[:1])
+    paths = [Path(f"P{i}.jpg") for i in range(100)]
     for name in ("a.html", "b.html"):
-        write_report(tmp_path / name, title="t", paths=paths, metrics=figures_of(evaluation), **evaluation)
+        write_report(tmp_path / name, evaluation, title="t", paths=paths)
     assert 0 < len(read) <= 2 * 32
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
@@ -178,46 +179,43 @@ def test_only_the_images_shown_are_read_and_the_page_is_reproducible(tmp_path, m
 @pytest.mark.parametrize("kind", ["one", "threat-free", "threats", "constant"])
 def test_degenerate_evaluations_still_give_a_report_and_plots(tmp_path, kind):
     n = 1 if kind == "one" else 20
-    evaluation = simulated_evaluation(n)
+    labels, scores = simulated_scores(n, 1)
     if kind == "threat-free":
-        evaluation["y_true"][:] = 0
+        labels[:] = 0
     elif kind == "threats":
-        evaluation["y_true"][:] = 1
+        labels[:] = 1
     elif kind == "constant":
-        for name in ("ungated", "gated", "losses", "gate_score", "anomalous"):
-            evaluation[name] = np.zeros_like(evaluation[name])
-    evaluation["losses"][0] = np.nan
-    metrics = json.loads(json.dumps(figures_of(evaluation, resamples=5)).replace("NaN", "null"))
+        names = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "any_threat")
+        scores = replace(scores, **{name: np.zeros_like(getattr(scores, name)) for name in names})
+    scores.losses[0] = np.nan
+    evaluation = make_evaluation(labels, scores, CLASSES[:1], resamples=5)
+    metrics = json.loads(json.dumps(evaluation.metrics).replace("NaN", "null"))
     history = pd.DataFrame({"note": ["no numbers"], "loss": [np.nan]})
-    paths = [Path("missing.png")] * n
-    write_report(tmp_path / "r.html", title=kind, paths=paths, metrics=metrics, history=history, **evaluation)
+    evaluation = replace(evaluation, metrics=metrics, history=history)
+    write_report(tmp_path / "r.html", evaluation, title=kind, paths=[Path("missing.png")] * n)
     page = Page(tmp_path / "r.html")
     assert "nan" not in page.text.lower().split()
     assert "missing" in page.text
-    assert len(save_plots(tmp_path / "plots", dpi=40, metrics=metrics, history=history, **evaluation)) == 5
+    assert len(save_plots(tmp_path / "plots", evaluation, dpi=40)) == 5
 
 
 def test_arrays_and_paths_must_belong_together(tmp_path):
-    evaluation = simulated_evaluation(10)
-    with pytest.raises(DataError, match="9 paths"):
-        write_report(tmp_path / "r.html", title="t", paths=["x"] * 9, metrics={}, **evaluation)
-    evaluation["gated"][3, 0] = np.nan
-    with pytest.raises(DataError, match="nan in row 3"):
-        write_report(tmp_path / "r.html", title="t", paths=["x"] * 10, metrics={}, **evaluation)
+    labels, scores = simulated_scores(10)
+    with pytest.raises(DataError, match="9 paths for 10 images"):
+        write_report(tmp_path / "r.html", make_evaluation(labels, scores), title="t", paths=["x"] * 9)
     assert not list(tmp_path.iterdir())
-
-
-def test_file_names_that_are_no_text_are_written(tmp_path):
-    evaluation = simulated_evaluation(3)
-    paths = [Path(os.fsdecode(b"\xff.png"))] * 3
-    write_report(tmp_path / "r.html", title="t", paths=paths, metrics={}, **evaluation)
-    assert "?.png" in Page(tmp_path / "r.html").text
+    with pytest.raises(DataError, match="pass 2 losses for each image"):
+        Evaluation(CLASSES, labels, replace(scores, losses=scores.losses[:, :1]), {})
+    with pytest.raises(DataError, match="one score for each label"):
+        Evaluation(CLASSES, labels[1:], scores, {})
+    scores.log_gated[3, 0] = np.nan
+    with pytest.raises(DataError, match="nan in row 3"):
+        Evaluation(CLASSES, labels, scores, {})
 
 
 def test_save_plots_writes_png_files_by_name(tmp_path):
-    evaluation = simulated_evaluation(60)
-    history = pd.DataFrame({"loss": [1.0, 0.5]})
-    paths = save_plots(tmp_path / "new", metrics=figures_of(evaluation), history=history, **evaluation)
+    evaluation = make_evaluation(*simulated_scores(60), history=pd.DataFrame({"loss": [1.0, 0.5]}))
+    paths = save_plots(tmp_path / "new", evaluation)
     names = {"average_precision", "precision_recall", "roc", "any_threat_precision_recall", "losses", "training"}
     assert {path.stem for path in paths} == names
     for path in paths:
@@ -230,23 +228,16 @@ def test_save_plots_writes_png_files_by_name(tmp_path):
     ("suppression", "strength", "idle"),
     [("soft", 0.0, True), ("soft", 0.5, False), ("hard", 1.0, True), ("hard", 0.01, False)],
 )
-def test_a_gate_that_changes_nothing_is_called_so(tmp_path, suppression, strength, idle):
-    evaluation = simulated_evaluation(60)
-    phase3 = {"suppression": suppression, "strength": strength, "heads_share": 0.125}
-    metrics = figures_of(evaluation) | {"phase3": phase3}
-    paths = [tmp_path / "x.png"] * 60
-    write_report(tmp_path / "r.html", title="t", paths=paths, metrics=metrics, **evaluation)
-    text = " ".join(Page(tmp_path / "r.html").text.split())
+def test_a_gate_that_changes_nothing_is_called_so(suppression, strength, idle):
+    text = gate_text({"suppression": suppression, "strength": strength, "heads_share": 0.125})
     assert ("This gate changes no probability" in text) == idle
-    assert "Class heads have 12.5 % of the ranking" in text
-    assert "suppressed" not in text
+    assert "Class heads have 12.5\N{NO-BREAK SPACE}% of the ranking" in text
 
 
 def test_every_score_for_any_threat_has_its_curve():
-    evaluation = simulated_evaluation(200)
-    y_any = evaluation["y_true"].any(axis=1)
-    any_threat = np.random.default_rng(0).normal(size=200) + y_any
-    drawn = figures(metrics=figures_of(evaluation), **evaluation, any_threat=any_threat)
+    evaluation = make_evaluation(*simulated_scores(200))
+    y_any, any_threat = evaluation.any_threat, evaluation.scores.any_threat
+    drawn = figures(evaluation)
     expected = {
         "roc": f"AUC {roc_auc_score(y_any, any_threat):.3f}",
         "any_threat_precision_recall": f"AP {100 * average_precision_score(y_any, any_threat):.1f}",
@@ -281,33 +272,33 @@ def test_galleries_are_chosen_by_rank_and_gate():
 
 
 def test_curves_of_many_images_stay_small():
-    evaluation = simulated_evaluation(60_000)
-    y_any = evaluation["y_true"].any(axis=1)
-    scatter = loss_figure(y_any, evaluation["losses"], evaluation["anomalous"]).axes[0]
+    labels, scores = simulated_scores(60_000)
+    y_any = labels.any(axis=1)
+    scatter = loss_figure(y_any, scores.losses, scores.anomalous).axes[0]
     drawn = [len(collection.get_offsets()) for collection in scatter.collections]
     assert max(drawn) == MAX_SCATTER_POINTS
-    labels = [collection.get_label() for collection in scatter.collections]
-    assert f"threat, called normal: {(y_any & ~evaluation['anomalous']).sum():,}" in labels
-    assert len(svg(roc_figure(y_any, {"gate": evaluation["gate_score"]}))) < 200_000
+    names = [collection.get_label() for collection in scatter.collections]
+    assert f"threat, called normal: {(y_any & ~scores.anomalous).sum():,}" in names
+    assert len(svg(roc_figure(y_any, {"gate": scores.gate_score}))) < 200_000
 
 
 def test_losses_of_any_number_can_be_drawn():
-    evaluation = simulated_evaluation(200)
-    y_any, one = evaluation["y_true"].any(axis=1), evaluation["losses"][:, :1]
-    shares = loss_figure(y_any, one, evaluation["anomalous"], ["mahalanobis_distance"]).axes
+    labels, scores = simulated_scores(200)
+    y_any, one = labels.any(axis=1), scores.losses[:, :1]
+    shares = loss_figure(y_any, one, scores.anomalous, ["mahalanobis_distance"]).axes
     assert [axes.get_xlabel() for axes in shares] == ["mahalanobis distance"]
     threat = next(line for line in shares[0].get_lines() if line.get_label() == f"threat: {y_any.sum()}")
     np.testing.assert_allclose(threat.get_xdata(), np.sort(one[y_any, 0]))
     np.testing.assert_allclose(threat.get_ydata(), np.arange(1, y_any.sum() + 1) / y_any.sum())
-    three = np.hstack([evaluation["losses"], one])
-    panels = loss_figure(y_any, three, evaluation["anomalous"], ["a", "b", "image_anomaly"]).axes
+    three = np.hstack([scores.losses, one])
+    panels = loss_figure(y_any, three, scores.anomalous, ["a", "b", "image_anomaly"]).axes
     assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in panels] == [("a", "b"), ("a", "image anomaly")]
 
 
 def test_precision_recall_curve_encloses_the_average_precision():
-    evaluation = simulated_evaluation(300)
-    metrics = figures_of(evaluation)
-    figure = precision_recall_figure(*(evaluation[key] for key in ("y_true", "ungated", "gated")), CLASSES)
+    evaluation = make_evaluation(*simulated_scores(300))
+    metrics, scores = evaluation.metrics, evaluation.scores
+    figure = precision_recall_figure(evaluation.present, scores.ungated, scores.gated, CLASSES)
     gun, _, pliers = figure.axes
     for line, key in zip(gun.get_lines()[1:], ("ungated", "gbad"), strict=True):
         recall, precision = line.get_data()
