@@ -1,4 +1,4 @@
-"""Choose telling images of an evaluation and turn them into small pictures for the report."""
+"""Choose the images that a report shows, and turn them into small pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gbad.errors import ImageError
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Heatmaps = Callable[[Path, int], npt.NDArray[np.floating[Any]] | None]
-"""From an image and a class index to a map (h, w) of any size, higher = more of that class; None if there is none."""
+"""From an image and a class index to a map (h, w) of any size, higher = more of that class. None: no map."""
 
 PICTURE_SIDE = 320
 
@@ -33,8 +33,8 @@ def choose(
 ) -> dict[str, npt.NDArray[np.intp]]:
     """Choose the rows to show.
 
-    A threat is judged by how many images without its class rank above it, its best class where it has several. That is
-    what average precision sees, whatever the scale of the probabilities.
+    An image with threats is judged by the number of images without its class that rank above it, in its best class.
+    Average precision depends on the same numbers, and not on the scale of the probabilities.
 
     Parameters
     ----------
@@ -45,14 +45,14 @@ def choose(
     anomalous : ndarray of shape (n,), bool
         The gate's decision.
     count : int
-        Rows of each kind, at most.
+        Rows in each group, at most.
 
     Returns
     -------
     dict of str to ndarray of int
-        ``detected``: of the threats called anomalous, the better half at most, best first, the classes in turn.
-        ``missed``: threats called anomalous that are outranked most, none of them in ``detected``.
-        ``called_normal``: threats that the gate calls normal, those first that phase 1 had ranked best.
+        ``detected``: the better half, at most, of the threats called anomalous; best first, the classes in turn.
+        ``missed``: other threats called anomalous, the most outranked first.
+        ``called_normal``: threats that the gate calls normal; those that phase 1 ranked best come first.
         ``false_alarms``: threat-free images with the highest gated probabilities.
     """
     y_any = y_true.any(axis=1)
@@ -86,7 +86,7 @@ def outranked(y_true: Bools, scores: Floats) -> npt.NDArray[np.int64]:
     Returns
     -------
     ndarray of shape (n, C), int64
-        0 = nothing wrong ranks above it; n where the class is absent.
+        0 = no image without the class ranks above it; n where the class is absent.
 
     Examples
     --------
@@ -111,14 +111,14 @@ def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> 
     class_index : int
         Class of the heat-map.
     heatmaps : callable, optional
-        Gives the map that is laid over a second picture.
+        Gives the map for a second picture.
 
     Returns
     -------
     sources : list of str
         ``data:`` addresses of JPEG pictures of at most `PICTURE_SIDE` px a side; empty if the image cannot be read.
     problem : str
-        Why it cannot be read, else empty.
+        The reason if the image cannot be read, else empty.
     """
     try:
         image = Image.fromarray(read_image(path))
@@ -133,7 +133,7 @@ def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> 
 
 
 def _in_turn(rows: npt.NDArray[np.intp], group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Reorder sorted rows so that the best of each group come first, then the second best, and so on."""
+    """Reorder sorted rows: the best row of each group comes first, then the second best of each, and so on."""
     turn = np.empty(len(rows), dtype=int)
     for value in np.unique(group[rows]):
         members = group[rows] == value
@@ -142,7 +142,7 @@ def _in_turn(rows: npt.NDArray[np.intp], group: npt.NDArray[np.intp]) -> npt.NDA
 
 
 def overlaid(image: Image.Image, heatmap: Floats) -> Image.Image:
-    """Lay a heat-map over a greyed image, the stronger the less transparent."""
+    """Lay a heat-map over a greyed image. Higher values are less transparent."""
     heatmap = np.nan_to_num(heatmap - np.nanmin(heatmap))
     strength = Image.fromarray((heatmap / max(heatmap.max(), 1e-12)).astype(np.float32))
     alpha = np.asarray(strength.resize(image.size, Image.Resampling.BILINEAR))[..., None].clip(0, 1)

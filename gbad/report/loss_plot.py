@@ -1,4 +1,4 @@
-"""Plot of the losses that phase 2 gives, by truth and by the gate's decision."""
+"""Plot of the losses of phase 2, by truth and by the gate's decision."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def loss_figure(
     anomalous: Bools,
     names: Sequence[str] = PAPER_LOSSES,
 ) -> Figure:
-    """Plot the first loss against each other one; a single loss as the share of images below it.
+    """Plot the first loss against each other loss; a single loss as the share of images below it.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def loss_figure(
     Returns
     -------
     Figure
-        Of each of the four groups at most `MAX_SCATTER_POINTS` evenly spaced rows are drawn; the legend has the
-        full numbers.
+        Each of the four groups is drawn with at most `MAX_SCATTER_POINTS` evenly spaced rows. The legend has the full
+        numbers.
     """
     panels = max(1, len(names) - 1)
     figure = Figure(figsize=(6.2 if panels == 1 else 4.4 * panels, 4.4), layout="constrained")
@@ -96,7 +96,7 @@ def _draw_shares(axes: Axes, values: Floats, y_any: Bools) -> None:
 
 
 def _scale(axes: Axes, which: str, values: Floats) -> None:
-    if values.max() <= 5 * values.min():  # a log axis of less would have no tick left
+    if values.max() <= 5 * values.min():  # a log axis over a smaller range would have no tick
         return
     set_scale, axis = (axes.set_xscale, axes.xaxis) if which == "x" else (axes.set_yscale, axes.yaxis)
     set_scale("log")

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about an evaluation: figures first, then pictures, then how it was made."""
+"""One self-contained HTML page about an evaluation: figures, then images, then how it was made."""
 
 from __future__ import annotations
 
@@ -19,9 +19,15 @@ from gbad.report.plots import figures, precision_recall_figure
 
 DIFFERENCE = "gbad - ungated"
 GALLERIES = {
-    "detected": ("Best detections", "Threats that the gate calls anomalous and that rank best, the classes in turn."),
-    "missed": ("Missed threats", "Threats that the gate calls anomalous, but that many images without them outrank."),
-    "called_normal": ("Threats that the gate calls normal", "Those that the classifier alone ranked best come first."),
+    "detected": ("Best detections", "Threats called anomalous that rank best, the classes in turn."),
+    "missed": (
+        "Missed threats",
+        "Threats called anomalous that rank below many images without the class.",
+    ),
+    "called_normal": (
+        "Threats that the gate calls normal",
+        "Those that the classifier alone ranked best come first.",
+    ),
     "false_alarms": ("Worst false alarms", "Threat-free images with the highest gated probabilities."),
 }
 IMAGES_PER_GALLERY = 8

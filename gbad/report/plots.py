@@ -1,4 +1,4 @@
-"""Figures of an evaluation: each function returns a matplotlib `Figure`, without pyplot and its global state."""
+"""Figures of an evaluation. Each function returns a matplotlib `Figure` and leaves pyplot's global state alone."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ MAX_CURVE_POINTS = 2000
 
 
 def average_precision_figure(metrics: Mapping[str, Any], classes: Sequence[str]) -> Figure:
-    """Average precision of each class and its mean, ungated and gated, with intervals; a bar marks random scores.
+    """Average precision of each class and its mean, ungated and gated, with intervals. A bar marks random scores.
 
     Parameters
     ----------
     metrics : mapping
-        As from :func:`gbad.evaluation.figures.evaluate`; intervals are drawn where it has them.
+        From :func:`gbad.evaluation.figures.evaluate`. Intervals are drawn if it has any.
     classes : sequence of C str
         Names in column order.
 
@@ -98,7 +98,7 @@ def precision_recall_figure(
     *,
     titles: bool = True,
 ) -> Figure:
-    """Precision against recall, one panel a class, ungated and gated.
+    """Precision against recall, one panel per class, ungated and gated.
 
     Parameters
     ----------
@@ -194,8 +194,8 @@ def training_figure(history: pd.DataFrame) -> Figure | None:
     Parameters
     ----------
     history : DataFrame
-        One row an epoch. Columns with ``loss`` in their names go left, those with ``map``, ``ap``, ``auc``, ``recall``
-        or ``accuracy`` as a word right; ``epoch`` (else the row number) is the x axis. Other columns are ignored.
+        One row per epoch. Columns with ``loss`` in their names go left, those with ``map``, ``ap``, ``auc``, ``recall``
+        or ``accuracy`` as a word go right. ``epoch``, or else the row number, is the x axis. Other columns are ignored.
 
     Returns
     -------

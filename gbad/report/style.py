@@ -1,4 +1,4 @@
-"""The look that all figures share, and how they become files."""
+"""The common look of all figures, and how they become files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette, which readers with any colour vision can tell apart; line styles and markers differ as well.
+# Okabe and Ito's palette: readers with any colour vision can tell the colours apart. Lines and markers differ too.
 INK, GRID, MUTED = "#1f2937", "#d8dee6", "#7b8794"
 UNGATED, GATED = "#e69f00", "#0072b2"
 THREAT, SUPPRESSED, FALSE_ALARM = "#d55e00", "#cc79a7", "#56b4e9"
@@ -21,19 +21,19 @@ TEXT_SIZE = 9
 
 
 def svg(figure: Figure, colours: Mapping[str, str] | None = None) -> str:
-    """Give a figure as an ``<svg>`` element for a web page, the same bytes for the same figure.
+    """Turn a figure into an ``<svg>`` element for a web page; the same figure gives the same bytes.
 
     Parameters
     ----------
     figure : Figure
-        What to draw.
+        The figure.
     colours : mapping of str to str, optional
         Colours to replace, such as ``{INK: "var(--ink)"}``, so that the page's colour scheme applies.
 
     Returns
     -------
     str
-        Text stays text, in the page's font.
+        Texts stay texts, in the page's font.
     """
     buffer = io.StringIO()
     empty = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # without it the file links to several web sites
@@ -47,7 +47,7 @@ def svg(figure: Figure, colours: Mapping[str, str] | None = None) -> str:
 
 
 def save(figure: Figure, target: Any, **options: Any) -> None:
-    """Call ``savefig``, also for class names in a script that the font lacks."""
+    """Call ``savefig`` without warnings about class names in a script that the font lacks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(target, **options)
@@ -68,7 +68,7 @@ def new_axes(figure: Figure, position: tuple[int, int, int] = (1, 1, 1), xlabel:
 
 
 def legend_above(axes: Axes, columns: int) -> None:
-    """Put the legend above the axes, where it hides nothing."""
+    """Put the legend above the axes, where it hides no data."""
     handles, labels = axes.get_legend_handles_labels()
     legend = axes.legend(
         handles,
@@ -89,10 +89,10 @@ def legend_above(axes: Axes, columns: int) -> None:
 
 
 def say_missing(axes: Axes, text: str) -> None:
-    """Write into empty axes why they are empty."""
+    """Write the reason into empty axes."""
     axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes, color=MUTED, fontsize=TEXT_SIZE)
 
 
 def spread(rows: npt.NDArray[np.intp], count: int) -> npt.NDArray[np.intp]:
-    """Take `count` evenly spaced entries, all if there are fewer."""
+    """Take `count` evenly spaced entries, or all if there are fewer."""
     return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(int)]
