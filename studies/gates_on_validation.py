@@ -1,19 +1,21 @@
-"""What each piece of phases 2 and 3 is worth, on the validation parts of finished runs; no test image is looked at.
+"""Compare the pieces of phases 2 and 3 on the validation parts of finished runs. No test image is used.
 
 python studies/gates_on_validation.py runs/demo RUN... --detectors bigan gaussian neighbours bigan+neighbours+maximum
 
-The validation part is cut into five folds. Gates, their strength and the share of the class heads are chosen without
-the fold that they are applied to, and images are ranked within a fold, since two folds may choose differently; the
-letter's gate is fitted on the training rows, as class heads are. Each detector learns from the threat-free training
-rows. Names with + between them are inputs of one gate; "maximum" is the probability of the image's likeliest class.
-Threat-free rows count so often that there are as many for each row with a threat as --ratios say; strengths and shares
-are chosen for the list's own ratio, whatever these are. mAP in percent, mean of the folds; over several runs, the mean
-with Student's 95 % interval.
+The validation part is cut into five folds. Gates, their strengths and the share of the class heads are chosen without
+the fold that they are applied to. Images are ranked within a fold, since two folds may choose differently. The paper's
+gate and the class heads are fitted on the training rows. Each detector learns from the threat-free training rows. Names
+joined by + are inputs of one gate; "maximum" is the probability of the likeliest class of an image.
+
+Threat-free rows are weighted: there are as many per row with a threat as --ratios say. Strengths and shares are chosen
+for the list's own ratio. The table holds mAP in percent, the mean over the folds; for several runs, the mean over the
+runs with Student's 95 % interval.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +49,7 @@ MAXIMUM = "maximum"
 
 
 def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFrame:
-    """MAP in percent of each variant (rows) at each ratio (columns) on the validation part of a run."""
+    """Compute the mAP in percent of each variant (rows) at each ratio (columns) on the validation part of a run."""
     run = open_run(folder)
     data = run.data
     file = FeatureFile(folder / "phase2" / "features")
@@ -56,16 +58,16 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
     inputs = detector_input(features, logits)
     heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
     own, log_odds = logits[held_out], heads.log_odds(features[held_out])
-    truth, kind = labels[held_out], threat[held_out]
+    truth, any_threat = labels[held_out], threat[held_out]
 
     variants = {"classifier alone": own, "class heads": np.empty_like(own), "class heads, a share each": own.copy()}
-    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(own, kind))
+    folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(own, any_threat))
     ranking = []
     for fit, apply in folds:
         share = choose_share(own[fit], log_odds[fit], truth[fit])
         ranking.append(mixed(own, log_odds, share))
         variants["class heads"][apply] = ranking[-1][apply]
-        for c in np.flatnonzero(truth[fit].any(axis=0)):
+        for c in np.flatnonzero(truth[fit].any(axis=0)).tolist():
             share = choose_share(own[fit, c : c + 1], log_odds[fit, c : c + 1], truth[fit, c : c + 1])
             variants["class heads, a share each"][apply, c] = mixed(own, log_odds, share)[apply, c]
     found = {MAXIMUM: np.exp(log_sigmoid(logits)).max(axis=1, keepdims=True)}
@@ -80,8 +82,8 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
         rules = ("hard gate, held-out", "soft gate", "class heads, soft gate", "class heads, a soft gate each")
         gated = {rule: np.empty_like(own) for rule in rules}
         for (fit, apply), ranked in zip(folds, ranking, strict=True):
-            gate = default_gate("held-out").fit(losses[fit], kind[fit])
-            held = cross_fitted_gate(gate, losses[fit], kind[fit])
+            gate = default_gate("held-out").fit(losses[fit], any_threat[fit])
+            held = cross_fitted_gate(gate, losses[fit], any_threat[fit])
             score = gate.decision_function(losses[apply])
             p_anomalous = gate.probability(score)
             for rule, scores in (("hard gate, held-out", own), ("soft gate", own), ("class heads, soft gate", ranked)):
@@ -115,20 +117,22 @@ def _gated(
     return suppress(logits, score, gate.probability(score), "hard", EPSILON)
 
 
-def _map(labels: np.ndarray, scores: np.ndarray, classes: tuple[str, ...], ratio: int) -> float:
+def _map(labels: npt.NDArray[np.uint8], scores: npt.NDArray[np.float64], classes: tuple[str, ...], ratio: int) -> float:
     free = ~labels.any(axis=1)
     weight = np.where(free, ratio * (~free).sum() / free.sum(), 1.0)
     return 100 * mean_average_precision(average_precision_per_class(labels, scores, classes, sample_weight=weight))
 
 
-def main() -> None:
-    """Print a table of the means over the runs; write all values."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Print a table of the means over the runs, and write all values."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", help="finished run folders")
-    parser.add_argument("--detectors", nargs="+", default=list(FEATURE_DETECTORS), help="names, or some with +")
-    parser.add_argument("--ratios", type=int, nargs="+", default=[10, 100, 1000], help="threat-free rows a positive")
+    parser.add_argument("--detectors", nargs="+", default=list(FEATURE_DETECTORS), help="names, or several joined by +")
+    parser.add_argument(
+        "--ratios", type=int, nargs="+", default=[10, 100, 1000], help="threat-free rows per positive row"
+    )
     parser.add_argument("--out", type=Path, help="CSV file for all values")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     parts = {part for name in options.detectors for part in name.split("+")}
     if unknown := parts - {*FEATURE_DETECTORS, MAXIMUM}:
         parser.error(f"no detector {', '.join(sorted(unknown))}. There are: {', '.join(FEATURE_DETECTORS)}, {MAXIMUM}.")

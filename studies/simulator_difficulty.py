@@ -1,23 +1,25 @@
-"""How hard the simulated subsets are, and what a classifier that saw only simulated bags knows of real ones.
+"""Measure how hard the simulated subsets are, and how well a classifier of simulated bags ranks real bags.
 
 python studies/simulator_difficulty.py --out runs/difficulty --real DATA
 
 Trains a plain EfficientNet-Lite0 (or one with a pyramid, --architecture fpn) on a simulated, balanced training list for
-each seed. (a) Its mAP on simulated SIXray10, 100 and 1000 test lists, which share their positives and whose negatives
-are nested, beside the letter's ResNet-34 (74.8, 52.7, 33.3). Where there are fewer negatives than a list needs, each
-counts several times (average precision with sample weights). (b) With --real, how it ranks the real images with threats
-of a data set in SIXray's layout, class against class. (c) With --remove-threats, the control: training images whose
-threats are removed, labels kept.
+each seed. (a) Its mAP on simulated SIXray10, 100 and 1000 test lists, beside ResNet-34 of Dumagpi et al. 2020 (74.8,
+52.7, 33.3). The lists share their positives, and their negatives are nested. If there are fewer negatives than a list
+needs, each counts several times (average precision with sample weights). (b) With --real, how it ranks the real images
+with threats of a data set in SIXray's layout, class against class. (c) With --remove-threats, the control: the threats
+are removed from the training images, and the labels stay.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy.special import logsumexp
 
@@ -35,16 +37,16 @@ from gbad.storage.files import write_json
 from gbad.training.phase1 import load_classifier
 from gbad.training.run_folder import start_run
 from gbad.training.settings import Settings
-from gbad.workflows import train as workflow
+from gbad.workflows.train import train
 
 PUBLISHED = {10: 74.8, 100: 52.7, 1000: 33.3}
-"""mAP in percent of the letter's plain ResNet-34, on SIXray: other data."""
+"""mAP in percent of the plain ResNet-34 of Dumagpi et al. 2020 on SIXray, which are other data."""
 TEST_SEED = 90_000
 
 
-def train(options: argparse.Namespace, seed: int) -> Path:
-    """Simulate a training set and train phase 1 on it; what is there already is kept."""
-    folder = options.out / f"seed{seed}"
+def train_phase1(options: argparse.Namespace, seed: int) -> Path:
+    """Simulate a training set and train phase 1 on it. Finished parts are not made again."""
+    folder = Path(options.out, f"seed{seed}")
     simulate_dataset(
         folder / "data", 10, options.train_positives, 0, options.negatives_per_positive, options.image_size,
         seed=seed, remove_threats=options.remove_threats, show_progress=True,
@@ -54,12 +56,12 @@ def train(options: argparse.Namespace, seed: int) -> Path:
         fusion="hidden", fpn_width=64, head_width=64, epochs=options.epochs, negatives="fresh",
         augmentation=options.augmentation, random_state=seed,
     )  # fmt: skip
-    workflow.train(start_run(folder, folder / "data", 10, settings), last=1, show_progress=True)
+    train(start_run(folder, folder / "data", 10, settings), last=1, show_progress=True)
     return folder
 
 
-def scores(run: Path, paths: list[Path], size: int) -> np.ndarray:
-    """Logits of images: float64 (n, C)."""
+def scores(run: Path, paths: list[Path], size: int) -> npt.NDArray[np.float64]:
+    """Compute the logits of images: float64 (n, C)."""
     network = load_classifier(run)
     source = source_from_paths(paths, size)
     parts = []
@@ -72,7 +74,9 @@ def scores(run: Path, paths: list[Path], size: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def difficulty(truth: np.ndarray, logits: np.ndarray, classes: tuple[str, ...]) -> dict[str, Any]:
+def difficulty(
+    truth: npt.NDArray[np.uint8], logits: npt.NDArray[np.float64], classes: tuple[str, ...]
+) -> dict[str, Any]:
     """MAP in percent with a bootstrap interval, on nested lists of 10, 100 and 1,000 negatives per positive."""
     positive, negative = np.flatnonzero(truth.any(axis=1)), np.flatnonzero(~truth.any(axis=1))
     found = {}
@@ -95,16 +99,16 @@ def difficulty(truth: np.ndarray, logits: np.ndarray, classes: tuple[str, ...]) 
 
 
 def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
-    """AP in percent of each class among the real images that show any threat, and its chance level.
+    """AP in percent of each class among the real images with threats, and its chance level.
 
-    Once by the logits as they are, and once by how much likelier a class is than the others that the data hold,
-    which is what "class against class" asks: how strange an image is in general then plays no part.
+    Images are ranked twice: by the logits, and by the log odds of a class against the other classes of the data. The
+    second ranking leaves out how unusual an image is in general.
     """
     lists = [read_sixray(data, 10, part) for part in ("train", "test")]
     truth = np.concatenate([part.labels for part in lists])
-    rows = truth.any(axis=1)
+    rows = np.flatnonzero(truth.any(axis=1))
     paths = [path for part in lists for path in image_paths(data, part.names)]
-    logits = scores(run, [path for path, wanted in zip(paths, rows, strict=True) if wanted], size)
+    logits = scores(run, [paths[row] for row in rows], size)
     truth = truth[rows]
     classes = lists[0].classes
     known = [name for name in classes if truth[:, classes.index(name)].any()]
@@ -122,14 +126,14 @@ def transfer(run: Path, data: Path, size: int) -> dict[str, Any]:
     return found
 
 
-def relative(logits: np.ndarray) -> np.ndarray:
+def relative(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Log odds of each class against the other classes of the same row: float64 (n, C)."""
     others = [logsumexp(np.delete(logits, column, axis=1), axis=1) for column in range(logits.shape[1])]
     return np.asarray(logits - np.stack(others, axis=1))
 
 
-def main() -> None:
-    """Train for each seed, evaluate, print and write what was found."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train for each seed, evaluate, print and write the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/difficulty"))
     parser.add_argument("--results", type=Path, help="JSON file for the figures. Default: OUT/difficulty.json.")
@@ -145,7 +149,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--remove-threats", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     keep_freed_memory()
     found: dict[str, Any] = {"hardware": hardware(), "versions": library_versions()}
     test = None
@@ -156,7 +160,7 @@ def main() -> None:
         )  # fmt: skip
         test = read_sixray(options.out / "test", options.test_ratio, "test")
     for seed in options.seeds:
-        run = train(options, seed)
+        run = train_phase1(options, seed)
         result: dict[str, Any] = {}
         if test is not None:
             logits = scores(run, image_paths(options.out / "test", test.names), options.size)

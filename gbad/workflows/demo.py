@@ -17,8 +17,14 @@ from gbad.workflows.evaluate import evaluate
 from gbad.workflows.train import train
 
 SUBSET = 10
-# What trains within minutes on two cores: lightly packed bags, and four threat-free images per positive, not ten.
-SIMULATION = {"train_positives": 900, "test_positives": 150, "negatives_per_positive": 4, "load": 0.3, "size": 192}
+
+
+def simulate_demo_data(out: Path, seed: int) -> None:
+    """Simulate data that a network learns within minutes on two cores: lightly packed bags, few threat-free images."""
+    simulate_dataset(
+        out, SUBSET, train_positives=900, test_positives=150, negatives_per_positive=4, load=0.3, size=192, seed=seed,
+        show_progress=True,
+    )  # fmt: skip
 
 
 def demo_settings(seed: int) -> Settings:
@@ -50,7 +56,7 @@ def run_demo(out: str | Path, seed: int = 12, say: Callable[[str], object] = lam
     out = Path(out)
     data = out / "data"
     say(f"[bold]1/3[/] Simulating X-ray images of bags in SIXray's layout: {escape(str(data))}")
-    simulate_dataset(data, SUBSET, **SIMULATION, seed=seed, show_progress=True)  # type: ignore[arg-type]
+    simulate_demo_data(data, seed)
     say("[bold]2/3[/] Training: phase 1 classifier, phase 2 BiGAN, phase 3 gate")
     train(start_run(out, data, SUBSET, demo_settings(seed)), show_progress=True)
     say("[bold]3/3[/] Evaluating on the test list")

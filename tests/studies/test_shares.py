@@ -22,7 +22,7 @@ def test_weights_of_the_share(
         Scores(np.arange(80).astype(str), logits, heads=heads, labels=labels).save(tmp_path / name / "validation.npz")
     module, out = script("studies/weights_of_the_share.py"), tmp_path / "out.csv"
     parts = [str(tmp_path / name / "validation.npz") for name in ("gbad-a", "gbad-b")]
-    module.main([*parts, "--repeats", "2", "--out", str(out)])
+    module.main([*parts, "--repeats", "1", "--out", str(out)])
     table = pd.read_csv(out, index_col="network")
     assert list(table.index) == ["gbad-a", "gbad-b", "mean"]
     assert [float(limit) for limit in table.columns] == list(module.LIMITS)

