@@ -1,4 +1,8 @@
-"""Phase 2: anomaly detectors that learn what threat-free X-ray images look like."""
+"""Phase 2: anomaly detectors that learn what threat-free X-ray images look like.
+
+`contract` says what every detector offers. A new detector of feature rows goes into `features`, a new image-level
+detector into `images`, each as one file with its networks in a second one beside it; `catalogue` gives it a name.
+"""
 
 from gbad.phase2_anomaly.catalogue import FEATURE_DETECTORS, IMAGE_DETECTORS
 from gbad.phase2_anomaly.contract import AnomalyDetector

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 """Of a dtype that differs from one array to the next."""
 
 
-class AnomalyDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn has no types
+class AnomalyDetector(OutlierMixin, BaseEstimator, ABC):
     """Base of all detectors: derives every decision from ``score_samples`` and the learnt threshold ``offset_``.
 
     A detector brings its hyperparameters, ``fit`` and ``score_samples``, in which low means abnormal (scikit-learn's

@@ -75,7 +75,7 @@ def run_epochs(
         history = _load_checkpoint(checkpoint, about, parts)
     saved = time.monotonic()
     for epoch in range(len(history), n_epochs):
-        # Each epoch has random numbers of its own, so a resumed training needs no generator's state.
+        # Each epoch has its own seed, so a checkpoint holds no state of random generators.
         with forked_rng(derived_seed(seed, "epoch", epoch), device):
             history.append(train_epoch(epoch))
         check(history)

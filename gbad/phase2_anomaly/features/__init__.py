@@ -1,1 +1,1 @@
-"""Detectors of unusual feature rows: the BiGAN, and simpler ones to compare it with."""
+"""Detectors of unusual feature rows: the BiGAN, and simpler detectors to compare it with."""

@@ -12,7 +12,7 @@ from gbad.phase2_anomaly.losses import feature_matching_loss, reconstruction_los
 
 
 class Discriminator(nn.Module):
-    """Judge pairs of features and codes: a branch for each, a layer that joins them, then one logit.
+    """Judge pairs of features and codes: one branch for each, a layer that joins them, then one logit.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def add_spectral_norm(networks: BiGAN) -> None:
 
 
 def remove_spectral_norm(networks: BiGAN) -> None:
-    """Fold the spectral norm into plain weights, if there is one."""
+    """Fold the spectral norm, if there is one, into plain weights."""
     for layer in list(networks.modules()):
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight")

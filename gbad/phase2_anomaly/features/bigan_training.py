@@ -1,4 +1,4 @@
-"""Train the networks of a bidirectional GAN: one step for D, one for E and G, averaged weights."""
+"""Train the networks of a bidirectional GAN: a step for D, a step for E and G, averaged weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DIVERGED = 100.0  # mean |residual| of a standardised feature; the training mea
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """All numbers that decide the trained weights, besides the rows and the first weights."""
+    """All numbers that decide the trained weights, apart from the rows and the initial weights."""
 
     n_rows: int
     n_epochs: int

@@ -20,7 +20,7 @@ class NearestNeighboursDetector(FeatureDetector):
     """Outlier detector by the Euclidean distance to the nearest training rows: a control for the BiGAN.
 
     A kept training row finds itself at distance 0, so the losses of training rows are too low: fit a gate on rows of
-    the validation part. The threshold is right: it is taken with each row left out of its own neighbours.
+    the validation part. The threshold is right: for it, no row counts as its own neighbour.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class NearestNeighboursDetector(FeatureDetector):
         self.rows_ = self._drawn(X, self.max_rows, check_random_state(self.random_state)).astype(np.float32)
 
     def _training_scores(self, X: Rows) -> Floats:
-        """Of the rows that are kept, each left out of its own neighbours."""
+        """Scores of the kept rows; no row is its own neighbour."""
         count = min(self.n_neighbors, len(self.rows_) - 1)
         return -self._of_distances(self._index().kneighbors(n_neighbors=count)[0])
 

@@ -1,10 +1,10 @@
-"""Networks of the dense-skip attention GAN: a nested U-Net that generates, and a discriminator that attends.
+"""Networks of the dense-skip attention GAN: a nested U-Net as generator, and a discriminator with self-attention.
 
 Source: Zaware, Bhayani, Bhowmik, Tiwari, Dhiraj, "Detecting Anomalies using Generative Adversarial Networks on Images"
 (Section 3, Figs. 3 to 5). The nested skip pathways are those of UNet++ (Zhou et al., 2018); the attention is Bello,
-Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV 2019. In place of batch normalisation,
-every layer but the one that makes the image is bounded by its spectral norm (Miyato et al., 2018), so no image is seen
-in the light of its batch.
+Zoph, Vaswani, Shlens, Le, "Attention Augmented Convolutional Networks", ICCV 2019. Instead of batch normalisation,
+every layer but the last of the generator is bounded by its spectral norm (Miyato et al., 2018), so no answer depends
+on the batch.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 class DenseSkipGenerator(nn.Module):
     """Generator of Fig. 3: x -> x̂ of the same shape, with nodes X^{i,j} (level i, step j) wired as in Eq. (1).
 
-    The first column is the encoder, ``x^{i,0} = H(x^{i-1,0})``; the nodes right of it join all earlier ones of their
-    level with the enlarged one below, ``x^{i,j} = H([x^{i,0}, ..., x^{i,j-1}, U(x^{i+1,j-1})])``, and the last node of
-    each level is the decoder. (The paper prints ``x^{i,j}`` for the nodes joined; its source has ``x^{i,k}``.)
+    The first column is the encoder, ``x^{i,0} = H(x^{i-1,0})``. Each other node joins all earlier nodes of its level
+    with the enlarged node below, ``x^{i,j} = H([x^{i,0}, ..., x^{i,j-1}, U(x^{i+1,j-1})])``. The last node of each
+    level is the decoder. (The paper prints ``x^{i,j}`` for the joined nodes; its source has ``x^{i,k}``.)
 
-    H is a 3x3 convolution, then ReLU. The equation has no pooling, so the encoder's convolutions
-    halve the size by their stride; U is bilinear. The paper states no widths: the default is that of UNet++. The image
-    is a 1x1 convolution and tanh.
+    H is a 3x3 convolution, then ReLU. The equation has no pooling, so the encoder's convolutions halve the size by
+    their stride; U is bilinear. The paper states no widths: the default is that of UNet++. A 1x1 convolution and tanh
+    make the image.
 
     Parameters
     ----------
@@ -70,8 +70,8 @@ class DenseSkipGenerator(nn.Module):
 class SelfAttention2d(nn.Module):
     """Multi-head self-attention over the positions of a map, with relative positions (Bello et al., Section 3).
 
-    Each head h weighs the values of all positions with ``softmax((Q_h K_h^T + S_H + S_W) / sqrt(d_k))``, where S_H and
-    S_W judge how far below and right of the query the key lies.
+    Each head h weights the values of all positions with ``softmax((Q_h K_h^T + S_H + S_W) / sqrt(d_k))``, where S_H and
+    S_W depend on how far below and right of the query the key lies.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ class AugmentedConvolution(nn.Module):
     size : int
         Height and width of the map.
     heads : int
-        4 in the paper. d_v is a tenth of F and d_k a fifth, Bello's choice, rounded to multiples of `heads`, and d_k
-        at least 20 for each head.
+        4 in the paper. d_v is a tenth of F and d_k a fifth (the choice of Bello et al.), rounded to multiples of
+        `heads`; d_k is at least 20 for each head.
     """
 
     def __init__(self, n_in: int, n_out: int, size: int, heads: int = 4) -> None:
@@ -145,8 +145,8 @@ class AugmentedConvolution(nn.Module):
 class AttentionDiscriminator(nn.Module):
     """Discriminator of Fig. 4: x -> latent representation f(x) and logit of "real".
 
-    4x4 convolutions of stride 2 shrink the image to 4x4 positions; there an attention-augmented convolution looks at
-    all of them at once; the last convolution gives f(x), on which a linear layer decides.
+    4x4 convolutions of stride 2 shrink the image to 4x4 positions. An attention-augmented convolution then sees all
+    positions at once. The last convolution gives f(x), and a linear layer its logit.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class AttentionDiscriminator(nn.Module):
     latent_size : int
         Length of f(x).
     heads : int
-        Of the attention; fewer than the channels of the last 4x4 convolution of stride 2.
+        Heads of the attention; fewer than the channels of the last 4x4 convolution of stride 2.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def _node(n_in: int, n_out: int, stride: int = 1) -> nn.Sequential:
 
 
 def add_spectral_norm(generator: DenseSkipGenerator, discriminator: AttentionDiscriminator) -> None:
-    """Bound every layer of both networks but the generator's last, where a gain of at most one costs contrast."""
+    """Bound every layer of both networks but the generator's last: there a gain of at most one would cost contrast."""
     for network in (generator, discriminator):
         for layer in list(network.modules()):
             if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer is not generator.image[0]:
@@ -198,10 +198,10 @@ def add_spectral_norm(generator: DenseSkipGenerator, discriminator: AttentionDis
 
 
 def fold_spectral_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Turn the state of networks under spectral norm into that of the same networks without.
+    """Turn the state of networks under spectral norm into the state of the same networks without it.
 
-    Scoring needs the bounded weights only. To build the bound for it would cost far more than scoring: PyTorch iterates
-    for it at once, even where the weights are yet to be loaded.
+    Scoring needs only the bounded weights. Building the bound costs far more than scoring, because PyTorch iterates
+    for it at once, even before the weights are loaded.
     """
     original, left, right = (f".parametrizations.weight.{name}" for name in ("original", "0._u", "0._v"))
     plain = {name: values for name, values in state.items() if ".parametrizations." not in name}

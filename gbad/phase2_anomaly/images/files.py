@@ -2,46 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gbad.errors import PipelineFileError
-from gbad.phase2_anomaly.contract import Array
+from gbad.phase2_anomaly.contract import AnomalyDetector
 from gbad.storage.plain_data import load_plain, save_plain
 
 FORMAT = 1
-"""Format of the files of `save_fitted`."""
+"""Format of the files of `save_detector`."""
+
+Detector = TypeVar("Detector", bound=AnomalyDetector)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """What a file holds of a detector: the name of its class, its hyperparameters, and what it learnt."""
-
-    name: str
-    params: dict[str, Any]
-    arrays: Mapping[str, Array]
+def save_detector(detector: AnomalyDetector, params: Mapping[str, Any], path: str | Path) -> None:
+    """Write a fitted detector, with plain hyperparameters, as one file of plain numbers."""
+    content = {"format": FORMAT, "detector": type(detector).__name__, "params": params}
+    save_plain(content | {"arrays": detector.get_arrays()}, path)
 
 
-def save_fitted(fitted: Fitted, path: str | Path) -> None:
-    """Write one file of plain numbers."""
-    content = {"format": FORMAT, "detector": fitted.name, "params": fitted.params, "arrays": fitted.arrays}
-    save_plain(content, path)
+def load_detector(path: str | Path, cls: type[Detector], check: Callable[[Detector], None]) -> Detector:
+    """Read a file of `save_detector`.
 
-
-def load_fitted(path: str | Path, name: str) -> Fitted:
-    """Read a file of `save_fitted`.
+    Parameters
+    ----------
+    path : path
+    cls : type
+        Class of the detector that the file must hold.
+    check : callable
+        Raises any error if the detector cannot score.
 
     Raises
     ------
     PipelineFileError
-        If the file is missing, damaged, incomplete, from another format, or holds another detector than `name`.
+        If the file is missing, damaged, incomplete, from another format, or holds another detector.
     """
     content = load_plain(path)
     found = content.get("detector") if isinstance(content, dict) else None
-    if found != name:
-        raise PipelineFileError(f"{path}: holds {found or 'no image detector'}, not a {name}.")
+    if found != cls.__name__:
+        raise PipelineFileError(f"{path}: holds {found or 'no image detector'}, not a {cls.__name__}.")
     if content.get("format") != FORMAT:
         raise PipelineFileError(f"{path}: format {content.get('format')!r}; this version reads {FORMAT}. Update gbad.")
-    return Fitted(name, content.get("params", {}), content.get("arrays", {}))
+    try:
+        detector = cls.from_arrays(content["params"], content["arrays"])
+        check(detector)
+    except Exception as error:  # missing or surplus content makes Python and PyTorch raise almost anything
+        raise PipelineFileError(
+            f"{path}: not a complete {cls.__name__} ({type(error).__name__}: {error}). Copy the file again."
+        ) from error
+    return detector

@@ -1,4 +1,4 @@
-"""GANomaly: an encoder-decoder-encoder that maps normal images and their reconstructions to the same code.
+"""GANomaly: an encoder-decoder-encoder with the same code for a normal image and for its reconstruction.
 
 Source: Akcay, Atapour-Abarghouei, Breckon, "GANomaly: Semi-Supervised Anomaly Detection via Adversarial Training", ACCV
 2018; equation numbers refer to it.

@@ -1,4 +1,4 @@
-"""What every image-level anomaly detector offers, and all that they share.
+"""What every image-level anomaly detector offers, and what they share.
 
 A system is a dataclass of hyperparameters with up to five functions: `_networks` and `_optimisers` build, `_step`
 trains on one batch, `_score_parts` judges images, `_maps` says where they are abnormal. Two ways of scoring are kept
@@ -24,11 +24,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from torch import Tensor, nn
 
-from gbad.errors import DivergedError, PipelineFileError
+from gbad.errors import DivergedError
 from gbad.phase2_anomaly.contract import AnomalyDetector, Array, Floats
 from gbad.phase2_anomaly.epochs import Callback
 from gbad.phase2_anomaly.images.batch_statistics import renew_batch_statistics
-from gbad.phase2_anomaly.images.files import Fitted, load_fitted, save_fitted
+from gbad.phase2_anomaly.images.files import load_detector, save_detector
 from gbad.phase2_anomaly.images.rows import ImageRows, even_batches
 from gbad.phase2_anomaly.images.scoring import Real, judge_in_batches, judge_in_chunks, weighted_sum
 from gbad.phase2_anomaly.images.training import Optimisers, Schedule, train_networks
@@ -352,8 +352,8 @@ class ImageAnomalyDetector(AnomalyDetector, Generic[Networks]):
 
     def save(self, path: str | Path) -> None:
         """Save the fitted detector as one file of plain numbers, for :meth:`load`."""
-        arrays = self.get_arrays()
-        save_fitted(Fitted(type(self).__name__, self._plain_params(), arrays), path)
+        self._check_fitted()
+        save_detector(self, self._plain_params(), path)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -362,17 +362,9 @@ class ImageAnomalyDetector(AnomalyDetector, Generic[Networks]):
         Raises
         ------
         PipelineFileError
-            If the file is missing, damaged, from another format, or holds another detector.
+            If the file is missing, damaged, incomplete, from another format, or holds another detector.
         """
-        fitted = load_fitted(path, cls.__name__)
-        try:
-            detector = cls.from_arrays(fitted.params, fitted.arrays)
-            detector._check_learnt()
-        except Exception as error:  # missing or surplus content makes Python and PyTorch raise almost anything
-            raise PipelineFileError(
-                f"{path}: not a complete {cls.__name__} ({type(error).__name__}: {error}). Copy the file again."
-            ) from error
-        return detector
+        return load_detector(path, cls, cls._check_learnt)
 
     @classmethod
     def from_arrays(cls, params: Mapping[str, Any], arrays: Mapping[str, Array]) -> Self:
@@ -427,7 +419,7 @@ class ImageAnomalyDetector(AnomalyDetector, Generic[Networks]):
         return params | {"detector": type(self).__name__, "digest of X": images.digest()}
 
     def _calibration_parts(self, networks: Networks, images: ImageRows) -> Floats:
-        """Parts of the training images that set range and threshold: (calibration_images, len(part_names))."""
+        """Parts of the score of the calibration images: (n, len(part_names))."""
         random = np.random.default_rng(derived_seed(self.seed_, "calibration"))
         rows = np.sort(random.permutation(len(images))[: self.calibration_images])
         return judge_in_chunks(partial(self._score_parts, networks), images, self._chunk, self.device, np.float64, rows)
@@ -462,7 +454,7 @@ class ImageAnomalyDetector(AnomalyDetector, Generic[Networks]):
 
     @property
     def _chunk(self) -> int:
-        """The one size of the chunks that all clean scores are made in."""
+        """Images in a chunk; the same for all clean scores."""
         return max(1, _CHUNK_PIXELS // self.image_size**2)
 
     def _per_image(

@@ -3,7 +3,7 @@
 Source: Barker, Breckon, "PANDA: Perceptually Aware Neural Detection of Anomalies" (Section III, Fig. 2). The
 discriminator follows Hu, Qi, "See Better Before Looking Closer" (WS-DAN, 2019; attention maps and bilinear attention
 pooling) and Wang, Morariu, Davis, "Learning a Discriminative Filter Bank within a CNN", CVPR 2018. WS-DAN's
-augmentation, which crops and drops attended regions of training images, is only hinted at in the paper and left out.
+augmentation (crop and drop attended regions of training images) is left out: the paper only hints at it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BACKBONES = ("resnet50", "resnet34", "resnet18", "small")
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """What the generator makes of a batch; means, where it draws codes."""
+    """Reconstruction of a batch, with the means of its codes."""
 
     image: Tensor
     """x', (n, C, S, S) in [-1, 1]."""
@@ -40,9 +40,9 @@ class Reconstruction:
 class DualGenerator(nn.Module):
     """Generator of Fig. 2: ``x' = D_low(D_high(E_high(E_low(x))) * E_low(x))`` (below Eq. 1).
 
-    Both encoders give mean and log-variance of a normal distribution. z_low is a map at a quarter of the image's side;
-    z_high is a vector. In training codes are drawn; in evaluation the means are used, so scores are not random. Widths,
-    sizes of the codes and the encoders' layers are not in the paper: these are DCGAN's.
+    Both encoders return mean and log-variance of a normal distribution. z_low is a map at a quarter of the image's
+    side; z_high is a vector. In training, codes are drawn; in evaluation, codes are means, so scores are not random.
+    The paper does not state widths, sizes of the codes and layers of the encoders: these are DCGAN's.
 
     Parameters
     ----------
@@ -82,10 +82,10 @@ class DualGenerator(nn.Module):
         )
 
     def calm_codes(self) -> None:
-        """Let codes begin with a deviation near e^-2 in place of 1.
+        """Let codes begin with a deviation near e^-2 instead of 1.
 
-        Scoring takes means where training draws: codes that are mostly noise would make the generator another one in
-        scoring, whose weights have not learnt to do without the noise.
+        Training draws codes and scoring takes means: if codes were mostly noise, the generator would not have learnt
+        to work without it.
         """
         for encoder in (self.encode_low, self.encode_high):
             bias = encoder.get_parameter(f"{len(encoder) - 1}.bias")
@@ -110,13 +110,13 @@ class DualGenerator(nn.Module):
 class ReEncoders(nn.Module):
     """E^1_low and E^1_high: encode the reconstruction again, in training only (Section III-A).
 
-    Each is shaped like its first namesake and reads what the decoder of its level made: E^1_low reads x', E^1_high
-    reads D_high(z_high). They give codes, not distributions, for the latent losses.
+    Each has the layers of its first namesake and reads the output of the decoder of its level: E^1_low reads x',
+    E^1_high reads D_high(z_high). They return codes, not distributions, for the latent losses.
 
     Parameters
     ----------
     channels, side, width, low_channels, latent_size : int
-        As of :class:`DualGenerator`.
+        See :class:`DualGenerator`.
     """
 
     def __init__(
@@ -176,11 +176,11 @@ class FineGrainedDiscriminator(nn.Module):
     backbone : {"resnet50", "resnet34", "resnet18", "small"}
         See :func:`make_backbone`; ResNet-50 in the paper.
     width : int
-        Of the small backbone.
+        Width of the small backbone.
     parts : int
         M, number of attention maps; 32 in WS-DAN.
     filters : int
-        1x1 convolutions in the bank; their largest answers over the parts decide.
+        1x1 convolutions in the bank; the largest answer of each over the parts decides.
     """
 
     def __init__(
@@ -214,12 +214,12 @@ def make_backbone(
     Parameters
     ----------
     name : {"resnet50", "resnet34", "resnet18", "small"}
-        ``"small"`` is three convolutions of stride 2, for small machines. Below a side of 128 a ResNet begins without
-        the stride and pooling of its stem, which would leave less than 4x4 positions to attend to.
+        ``"small"`` is three convolutions of stride 2, for small machines. Below a side of 128, a ResNet has no stride
+        and pooling in its stem: they would leave fewer than 4x4 positions for the attention.
     channels, side : int
         Of the image.
     width : int
-        Channels of the first of the small convolutions.
+        Channels of the first convolution of ``"small"``.
     weights : path, optional
         File of torchvision's weights for `name`; random weights otherwise. A changed stem keeps its random weights.
 
@@ -252,7 +252,7 @@ def make_backbone(
         resnet.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
         resnet.maxpool = nn.Identity()
     elif channels == 1:
-        # A grey image is three equal channels, so the sum over them answers alike.
+        # A grey image is three equal channels: the sum of the weights over them gives the same answer.
         grey = nn.Conv2d(1, 64, 7, stride=2, padding=3, bias=False)
         grey.weight.data = resnet.conv1.weight.data.sum(1, keepdim=True)
         resnet.conv1 = grey
@@ -261,12 +261,12 @@ def make_backbone(
 
 
 def load_weights(module: nn.Module, path: str | Path) -> None:
-    """Fill `module` from a file of torchvision's weights; keys that `module` lacks are left alone.
+    """Fill `module` from a file of torchvision's weights; keys that `module` lacks are ignored.
 
     Raises
     ------
     GbadError
-        If the file is missing, damaged, or lacks weights of `module`.
+        If the file is missing or damaged, or lacks weights of `module`.
     """
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,4 +1,4 @@
-"""Perceptual loss of PANDA-GAN: features of VGG-19 in place of pixels, learnt on ImageNet or on normal images.
+"""Perceptual loss of PANDA-GAN: features of VGG-19 instead of pixels, learnt on ImageNet or on normal images.
 
 Source: Barker, Breckon, "PANDA: Perceptually Aware Neural Detection of Anomalies" (end of Section III-A); the idea is
 Johnson, Alahi, Fei-Fei, "Perceptual Losses for Real-Time Style Transfer", 2016.
@@ -22,9 +22,9 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet'
 
 
 class PerceptualFeatures(nn.Module):
-    """First 14 layers of VGG-19, up to the rectified answers of its sixth convolution, f(x) of Section III-A.
+    """First 14 layers of VGG-19, up to the ReLU of its sixth convolution, f(x) of Section III-A.
 
-    The paper takes "the 14th layer" and does not say what it counts; counted as torchvision lists them, that is an
+    The paper takes "the 14th layer" and does not say what it counts. In torchvision's list of layers, the 14th is an
     activation, at a quarter of the image's side.
 
     Parameters
@@ -44,7 +44,7 @@ class PerceptualFeatures(nn.Module):
         coming = 3
         for channels in (width, 2 * width, 4 * width):
             for _ in range(2):
-                # Not in place: the features of a batch of images are compared with those of its reconstruction.
+                # Not in place: features of images are compared with features of their reconstruction.
                 layers += [nn.Conv2d(coming, channels, 3, padding=1), nn.ReLU()]
                 coming = channels
             layers.append(nn.MaxPool2d(2))
@@ -63,7 +63,7 @@ class PerceptualFeatures(nn.Module):
 
 
 class RotationNetwork(nn.Module):
-    """VGG features and a head that tells how far an image was turned: (n, C, S, S) -> logits (n, 4)."""
+    """VGG features and a head that predicts how far an image was turned: (n, C, S, S) -> logits (n, 4)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def imagenet_features(path: str | Path) -> PerceptualFeatures:
     Raises
     ------
     GbadError
-        If the file is missing, damaged, or not of VGG-19.
+        If the file is missing or damaged, or not of VGG-19.
     """
     features = PerceptualFeatures()
     load_weights(features, path)
@@ -115,10 +115,10 @@ def self_supervised_features(
     learning_rate: float = 1e-4,
     checkpoint: Path | None = None,
 ) -> PerceptualFeatures:
-    """Problem-specific perceptual network, PL_ps: learns to tell how far normal images were turned.
+    """Problem-specific perceptual network, PL_ps: learns to predict how far normal images were turned.
 
-    The paper names neither the self-supervised task nor its length; rotation (Gidaris et al., 2018) needs no
-    labels and no second network. SGD with learning rate 1e-4 and momentum 0.9 (Section IV-A).
+    The paper names neither the self-supervised task nor its length. Rotation (Gidaris et al., 2018) needs no labels
+    and no second network. SGD has learning rate 1e-4 and momentum 0.9 (Section IV-A).
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def self_supervised_features(
     width : int
         See :class:`PerceptualFeatures`.
     epochs, batch_size : int
-        Passes over the images, and the largest batch; each image is shown four times in it.
+        Passes over the images, and the largest batch; each image of it is shown four times.
     seed : int
-        Of first weights and order.
+        For initial weights and order.
     device : str
         Where to train.
     learning_rate : float

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 
 
 class ChannelAttention(nn.Module):
-    """Weight of each channel, CBAM Eq. (2): one small network judges the channel's mean and its maximum.
+    """Weight of each channel, CBAM Eq. (2): a small network sees the means and the maxima of the channels.
 
     Parameters
     ----------
     channels : int
         C.
     reduction, least : int
-        The hidden layer has ``channels // reduction`` units, and not fewer than `least`: in narrow networks a single
-        unit that never answers would leave nothing to learn.
+        The hidden layer has ``channels // reduction`` units, but at least `least`: a narrow network with a single dead
+        unit could not learn.
     """
 
     def __init__(self, channels: int, reduction: int = 16, least: int = 4) -> None:
@@ -36,7 +36,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Weight of each position, CBAM Eq. (3): a convolution judges mean and maximum over the channels."""
+    """Weight of each position, CBAM Eq. (3): a convolution sees mean and maximum over the channels."""
 
     def __init__(self, kernel_size: int = 7) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class SpatialAttention(nn.Module):
 
 
 class CBAM(nn.Module):
-    """Convolutional block attention module: channels first, then positions; (n, C, H, W) -> (n, C, H, W).
+    """Convolutional block attention module, first on channels, then on positions: (n, C, H, W) -> (n, C, H, W).
 
     Examples
     --------
@@ -64,7 +64,7 @@ class CBAM(nn.Module):
         self.positions = SpatialAttention()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh the features."""
+        """Multiply the features by their weights."""
         x = x * self.channels(x)
         weighted: Tensor = x * self.positions(x)
         return weighted
@@ -73,8 +73,8 @@ class CBAM(nn.Module):
 def convolution(n_in: int, n_out: int, separable: bool) -> nn.Sequential:
     """3x3 convolution, batch normalisation and ReLU.
 
-    The separable form (Section 2.3) filters each channel by itself with two 3x3 kernels, and mixes the channels with
-    a 1x1 convolution. Two kernels a channel bring the total closest to the paper's Table 1; one would halve it.
+    The separable form (Section 2.3) filters each channel with two 3x3 kernels of its own, and mixes the channels with a
+    1x1 convolution. Two kernels for each channel bring the number of parameters closest to Table 1 of the paper.
 
     Parameters
     ----------
@@ -94,14 +94,14 @@ def convolution(n_in: int, n_out: int, separable: bool) -> nn.Sequential:
 class AttentionUNet(nn.Module):
     """Generator of Fig. 1: x -> G(x) of the same shape.
 
-    Each level of the encoder is two convolutions and a CBAM, whose weighted features go both through max-pooling to
-    the level below and through a skip connection to the decoder. The decoder enlarges by bilinear interpolation,
-    concatenates, and convolves twice. A 1x1 convolution gives the image; the paper names no activation behind it.
+    Each level of the encoder is two convolutions and a CBAM. Its output goes through max-pooling to the level below,
+    and through a skip connection to the decoder. The decoder enlarges by bilinear interpolation, concatenates, and
+    convolves twice. A 1x1 convolution gives the image; the paper names no activation after it.
 
     Parameters
     ----------
     channels : int
-        Of the image.
+        Channels of the image.
     widths : sequence of int
         Channels of the levels, from fine to coarse; the image's sides must be multiples of
         ``2 ** (len(widths) - 1)``.

@@ -1,4 +1,4 @@
-"""Skip-GANomaly: a U-Net that reconstructs normal images, and a discriminator whose code judges the reconstruction.
+"""Skip-GANomaly: a U-Net reconstructs normal images, and a discriminator's code judges the reconstruction.
 
 Source: Akcay, Atapour-Abarghouei, Breckon, "Skip-GANomaly: Skip Connected and Adversarially Trained Encoder-Decoder
 Anomaly Detection", IJCNN 2019. Liu et al., "SAGAN: Skip-Attention GAN for Anomaly Detection", print its losses again
@@ -52,7 +52,7 @@ class UNet(nn.Module):
             first, last = level == 0, level == n_levels - 1
             convolution = nn.Conv2d(above, width, 4, stride=2, padding=1, bias=False)
             activation = nn.Identity() if first else nn.LeakyReLU(SLOPE)
-            # One value for each channel of an image is left at the bottom: nothing to normalise.
+            # At the bottom an image has one value for each channel: nothing to normalise.
             norm = nn.Identity() if first or last else nn.BatchNorm2d(width)
             self.down.append(nn.Sequential(activation, convolution, norm))
             n_in = width if last else 2 * width

@@ -14,6 +14,13 @@ TINY: dict[str, Any] = {"epochs": 2, "batch_size": 8, "features": 2, "latent_siz
 
 
 @pytest.fixture(scope="module")
+def file(images: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fitted") / "detector.joblib"
+    VAEDetector(**TINY | {"epochs": 1}).fit(images).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
 def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (20, 32, 32), dtype=np.uint8)
 
@@ -44,10 +51,9 @@ def test_a_detector_from_a_gpu_scores_on_this_machine(images: np.ndarray, tmp_pa
         {"arrays": {"weights_.decoder.0.weight": {"dtype": "<f4", "shape": [3], "data": "x"}}},
     ],
 )
-def test_a_malformed_file_is_refused(change: dict[str, Any], images: np.ndarray, tmp_path: Path) -> None:
+def test_a_malformed_file_is_refused(change: dict[str, Any], file: Path, tmp_path: Path) -> None:
     path = tmp_path / "detector.joblib"
-    VAEDetector(**TINY | {"epochs": 1}).fit(images).save(path)
-    content = load_plain(path)
+    content = load_plain(file)
     ((key, value),) = change.items()
     content[key] = content[key] | value if value else value
     save_plain(content, path)
