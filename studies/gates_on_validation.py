@@ -92,12 +92,12 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
                     suppression = "soft"
                     strength = 0.0 if held is None else choose_alpha(scores[fit], truth[fit], held[1])
                 gated[rule][apply] = suppress(scores[apply], score, p_anomalous, suppression, strength)
-            for c in range(own.shape[1]):
-                chosen, strength = ranked[:, c : c + 1], 0.0
-                if held is not None and truth[fit, c].any():
-                    strength = choose_alpha(chosen[fit], truth[fit, c : c + 1], held[1])
+            for column in range(own.shape[1]):
+                chosen, strength = ranked[:, column : column + 1], 0.0
+                if held is not None and truth[fit, column].any():
+                    strength = choose_alpha(chosen[fit], truth[fit, column : column + 1], held[1])
                 own_gate = suppress(chosen[apply], score, p_anomalous, "soft", strength)
-                gated["class heads, a soft gate each"][apply, c] = own_gate[:, 0]
+                gated["class heads, a soft gate each"][apply, column] = own_gate[:, 0]
         variants |= {f"{name}: {rule}": scores for rule, scores in gated.items()}
     by_ratio = {
         ratio: {
