@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from gbad.errors import DataError, GbadError
 from gbad.phase1_classifier import BACKBONES
@@ -16,6 +15,7 @@ from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS
 from gbad.phase2_anomaly.catalogue import name_of
 from gbad.phase2_anomaly.detectors import IMAGE_LOSS
 from gbad.phase3_gate import ThreatGate
+from gbad.runtime.device import chosen_device
 from gbad.training.plain_settings import to_plain
 from gbad.training.settings import Settings
 
@@ -35,7 +35,7 @@ def check_settings(settings: Settings) -> None:
         Names the setting, its value and what it may be.
     """
     settings.check_values()
-    if settings.precision == "fp16" and (settings.device == "cpu" or not torch.accelerator.is_available()):
+    if settings.precision == "fp16" and chosen_device(settings.device) == "cpu":
         raise GbadError("precision fp16 needs an accelerator; choose auto, bf16 or no", settings=("precision",))
     if settings.position_weight and settings.architecture != "fpn":
         raise GbadError(
