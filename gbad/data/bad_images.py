@@ -85,7 +85,8 @@ class BadImages:
             listed = f" Those found so far are listed in {self.report}."
         raise TooManyBadImagesError(
             f"{lost:,} of {size:,} images{group} cannot be used, more than the {self.limit:.1%} tolerated; the last "
-            f"one is {str(error).rstrip('.')}.{listed} Run `gbad check` on the data, or raise --max-bad."
+            f"one is {str(error).rstrip('.')}.{listed} Run `gbad check` on the data, or raise max_bad.",
+            settings=("max_bad",),
         )
 
     def table(self) -> pd.DataFrame:

@@ -113,7 +113,8 @@ def make_missing(
         except BrokenProcessPool as error:
             raise GbadError(
                 f"{out}: a process that made images was killed, most likely because memory ran out. Finished images "
-                "are kept: run the same command again with fewer processes, for example --workers 1."
+                "are kept: run the same command again with fewer processes, for example workers=1.",
+                settings=("workers",),
             ) from error
 
 

@@ -99,7 +99,7 @@ def test_a_killed_process_is_named_and_keeps_what_is_finished(tmp_path: Path) ->
         return len(positions)
 
     layout = GeneratedLayout(10, 4, 0, 0, 32, 0)
-    with pytest.raises(GbadError, match=r"a process .* was killed.*Finished images are kept.*--workers 1"):
+    with pytest.raises(GbadError, match=r"a process .* was killed.*Finished images are kept.*workers=1"):
         make_missing(tmp_path, layout, make, images_per_job=1, workers=2, doing="making", show_progress=False)
 
 

@@ -177,7 +177,7 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     paths[3].write_bytes(b"")
     paths[7].unlink()
     out = tmp_path / "out"
-    with pytest.raises(TooManyBadImagesError, match=r"1 of 36 images.*1\.0%.*bad_test_images\.csv.*max.bad"):
+    with pytest.raises(TooManyBadImagesError, match=r"1 of 36 images.*1\.0%.*bad_test_images\.csv.*raise max_bad"):
         evaluate(pipeline, own_dataset, out)
     assert set(os.listdir(out)) == {"bad_test_images.csv", "scores.csv.part", "scores.csv.part.json"}
     with pytest.raises(ImageError, match="empty"):
