@@ -15,7 +15,8 @@ from gbad.data.check import read_ids
 from gbad.data.images import image_paths
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
-from gbad.errors import DataError, RunError
+from gbad.errors import DataError
+from gbad.storage.claims import read_claim
 from gbad.storage.digests import digest, files_digest
 from gbad.storage.files import read_json, write_json
 
@@ -92,16 +93,9 @@ def simulated_data(
     """
     simulation: dict[str, Any] = {**scale.simulation(), "size": scale.image_size, "load": scale.load, "seed": seed}
     lists = {name: asdict(sizes) for name, sizes in scale.lists.items()}
-    about = {"simulation": simulation, "lists": lists, "subsets": [asdict(subset) for subset in scale.subsets]}
+    about = {"settings": simulation, "lists": lists, "subsets": [asdict(subset) for subset in scale.subsets]}
     head = folder / SUBSETS_FILE
-    if head.exists():
-        found = read_json(head)
-        if differ := [name for name, value in about.items() if found.get(name) != value]:
-            raise RunError(
-                f"{folder} holds data of another scale or data seed: {', '.join(differ)} of {SUBSETS_FILE} differ. "
-                "Choose another --out, or delete it."
-            )
-    if not head.exists():
+    if read_claim(head, about, "data set", ()) is None:
         whole = max(scale.lists, key=int)
         simulate_dataset(folder, int(whole), **simulation, workers=workers, show_progress=show_progress)
         found = {part: read_sixray(folder, whole, part) for part in PARTS}

@@ -54,7 +54,7 @@ def test_finished_data_are_taken_and_others_refused(folder: Path, monkeypatch: p
         "gbad.benchmarks.paper.data.simulate_dataset", lambda *args, **options: pytest.fail("simulated")
     )
     assert simulated_data(folder, TINY, 3).subsets == TINY.subsets
-    with pytest.raises(RunError, match="another scale or data seed: simulation of"):
+    with pytest.raises(RunError, match="a data set with another seed.*seed: there 3, asked for 4"):
         simulated_data(folder, TINY, 4)
     reworded = simulated_data(folder, replace(TINY, notes=("In other words.",)), 3)
     assert reworded.notes == ("In other words.",)
