@@ -16,6 +16,7 @@ from pathlib import Path
 import typer
 
 from gbad.cli.app import app
+from gbad.training.settings import GROUPS, Option, choices, defaults, of_group, options
 
 DOCS = Path(__file__).resolve().parent
 RESULTS = DOCS.parent / "results"
@@ -45,7 +46,32 @@ def stage(folder: Path) -> None:
     for page, (title, modules) in REFERENCE.items():
         (folder / "pages" / "reference" / f"{page}.md").write_text(_reference(title, modules), encoding="utf-8")
     (folder / "pages" / "reference" / "commands.md").write_text(commands(), encoding="utf-8")
+    (folder / "pages" / "reference" / "settings.md").write_text(settings(), encoding="utf-8")
     shutil.copy(DOCS / "zensical.toml", folder)
+
+
+def settings() -> str:
+    """Write the page of settings: what `gbad.training.settings.Settings` says of each."""
+    text = [
+        "# Settings",
+        "Each is a keyword of `gbad.GBADPipeline`, and most are an option of `gbad train`.",
+        "[Train](../how-to/train.md) says what they are worth.",
+    ]
+    for group, title in GROUPS.items():
+        rows = ["| Python | command line | default | may be | what it is |", "|---|---|---|---|---|"]
+        for name in of_group(group):
+            option, default = options()[name], defaults()[name]
+            flag = (name if option.flag == "same" else option.flag).replace("_", "-")
+            cells = [f"`{name}`", flag and f"`--{flag}`", "" if default is None else f"`{default}`"]
+            rows.append(f"| {' | '.join(cells)} | {_may_be(name, option)} | {option.help} |")
+        text += [f"## {title}", "\n".join(rows)]
+    return "\n\n".join(text) + "\n"
+
+
+def _may_be(name: str, option: Option) -> str:
+    """Say in words which values a setting takes."""
+    known = ", ".join(f"`{choice}`" for choice in choices(name) if isinstance(choice, str | int))
+    return known or " ".join(filter(None, [option.range, option.unit]))
 
 
 def commands() -> str:
