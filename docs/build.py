@@ -77,7 +77,11 @@ def _may_be(name: str, option: Option) -> str:
 def commands() -> str:
     """Write the page of commands: what ``--help`` says, with a table of options for each command."""
     group = typer.main.get_command(app)
-    text = ["# Commands", "`gbad COMMAND --help` says the same in the terminal."]
+    text = [
+        "# Commands",
+        "`gbad COMMAND --help` says the same in the terminal.",
+        "`gbad --version` shows the version. `gbad --install-completion` lets the shell complete commands and options.",
+    ]
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         arguments = [option for option in command.params if option.param_type_name == "argument"]
         named = " ".join(option.name.upper() + ("..." if option.nargs == -1 else "") for option in arguments)

@@ -34,7 +34,7 @@ DOCUMENTS = sorted(
 COMMANDS: dict[str, click.Command] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 FLAGS = {flag for command in COMMANDS.values() for option in command.params for flag in option.opts}
 FLAGS |= {flag for command in COMMANDS.values() for option in command.params for flag in option.secondary_opts}
-OTHER_FLAGS = {"--help", "--version", "--real", "--remove-threats", "--no-verify", "--dry-run"}
+OTHER_FLAGS = {"--help", "--version", "--install-completion", "--real"}
 """Of scripts and of other programs."""
 
 of_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -63,7 +63,7 @@ def test_each_command_of_a_shell_block_can_be_typed(document: Path) -> None:
 def check_command(words: list[str]) -> None:
     program, *arguments = words
     if program == "gbad":
-        if arguments[0] in ("--help", "--version"):
+        if arguments[0] in ("--help", "--version", "--install-completion"):
             return
         command = COMMANDS[arguments[0]]
         if "--help" not in arguments:
@@ -99,7 +99,9 @@ def test_each_option_file_and_name_in_the_text_exists(document: Path) -> None:
         if len(words) > 2:
             check_command(words)
         else:
-            assert words[1] in COMMANDS or words[1] == "COMMAND" or (ROOT / words[1]).exists(), code
+            assert (
+                words[1] in {*COMMANDS, "COMMAND", "--version", "--install-completion"} or (ROOT / words[1]).exists()
+            ), code
     for code in re.findall(r"`([^`\n]+)`", text):
         for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", code):
             assert flag in FLAGS | OTHER_FLAGS or code.startswith("python "), code
