@@ -11,6 +11,9 @@ import numpy as np
 PAPER_LOSSES = ("reconstruction_loss", "feature_matching_loss")
 """The losses of GBAD's detector (Dumagpi et al. 2020, Equations 3 and 4)."""
 
+IMAGE_COLUMNS = ("gate_score", "anomalous", "any_threat")
+"""Columns of ``scores.csv`` that say something of the whole image, behind the losses."""
+
 
 @dataclass(frozen=True)
 class Explanation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +27,7 @@ from gbad.storage.ledger import claim, locked
 from gbad.storage.plain_data import pack, read_pickle, unpack
 from gbad.training.checks import check_parts, check_settings
 from gbad.training.fitted import FittedGBAD
-from gbad.training.inputs import Images, digests, image_source, training_list
+from gbad.training.inputs import Images, content_of, image_source, training_list
 from gbad.training.phases import fit_phases
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings, takes_settings
@@ -46,6 +47,8 @@ class GBADPipeline(BaseEstimator):
     ----------
     **settings
         See `gbad.training.settings.Settings`: each is a keyword and an attribute of this class.
+
+    A change after `fit` counts for the next `fit`, as in scikit-learn; only ``device`` counts at once.
 
     Attributes
     ----------
@@ -74,6 +77,13 @@ class GBADPipeline(BaseEstimator):
     def settings(self) -> Settings:
         """All settings as they are now."""
         return Settings(**self.get_params(deep=False))
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings; a fitted pipeline scores on another ``device`` from now on."""
+        super().set_params(**params)
+        if "device" in params and hasattr(self, "fitted_"):
+            self.fitted_ = replace(self.fitted_, device=params["device"])
+        return self
 
     @property
     def classes_(self) -> tuple[str, ...]:
@@ -131,7 +141,7 @@ class GBADPipeline(BaseEstimator):
         check_parts(data.positive, data.validation, settings.gate_fit)  # else the corrected call would be another run
         bad = BadImages(len(data.source), max_bad, strict=strict, shown=(data.source.names, data.labels, data.classes))
         if run is not None:
-            claim(Path(run), digests(images, data, names) | {"settings": to_plain(settings)})
+            claim(Path(run), content_of(images, data, names) | {"settings": to_plain(settings)})
         with tempfile.TemporaryDirectory(prefix="gbad-") as temporary:
             folder = Path(run or temporary)
             with locked(folder, settings.device):

@@ -54,11 +54,11 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
     data = run.data
     file = FeatureFile(folder / "phase2" / "features")
     rows, features, logits = file.rows, np.asarray(file.features), np.asarray(file.logits)
-    labels, threat, held_out = data.labels[rows], data.positive[rows].astype(int), data.validation[rows]
+    labels, threat, validation = data.labels[rows], data.positive[rows].astype(int), data.validation[rows]
     inputs = detector_input(features, logits)
-    heads = fit_class_heads(features[~held_out], logits[~held_out], labels[~held_out])
-    own, log_odds = logits[held_out], heads.log_odds(features[held_out])
-    truth, any_threat = labels[held_out], threat[held_out]
+    heads = fit_class_heads(features[~validation], logits[~validation], labels[~validation])
+    own, log_odds = logits[validation], heads.log_odds(features[validation])
+    truth, any_threat = labels[validation], threat[validation]
 
     variants = {"classifier alone": own, "class heads": np.empty_like(own), "class heads, a share each": own.copy()}
     folds = list(StratifiedKFold(5, shuffle=True, random_state=0).split(own, any_threat))
@@ -73,11 +73,11 @@ def compare(folder: Path, detectors: list[str], ratios: list[int]) -> pd.DataFra
     found = {MAXIMUM: np.exp(log_sigmoid(logits)).max(axis=1, keepdims=True)}
     for name in sorted({part for names in detectors for part in names.split("+")} - set(found)):
         detector = make_detector(run.settings.changed(detector=name))
-        found[name] = detector.fit(inputs[~held_out & (threat == 0)]).losses(inputs)
+        found[name] = detector.fit(inputs[~validation & (threat == 0)]).losses(inputs)
     for name in detectors:
         losses = np.concatenate([found[part] for part in name.split("+")], axis=1)
-        paper = default_gate("paper").fit(losses[~held_out], threat[~held_out])
-        losses = losses[held_out]
+        paper = default_gate("paper").fit(losses[~validation], threat[~validation])
+        losses = losses[validation]
         variants[f"{name}: paper's hard gate"] = _gated(own, losses, paper)
         rules = ("hard gate, held-out", "soft gate", "class heads, soft gate", "class heads, a soft gate each")
         gated = {rule: np.empty_like(own) for rule in rules}

@@ -286,3 +286,12 @@ def test_bad_training_images_are_skipped_counted_or_stop_the_fit(
     monkeypatch.setattr(classifier_phase, "train_classifier", lambda *args, **options: pytest.fail("trained"))
     with pytest.raises(pytest.fail.Exception):
         make_pipeline(negatives="all").fit(paths, train_list.labels, max_bad=0.02)
+
+
+def test_only_the_device_changes_a_fitted_pipeline_at_once(pipeline_file: Path, pixels: np.ndarray) -> None:
+    pipeline = gbad.load(pipeline_file)
+    before = pipeline.explain(pixels[:4])
+    pipeline.set_params(views=2, suppression="soft")
+    assert_equal_scores(pipeline.explain(pixels[:4]), before, 1e-12)
+    pipeline.set_params(device="auto")
+    assert pipeline.fitted_.device == "auto"

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gbad.errors import DataError, GbadError
+from gbad.explanation import IMAGE_COLUMNS
 from gbad.phase1_classifier import BACKBONES
 from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS
 from gbad.phase2_anomaly.catalogue import name_of
@@ -20,8 +21,7 @@ from gbad.training.plain_settings import to_plain
 from gbad.training.settings import Settings
 
 SCORE_COLUMNS = (
-    *(name for detector in FEATURE_DETECTORS.values() for name in detector.loss_names), IMAGE_LOSS, "gate_score",
-    "anomalous", "any_threat",
+    *(name for detector in FEATURE_DETECTORS.values() for name in detector.loss_names), IMAGE_LOSS, *IMAGE_COLUMNS,
 )  # fmt: skip
 """Columns that ``scores.csv`` may have behind the columns of the classes."""
 

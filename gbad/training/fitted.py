@@ -12,13 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gbad.explanation import Explanation
-from gbad.phase1_classifier import Classifier, classifier_from_state, predict_batch
+from gbad.phase1_classifier import Classifier, classifier_from_state, classifier_state, predict_batch
 from gbad.phase2_anomaly.detectors import Detectors, sigmoid
 from gbad.phase3_gate import Decision
 from gbad.runtime.device import chosen_device
 from gbad.storage.files import read_json
-from gbad.storage.plain_data import load_plain
-from gbad.training.phase1 import classifier_file
+from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import load_detectors
 from gbad.training.phase3 import load_decision
 from gbad.training.settings import Settings
@@ -97,6 +96,6 @@ class FittedGBAD:
         """Read the three phases from a run folder in which they are done."""
         training = {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)}
         return cls(
-            tuple(classes), load_plain(classifier_file(run)), load_detectors(run), load_decision(run), training,
+            tuple(classes), classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), training,
             settings.views, settings.device,
         )  # fmt: skip

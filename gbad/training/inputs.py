@@ -78,7 +78,7 @@ def training_list(
     return TrainingSet(source, labels, classes, validation, places), names
 
 
-def digests(images: Images, data: TrainingSet, names: Sequence[str]) -> dict[str, str]:
+def content_of(images: Images, data: TrainingSet, names: Sequence[str]) -> dict[str, str]:
     """What a run folder must agree with to be continued with these images, labels and boxes."""
     content = np.asarray(images) if are_pixels(images) else data.source.names
     found = {"images": digest(content), "labels": digest(names, data.labels, data.classes)}

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from accelerate import PartialState
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
@@ -23,6 +22,7 @@ from gbad.phase1_classifier import (
     classifier_state,
     train_classifier,
 )
+from gbad.runtime.device import training_processes
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.files import write_json
 from gbad.storage.plain_data import load_plain, save_plain
@@ -58,7 +58,8 @@ def fit_phase1(
         weights=settings.weights, frozen_stages=_given(settings.frozen_stages, suits.frozen_stages),
         frozen_norm=_given(settings.frozen_norm, suits.frozen_norm), seed=seed, **_architecture_options(settings),
     )  # fmt: skip
-    with PartialState().main_process_first():  # one process makes the files, the others find them whole
+    processes = training_processes(settings.device)
+    with processes.main_process_first():  # one process makes the files, the others find them whole
         opened = DecodedCache(data.source, run / "cache", bad)
     with closing(opened) as cache:
         model, history = train_classifier(
@@ -69,7 +70,7 @@ def fit_phase1(
             ema_decay=settings.ema_decay, negatives=settings.negatives, augmentation=settings.augmentation,
             precision=settings.precision, device=settings.device, seed=seed, show_progress=show_progress,
         )  # fmt: skip
-    if PartialState().is_main_process:  # others hold the same weights, but statistics of their own share of the batches
+    if processes.is_main_process:  # others hold the same weights, but statistics of their own share of the batches
         save_plain(classifier_state(model), folder / "classifier.joblib")
         write_json(
             folder / "done.json",
@@ -77,22 +78,17 @@ def fit_phase1(
         )
 
 
-def classifier_file(run: Path) -> Path:
-    """File of the classifier that phase 1 left in a run folder; RunError if there is none."""
+def load_classifier(run: Path) -> Classifier:
+    """Load the classifier that phase 1 left in a run folder."""
     path = run / "phase1" / "classifier.joblib"
     if not path.exists():
         raise RunError(
             f"{run} has no classifier yet. "
             f"Run phase 1 first: python pipelines/phase1_train_classifier.py DATA --out {run}"
         )
-    return path
-
-
-def load_classifier(run: Path) -> Classifier:
-    """Load the classifier that phase 1 left in a run folder."""
-    path = classifier_file(run)
+    state = load_plain(path)
     try:
-        return classifier_from_state(load_plain(path))
+        return classifier_from_state(state)
     except PipelineFileError as error:
         raise PipelineFileError(f"{path}: {error}") from error
 

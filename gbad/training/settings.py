@@ -1,7 +1,8 @@
 """The settings of a pipeline: name, type, default, range, unit and help of each, once.
 
-The constructor of `gbad.GBADPipeline`, the options of the command line, the checks, ``run.json``, pipeline files and
-the methods of the benchmark all come from `Settings`. This module imports no PyTorch, so that ``gbad --help`` is quick.
+The constructor of `gbad.GBADPipeline`, the options of ``gbad train`` and ``gbad refit``, the checks, ``run.json``,
+pipeline files and the methods of the benchmark all come from `Settings`. This module imports no PyTorch, so that
+``gbad --help`` is quick.
 """
 # Without `from __future__ import annotations`: the types of the fields are read at run time.
 
@@ -64,7 +65,7 @@ GROUPS = {
     "detector": "Phase 2: anomaly detector",
     "gate": "Phase 3: gate",
 }
-"""Groups of settings, and their titles."""
+"""Groups of settings, and their titles. Phases 1 and 2 do not depend on the settings of the group ``gate``."""
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,13 @@ class Settings:
     pretrained: bool = _setting("classifier", True, "Start from ImageNet weights if they can be had.")
     weights: str | None = _setting("classifier", None, "Local file of backbone weights.")
     pooling: Pooling = _setting(
-        "classifier", "max", "Of the pyramid's levels: average as in the paper, or the maximum behind a ReLU."
+        "classifier",
+        "max",
+        "How each level of the pyramid is pooled: average as in the paper, or the maximum behind a ReLU.",
     )
     fusion: Fusion = _setting(
         "classifier", "context",
-        "What the pyramid averages: hidden layers as in the paper, logits, or context: hidden layers beside a plain "
+        "What the pyramid averages. hidden: hidden layers, as in the paper; logits; context: hidden layers and a plain "
         "network.",
     )  # fmt: skip
     fpn_width: int = _setting("classifier", 256, "Channels of each level of the pyramid.", low=1)
@@ -162,7 +165,7 @@ class Settings:
         "classifier", None, "Fold batch normalisation into the weights. Default: what suits the backbone.", flag=""
     )
     epochs: int = _setting("classifier", 15, "Passes over the training set of phase 1.", low=1)
-    batch_size: int = _setting("classifier", 32, "Of phase 1.", unit="images", low=2)
+    batch_size: int = _setting("classifier", 32, "Images in a batch of phase 1.", low=2)
     optimiser: Optimiser | None = _setting("classifier", None, "Default: what suits the backbone.")
     learning_rate: float | None = _setting(
         "classifier", None, "Largest learning rate. Default: what suits the backbone.", low=0, open="low"
@@ -180,7 +183,7 @@ class Settings:
     augmentation: Augmentation = _setting(
         "classifier", "standard", "strong: any rotation and other colours, for images of other scanners."
     )
-    precision: Precision = _setting("classifier", "auto", "Of the arithmetic in the training of phase 1.")
+    precision: Precision = _setting("classifier", "auto", "Number format in which phase 1 is trained.")
     device: Device = _setting("data", "auto", "auto takes an accelerator if PyTorch sees one.", flag="")
     detector: DetectorName | "BiGANDetector | FeatureDetector" = _setting(
         "detector", "bigan", "Detector on the classifier's features; bigan is the paper's."
@@ -192,7 +195,10 @@ class Settings:
         "detector", 1, "Mirrored views of an image whose mean is scored, at as many times the cost."
     )
     max_negatives: int = _setting(
-        "detector", 50_000, "Most threat-free images of the training part, and of the validation part.", low=2
+        "detector",
+        50_000,
+        "Largest number of threat-free images from the training part, and again from the validation part.",
+        low=2,
     )
     class_heads: bool = _setting(
         "gate", True, "Mix in linear heads on the features of all images where they rank the validation part better."
@@ -211,7 +217,8 @@ class Settings:
         "gate", None, "Exponent of the soft gate. Default: chosen on the validation part; 0 is no gate.", low=0
     )
     prevalence: float | None = _setting(
-        "gate", None, "Share of images with a threat that phase 3 chooses for. Default: the training list's share.",
+        "gate", None,
+        "Share of images with a threat that phase 3 chooses for. Default: the share in the validation part.",
         low=0, high=1, open="both",
     )  # fmt: skip
     validation_fraction: float = _setting(
@@ -267,9 +274,9 @@ def choices(name: str) -> tuple[Any, ...]:
 
 
 def takes_settings(
-    _: Callable[_P, Settings],
+    settings_class: Callable[_P, Settings],
 ) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, _P], None]]:
-    """Decorate a constructor ``(self, **settings)`` so that it has the signature of `Settings`.
+    """Decorate a constructor ``(self, **settings)`` so that it has the signature of `settings_class`.
 
     Type checkers, `inspect.signature` and scikit-learn's ``get_params`` then see each setting by name.
     """
@@ -279,7 +286,7 @@ def takes_settings(
             constructor(self, *args, **settings)
 
         update_wrapper(with_settings, constructor)
-        own = inspect.signature(Settings)
+        own = inspect.signature(settings_class)
         first = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         with_settings.__signature__ = own.replace(  # type: ignore[attr-defined]
             parameters=[first, *own.parameters.values()], return_annotation=None
@@ -301,12 +308,14 @@ def _check_value(name: str, value: Any) -> None:
     may_be, known, option = kinds(name), choices(name), options()[name]
     if value is None and NoneType in may_be:
         return
-    if known and not isinstance(value, bool) and isinstance(value, (str, int, NoneType)):
-        if value not in known:
+    of_objects = any(isinstance(kind, ForwardRef) for kind in may_be)  # `gbad.training.checks` looks at objects
+    if known and (not of_objects or value is None or isinstance(value, str)):
+        is_known = not isinstance(value, bool) and any(value is one or value == one for one in known)
+        if not is_known:
             raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(map(str, known))}", settings=(name,))
         return
-    if any(isinstance(kind, ForwardRef) for kind in may_be):
-        expected = None  # an object, which `gbad.training.checks` looks at
+    if of_objects:
+        expected = None
     elif bool in may_be:
         expected = None if isinstance(value, (bool, np.bool_)) else "True or False"
     elif str in may_be:

@@ -22,7 +22,7 @@ from gbad.pipeline import GBADPipeline
 from gbad.report import Evaluation, save_plots, write_report
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
-from gbad.workflows.resume import begin, digests
+from gbad.workflows.resume import begin, content_of
 from gbad.workflows.scores_csv import score_to_csv
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def evaluate(
     paths = image_paths(data, test.names)
     shown, listed = (paths, labels, pipeline.classes_), out / "bad_test_images.csv"
     bad = BadImages(len(paths), max_bad, strict=strict, report=listed, shown=shown)
-    begin(out / "scores.csv", digests(pipeline, paths))
+    begin(out / "scores.csv", content_of(pipeline, paths))
     parts = list(score_to_csv(pipeline, paths, out / "scores.csv", bad, names=test.names, show_progress=show_progress))
     rows = np.concatenate([rows for rows, _ in parts])
     if not len(rows):

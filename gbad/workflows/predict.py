@@ -9,7 +9,7 @@ from gbad.data.bad_images import BadImages
 from gbad.data.images import IMAGE_SUFFIXES, walk_images
 from gbad.errors import DataError
 from gbad.pipeline import GBADPipeline
-from gbad.workflows.resume import digests, go_on, part_of
+from gbad.workflows.resume import content_of, go_on, part_of
 from gbad.workflows.scores_csv import score_to_csv
 
 
@@ -29,7 +29,7 @@ def predict(
     part_of(out)  # refuses a folder before anything is read
     files = expand(paths)
     bad = BadImages(len(files), max_bad, strict=strict)
-    kept = go_on(out, digests(pipeline, files), [str(path) for path in files], pipeline.image_source(files), bad)
+    kept = go_on(out, content_of(pipeline, files), [str(path) for path in files], pipeline.image_source(files), bad)
     scored, anomalous = kept.scored, kept.anomalous
     for rows, explanation in score_to_csv(pipeline, files, out, bad, first=kept.rows, show_progress=show_progress):
         scored += len(rows)

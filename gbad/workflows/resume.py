@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import logging
 import os
 import sys
@@ -20,6 +18,7 @@ from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource
 from gbad.errors import GbadError, ImageError
 from gbad.pipeline import GBADPipeline
+from gbad.storage.digests import digest
 from gbad.storage.files import read_json, write_json
 
 _log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ class Kept:
     Attributes
     ----------
     rows : int
-        The first so many images have theirs.
+        Number of images, from the first, whose rows are kept.
     scored, anomalous : int
         How many of them could be used; how many of these are anomalous.
     """
@@ -46,7 +45,7 @@ class Kept:
 
 
 def part_of(out: str | Path) -> Path:
-    """Where the rows of `out` are until all are there.
+    """Temporary file that collects the rows of `out`.
 
     Raises
     ------
@@ -58,28 +57,27 @@ def part_of(out: str | Path) -> Path:
     return Path(f"{out}.part")
 
 
-def digests(pipeline: GBADPipeline, paths: Sequence[str | Path]) -> dict[str, str]:
+def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path]) -> dict[str, str]:
     """What the scores of an image list depend on: paths, sizes and times of the images, and the fitted pipeline."""
-    images = hashlib.blake2b(digest_size=16)
+    images: list[str] = []
     for path in paths:
         try:
             status = os.stat(path)
-            found = [status.st_size, status.st_mtime_ns]
+            images += [str(path), str(status.st_size), str(status.st_mtime_ns)]
         except (OSError, ValueError):
-            found = []
-        images.update(json.dumps([str(path), *found]).encode())
-    return {"images": images.hexdigest(), "pipeline": str(joblib.hash(pipeline.__getstate__()))}
+            images += [str(path), "", ""]
+    return {"images": digest(images), "pipeline": str(joblib.hash(pipeline.__getstate__()))}
 
 
 def begin(out: str | Path, about: dict[str, str]) -> None:
-    """Make ready for ``<out>.part``: one that is there gets another name, unless it is of the rows that follow.
+    """Make ready for ``<out>.part``: an existing file is renamed unless it belongs to the same images and pipeline.
 
     Parameters
     ----------
     out : path-like
         The CSV file to be.
     about : dict
-        What `digests` gives. It goes into ``<out>.part.json``.
+        What `content_of` gives. It goes into ``<out>.part.json``.
     """
     partial = part_of(out)
     if _about(partial) != about:
@@ -100,7 +98,7 @@ def go_on(
         Column ``path`` of the n rows to be.
     source : ImageSource
         The n images. One that could not be read is tried again; if it can be now, rows from its batch on are dropped.
-        (One whose file has another size or time is another image.)
+        (A file with a new size or time counts as a new image.)
     bad : BadImages
         Told of those that still cannot be used.
 

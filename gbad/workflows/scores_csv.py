@@ -12,7 +12,7 @@ import pandas as pd
 
 from gbad.data.bad_images import BadImages
 from gbad.errors import GbadError
-from gbad.explanation import Explanation
+from gbad.explanation import IMAGE_COLUMNS, Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.runtime.progress import progress_bar
 from gbad.workflows.resume import BATCH, complete, part_of
@@ -23,12 +23,9 @@ def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequenc
     columns: dict[str, Any] = rows | {"status": "ok"}
     columns |= {name: explanation.gated[:, c] for c, name in enumerate(classes)}
     columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
-    columns |= {
-        **dict(zip(explanation.loss_names, explanation.losses.T, strict=True)),
-        "gate_score": explanation.gate_score,
-        "anomalous": pd.array(explanation.anomalous.astype(int), dtype="Int64"),  # stays whole beside empty rows
-        "any_threat": explanation.any_threat,
-    }
+    columns |= dict(zip(explanation.loss_names, explanation.losses.T, strict=True))
+    columns |= {name: getattr(explanation, name) for name in IMAGE_COLUMNS}
+    columns["anomalous"] = pd.array(explanation.anomalous.astype(int), dtype="Int64")  # stays whole beside empty rows
     return pd.DataFrame(columns)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from gbad.data.bad_images import COLUMNS
 from gbad.errors import GbadError, RunError
 from gbad.pipeline import GBADPipeline
+from gbad.runtime.device import training_processes
 from gbad.storage.files import atomic_path, read_json, read_table, remove_folder
 from gbad.storage.ledger import locked
 from gbad.training.checks import check_parts, check_settings
@@ -49,9 +50,9 @@ def train(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str, 
     with locked(run.folder, run.settings.device):
         path = run.folder / "bad_images.csv"
         listed = read_table(path, COLUMNS, "Delete it and run the same command again.") if path.exists() else None
-        is_main = True
+        is_main = training_processes(run.settings.device).is_main_process
         try:
-            is_main = fit_phases(run.data, run.settings, run.folder, run.bad, last=last, show_progress=show_progress)
+            fit_phases(run.data, run.settings, run.folder, run.bad, last=last, show_progress=show_progress)
         finally:
             if is_main and run.bad.errors:
                 run.bad.write(path, before=listed)
@@ -67,7 +68,7 @@ def train(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str, 
 
 
 def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:
-    """Make a run folder that has phases 1 and 2 of another one, and phase 3 before it with other settings.
+    """Make a run folder with phases 1 and 2 of another run, in which phase 3 is still to be run with other settings.
 
     Both folders share the files of phases 1 and 2 (hard links, copies where the disk has none). Each folder can be
     deleted without the other. If `out` is there already, it goes on.
@@ -111,7 +112,8 @@ def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:
                 remove_folder(left)
             if (run / name).exists() and not (out / name).exists():
                 _share(run / name, out / name)
-    return open_run(out)
+    before.bad.report = out / "bad_images.csv"
+    return replace(before, folder=out, settings=settings)
 
 
 def _share(source: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gbad.cli.parameters import flag_of
@@ -84,7 +85,9 @@ def test_settings_cannot_be_changed_in_place() -> None:
     [
         ("pretrained", 1, "pretrained must be True or False, not 1"),
         ("weights", 3, "weights must be a text or a path, not 3"),
-        ("views", True, "unknown|views"),
+        ("views", True, "unknown views True; choose one of 1, 2, 4"),
+        ("views", np.int64(3), "unknown views .*3"),
+        ("backbone", 3.5, "unknown backbone 3.5; choose one of resnet18"),
         ("epochs", True, "epochs must be a whole number from 1, not True"),
         ("ema_decay", 1.0, "ema_decay must be a number from 0 and below 1, not 1.0"),
         ("epsilon", 2.0, "epsilon must be a number above 0 and at most 1, not 2.0"),
