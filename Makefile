@@ -35,8 +35,9 @@ demo: $(VENV)/.installed
 
 test: lint types
 	@echo "== tests, doctests, notebooks, documents"
-	# One process per core with one thread each: threads of several processes would wait for one another.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	# One process per core with one thread each: threads of several processes would wait for one another. A process that
+	# is done takes tests from the other: some take a minute, most a moment.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/.installed
 	@echo "== lint"

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tiny_backbone import install, uninstall
 
 import gbad
 from gbad.data.images import image_paths
@@ -53,6 +54,22 @@ def pytest_runtest_setup() -> None:
     The few channels of a test's network are all dead with some weights, and its output is then constant.
     """
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tiny_backbone() -> Iterator[None]:
+    """Let all tests train five convolutions in the place of ResNet-18."""
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
+        yield
+
+
+@pytest.fixture(scope="module")
+def real_resnet18(tiny_backbone: None) -> Iterator[None]:
+    """The real ResNet-18, for the tests of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        uninstall(patch)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,9 @@ SCORE = """
 import sys, joblib
 file, images, plain, strict = sys.argv[1:]
 loaded = [(joblib.load(file), plain)]
-import gbad, numpy as np
+sys.path.insert(0, "tests")
+import gbad, numpy as np, pytest, tiny_backbone
+tiny_backbone.install(pytest.MonkeyPatch())
 for pipeline, out in [*loaded, (gbad.load(file), strict)]:
     explained = pipeline.explain(np.load(images))
     np.savez(out, **{name: getattr(explained, name) for name in explained.__dataclass_fields__})

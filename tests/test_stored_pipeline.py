@@ -17,6 +17,7 @@ import pytest
 
 import gbad
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
 STORED = Path(__file__).parent / "stored"
 
 

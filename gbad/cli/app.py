@@ -50,11 +50,11 @@ def phase_script(phase: int) -> None:
     """Run one phase of a run folder: what the scripts of phases 2 and 3 do."""
 
     def command(run: Annotated[Path, typer.Argument(help="Run folder in which the phase before is done.")]) -> None:
+        if not (run / f"phase{phase - 1}" / "done.json").exists():
+            raise RunError(f"{run}: phase {phase - 1} is not done yet; run its script first")
         from gbad.training.run_folder import open_run
         from gbad.workflows.train import train
 
-        if not (run / f"phase{phase - 1}" / "done.json").exists():
-            raise RunError(f"{run}: phase {phase - 1} is not done yet; run its script first")
         train(open_run(run), last=phase, show_progress=True)
 
     _run(typer.Typer(add_completion=False, pretty_exceptions_enable=False), command)

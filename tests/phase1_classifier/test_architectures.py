@@ -23,6 +23,8 @@ from gbad.phase1_classifier import (
     predict_batch,
 )
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 PIXELS = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
 LABELS = np.zeros((8, 2), np.uint8)
 LABELS[:3, 0] = LABELS[2:4, 1] = 1

@@ -18,6 +18,8 @@ from gbad.phase1_classifier.backbones import (
 from gbad.phase1_classifier.fine_tuning import fold_norms, freeze_stages
 from gbad.runtime.randomness import forked_rng
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_levels_halve_and_have_the_stated_channels(name: str) -> None:

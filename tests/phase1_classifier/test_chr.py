@@ -11,6 +11,8 @@ from gbad.errors import GbadError
 from gbad.phase1_classifier.chr import CHRClassifier, chr_loss
 from gbad.runtime.randomness import forked_rng
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 SIDES = {"resnet18": (8, 4, 2), "efficientnet_lite0": (8, 4, 2)}
 WIDTHS = {"resnet18": (128, 256, 512), "efficientnet_lite0": (40, 112, 320)}
 

@@ -9,6 +9,8 @@ from gbad.phase1_classifier import classifier_from_state, classifier_state
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.runtime.randomness import forked_rng
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 
 def small(**options: object) -> ThreatClassifier:
     settings = {"fpn_width": 8, "head_width": 6, "pooling": "average", "fusion": "hidden", "position_weight": 0.0}

@@ -10,6 +10,8 @@ from gbad.phase1_classifier.classifier import Normalise, multilabel_bce
 from gbad.phase1_classifier.plain import PlainClassifier
 from gbad.runtime.randomness import forked_rng
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 
 def images(count: int = 2) -> torch.Tensor:
     return 255 * torch.rand(count, 3, 80, 80, generator=torch.Generator().manual_seed(0))

@@ -25,6 +25,8 @@ from gbad.phase1_classifier.classifier import multilabel_bce
 from gbad.phase1_classifier.optimisation import relative_rate
 from gbad.phase1_classifier.processes import build_accelerator, shared_rows
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 CLASSES = ("Square", "Stripe")
 LABELS = np.zeros((64, 2), np.uint8)
 LABELS[:16, 0] = 1

@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 
 def test_simulate_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
     script("benchmarks/simulate_speed.py").main(["4", "64"])

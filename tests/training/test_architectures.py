@@ -17,7 +17,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "chr": {"chr_mask": "released", "chr_threshold": -5.0, "chr_prediction": "average"},
     "fpn": {"fusion": "context", "class_heads": True},
 }
-WIDTH = {"plain": 512, "chr": 512 + 256 + 128, "fpn": 4 * 8 + 512}
+WIDTH = {"plain": 32, "chr": 32 + 24 + 16, "fpn": 4 * 8 + 32}
 
 
 @pytest.mark.parametrize("architecture", OPTIONS)

@@ -170,30 +170,31 @@ def test_damaged_results_of_a_phase_are_named(trained: Run, make_pipeline: Make,
 
 def test_a_full_disk_stops_each_step_with_an_error_and_loses_nothing(
     dataset: Path,
-    trained: Run,
     make_pipeline: Make,
     tmp_path: Path,
     full_disk: Callable[[int], AbstractContextManager[None]],
     train_paths: list[Path],
 ) -> None:
-    run = tmp_path / "run"
+    run, settings = tmp_path / "run", make_pipeline(fpn_width=256).settings  # a checkpoint larger than the cache
 
     def fails(limit: int, message: str) -> None:
         with full_disk(limit), pytest.raises(GbadError, match=message):
-            train(start_run(run, dataset, 10, make_pipeline().settings))
+            train(start_run(run, dataset, 10, settings))
         assert not [path for path in run.rglob(".*") if path.is_file()], "half-written files"
 
     fails(100, r"run\.json: cannot be written \(File too large\)")
     fails(500_000, "cache: the image cache cannot be made")
     fails(2_000_000, r"checkpoint-0001\.pt: cannot be written")
-    train(start_run(run, dataset, 10, make_pipeline().settings), last=1)
+    train(start_run(run, dataset, 10, settings), last=1)
     fails(5_000, r"features: features cannot be written \(File too large\)")
     fails(20_000, r"checkpoint\.pt: cannot be written")
-    train(start_run(run, dataset, 10, make_pipeline().settings), last=2)
+    train(start_run(run, dataset, 10, settings), last=2)
     fails(5_000, r"gate\.joblib: cannot be written")
     fails(1_000_000, r"pipeline\.joblib: cannot be written")
-    train(start_run(run, dataset, 10, make_pipeline().settings))
-    expected, found = (gbad.load(folder / "pipeline.joblib").explain(train_paths) for folder in (trained.folder, run))
+    train(start_run(run, dataset, 10, settings))
+    train(start_run(tmp_path / "unbroken", dataset, 10, settings))
+    files = (tmp_path / "unbroken" / "pipeline.joblib", run / "pipeline.joblib")
+    expected, found = (gbad.load(file).explain(train_paths) for file in files)
     np.testing.assert_allclose(found.gated, expected.gated, rtol=1e-6)
 
 

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +32,19 @@ Make = Callable[..., GBADPipeline]
 OPTIONS = ["--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 3, "--fpn-width", 8,
            "--pooling", "max", "--seed", 3]  # fmt: skip
 
-# Runs a script with a BiGAN that trains for two seconds instead of twenty.
+# Runs a script with the tests' backbone, and a BiGAN that trains for two seconds instead of twenty.
 SHORT = """
 import runpy, sys
+import pytest
+sys.path.insert(0, "tests")
+from tiny_backbone import install
 from gbad.phase2_anomaly import BiGANDetector
+install(pytest.MonkeyPatch())
 BiGANDetector.__init__.__kwdefaults__["min_steps"] = 80
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+ROOT = Path(__file__).parents[2]
 TRAIN = ("-c", SHORT, "gbad/cli/__main__.py", "train")
 
 
@@ -50,12 +57,18 @@ def no_phase(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def unbroken(dataset: Path, tmp_path_factory: pytest.TempPathFactory, run_python: Callable[..., Any]) -> Path:
-    """What ``gbad train`` gives when nobody kills it."""
+    """What ``gbad train`` gives when nobody kills it, in a process of its own."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     outcome = run_python(*TRAIN, dataset, "--subset", 10, "--out", folder, *OPTIONS)
     assert outcome.status == 0, outcome.err
     assert f"Next: gbad evaluate {folder}/pipeline.joblib {dataset}" in outcome.out
     return folder
+
+
+@pytest.fixture
+def short_bigan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `SHORT`, in this process."""
+    monkeypatch.setitem(BiGANDetector.__init__.__kwdefaults__, "min_steps", 80)
 
 
 def assert_same_pipeline(one: Path, other: Path, data: Path) -> None:
@@ -82,8 +95,9 @@ def stop(process: subprocess.Popen[str], how: signal.Signals) -> tuple[int, str]
 
 
 def test_a_run_that_was_killed_twice_and_interrupted_ends_like_an_unbroken_one(
-    unbroken: Path, dataset: Path, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
-) -> None:
+    unbroken: Path, dataset: Path, tmp_path: Path, start: Callable[..., subprocess.Popen[str]],
+    gbad_command: Callable[..., Any], short_bigan: None,
+) -> None:  # fmt: skip
     """Killed in phase 1 and while features are made or the BiGAN is trained; Ctrl-C after the first checkpoint."""
     run = tmp_path / "run"
     command = [*TRAIN, dataset, "--subset", "10", "--out", run, *OPTIONS]
@@ -108,17 +122,17 @@ def test_a_run_that_was_killed_twice_and_interrupted_ends_like_an_unbroken_one(
     assert stop(process, signal.SIGKILL)[0] == -signal.SIGKILL
     assert not (run / "pipeline.joblib").exists()
 
-    process = start(*command)
-    out, err = process.communicate(timeout=200)
-    assert process.returncode == 0, err
-    assert "Pipeline in" in out
+    outcome = gbad_command("train", *command[len(TRAIN) :])
+    assert outcome.status == 0, outcome.err
+    assert "Pipeline in" in outcome.out
     assert pd.read_csv(run / "phase1" / "history.csv")["epoch"].tolist() == [1, 2, 3]
     assert_same_pipeline(unbroken, run, dataset)
 
 
 def test_one_script_per_phase_gives_the_same_pipeline(
-    unbroken: Path, dataset: Path, tmp_path: Path, run_python: Callable[..., Any]
-) -> None:
+    unbroken: Path, dataset: Path, tmp_path: Path, run_python: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
+    short_bigan: None,
+) -> None:  # fmt: skip
     run = tmp_path / "run"
     outcome = run_python("pipelines/phase2_train_detector.py", run)
     assert outcome.status == 1
@@ -129,8 +143,10 @@ def test_one_script_per_phase_gives_the_same_pipeline(
         (["phase3_fit_gate.py", run], "pipeline.joblib"),
     ):
         assert not (run / left).exists()
-        outcome = run_python("-c", SHORT, f"pipelines/{script[0]}", *script[1:])
-        assert outcome.status == 0, outcome.err
+        monkeypatch.setattr(sys, "argv", [script[0], *map(str, script[1:])])
+        with pytest.raises(SystemExit) as leaving:  # in this process, which has PyTorch already
+            runpy.run_path(str(ROOT / "pipelines" / script[0]), run_name="__main__")
+        assert not leaving.value.code
         assert (run / left).exists()
     assert_same_pipeline(unbroken, run, dataset)
     told = json.loads((run / "run.json").read_text())
@@ -479,9 +495,10 @@ def test_phase_3_alone_refuses_what_it_cannot_do(
 
 def test_several_processes_share_phase_1(run_python: Any, dataset: Path, tmp_path: Path) -> None:
     """Two processes, as `torchrun` starts them, train together and leave one whole run."""
+    (tmp_path / "short.py").write_text(SHORT)
     outcome = run_python(
-        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m", "gbad.cli", "train", dataset,
-        "--subset", 10, "--out", tmp_path / "run", "--backbone", "resnet18", "--no-pretrained", "--size", 64,
+        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, tmp_path / "short.py", *TRAIN[2:],
+        dataset, "--subset", 10, "--out", tmp_path / "run", "--backbone", "resnet18", "--no-pretrained", "--size", 64,
         "--epochs", 1, "--fpn-width", 8, "--negatives", "hard",
     )  # fmt: skip
     assert outcome.status == 0, outcome.err

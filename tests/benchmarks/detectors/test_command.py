@@ -309,7 +309,7 @@ def test_hyperparameters_are_checked_before_the_data_are_read(tmp_path: Path) ->
     for detector, text, message in (
         ("panda_gan", "panda_gan.reconstruction=general", "set perceptual_weights to a file"),
         ("sagan", "widths=[4, 0]", r"each of widths == 0, must be >= 1"),
-        ("sagan", "widths=4", "widths must be whole numbers in a list, got 4"),
+        ("sagan", "widths=4", "widths must be a list of whole numbers, got 4"),
     ):
         with pytest.raises(GbadError, match=message):
             run_benchmark(tmp_path / "out", settings(tmp_path / "none", parameters=(text,)), detectors=[detector])

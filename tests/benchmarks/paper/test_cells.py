@@ -40,9 +40,6 @@ CHOSEN = (
 )  # fmt: skip
 
 
-pytestmark = pytest.mark.usefixtures("tiny_backbone")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def quick_bigan() -> Any:
     with pytest.MonkeyPatch.context() as patch:
@@ -65,7 +62,7 @@ def benchmark(out: Path, data: BenchmarkData, **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def finished(data: BenchmarkData, tiny_backbone: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(data: BenchmarkData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds of four networks. Not to be changed."""
     out = tmp_path_factory.mktemp("benchmark") / "out"
     benchmark(out, data)

@@ -22,8 +22,6 @@ from gbad.errors import DivergedError, GbadError
 from gbad.phase2_anomaly import GANomalyDetector, ImageAnomalyDetector
 from gbad.training.training_set import validation_rows
 
-pytestmark = pytest.mark.usefixtures("tiny_backbone")
-
 TINY = {"image_size": 32, "epochs": 1, "features": 2, "latent_size": 4, "max_images": 30}
 SCALE = replace(SCALES["small"], backbones=("resnet18",), resamples=20, image_detectors=TINY)
 QUICK = {"pretrained": False, "size": 32, "epochs": 1, "device": "cpu"}

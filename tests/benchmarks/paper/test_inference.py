@@ -11,7 +11,8 @@ import pytest
 
 from gbad.benchmarks.paper import inference
 from gbad.benchmarks.paper.inference import validation_scores
-from gbad.phase3_gate import ClassHeads
+from gbad.phase3_gate import AnyThreat, ClassHeads, Decision
+from gbad.training.settings import Settings
 
 N, HELD_OUT = 12, np.arange(12) % 2 == 0
 
@@ -35,12 +36,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     pd.DataFrame(table | {"logit_Gun": range(N)}).to_csv(tmp_path / "phase2" / "losses.csv", index=False)
     labels = (np.arange(N) < 4).astype(np.uint8)[:, None]
     data = SimpleNamespace(classes=("Gun",), labels=labels, positive=labels.any(1))
-    pipeline = SimpleNamespace(
-        heads_=ClassHeads(np.zeros(1), np.full((1, 1), 2.0), np.zeros(1)), gate_=Gate(), gate_fit="paper",
-        suppression="soft", heads_share_=0.5, strength_=1.0, thresholds_=np.full(1, 0.5),
-    )  # fmt: skip
+    heads = ClassHeads(np.zeros(1), np.full((1, 1), 2.0), np.zeros(1))
+    gate: Any = Gate()
+    decision = Decision(gate, "soft", 1.0, heads, 0.5, AnyThreat.identity(1), np.full(1, 0.5))
+    pipeline = SimpleNamespace(fitted_=SimpleNamespace(decision=decision))
     monkeypatch.setattr(inference, "load", lambda path: pipeline)
-    return SimpleNamespace(folder=tmp_path, data=data)
+    return SimpleNamespace(folder=tmp_path, data=data, settings=Settings(gate_fit="paper"))
 
 
 @pytest.mark.parametrize("order", [np.arange(N), np.arange(N)[::-1], np.r_[6:N, 99, :6]], ids=["same", "back", "more"])

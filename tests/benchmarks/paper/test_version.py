@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+import pytest
+
 from gbad.benchmarks.paper.cells import VERSION
 from gbad.data.transforms import AUGMENTATIONS
 from gbad.phase1_classifier import BACKBONES
@@ -11,6 +13,8 @@ from gbad.phase3_gate import default_gate
 from gbad.phase3_gate.class_heads import SHARES, SHRINKAGE
 from gbad.phase3_gate.suppression import DEFAULT_ALPHAS
 from gbad.storage.digests import json_digest
+
+pytestmark = pytest.mark.usefixtures("real_resnet18")
 
 
 def test_a_change_of_a_default_raises_the_version_of_cells() -> None:

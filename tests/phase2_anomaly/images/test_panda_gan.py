@@ -28,6 +28,8 @@ from gbad.phase2_anomaly.images.panda_gan_perceptual import (
 from gbad.phase2_anomaly.images.rows import ImageRows
 from gbad.phase2_anomaly.images.training import train_networks
 
+pytestmark = pytest.mark.usefixtures("real_resnet18")
+
 TINY: dict[str, Any] = {
     "width": 2,
     "low_channels": 3,
