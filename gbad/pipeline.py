@@ -241,9 +241,9 @@ class GBADPipeline(BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("format_version") if isinstance(state, dict) else None
-        if version != FORMAT:
+        if version != FORMAT or "settings" not in state:  # files from before the first release called themselves 1, too
             raise PipelineFileError(
-                f"the file has format {version!r}, this version of gbad reads format {FORMAT}. "
+                f"the file has format {version!r} of another version of gbad; this one reads its own format {FORMAT}. "
                 "Install the version of gbad that wrote it, or train again."
             )
         state = unpack(state)

@@ -344,8 +344,21 @@ def test_a_newer_format_is_refused(pipeline: GBADPipeline, tmp_path: Path, monke
     pipeline.save(tmp_path / "newer.joblib")
     monkeypatch.undo()
     for read in (gbad.load, joblib.load):
-        with pytest.raises(PipelineFileError, match="format 2, this version of gbad reads format 1.*Install"):
+        with pytest.raises(
+            PipelineFileError, match="format 2 of another version of gbad; this one reads .* 1.*Install"
+        ):
             read(tmp_path / "newer.joblib")
+
+
+def test_a_file_from_before_the_first_release_is_refused_by_its_format(
+    pipeline: GBADPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = {"format_version": 1, "params": {}, "classes": [], "training": {}}
+    monkeypatch.setattr(GBADPipeline, "__getstate__", lambda self: older)
+    pipeline.save(tmp_path / "older.joblib")
+    monkeypatch.undo()
+    with pytest.raises(PipelineFileError, match="format 1 of another version of gbad"):
+        gbad.load(tmp_path / "older.joblib")
 
 
 def test_saving_to_a_full_disk_keeps_the_older_file(
