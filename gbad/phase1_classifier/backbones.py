@@ -167,7 +167,7 @@ def load_imagenet_weights(network: nn.Module, name: str, file: str | Path | None
         )
         _log.warning(
             "No ImageNet weights for %s (%s). Training starts from random weights, and accuracy will be much lower on "
-            "small sets. Remedy: %s. pretrained=False hides this warning.", name, error, remedy,
+            "small sets. Remedy: %s. pretrained=False (--no-pretrained) hides this warning.", name, error, remedy,
         )  # fmt: skip
         return None
     return _load_state(network, state, origin)

@@ -59,7 +59,8 @@ def epoch_rows(
     if not len(with_threat) or not len(without):
         raise DataError(
             "phase 1 needs images with and without threats, but the training part has "
-            f"{len(with_threat):,} and {len(without):,}. Use more images, or another validation_fraction."
+            f"{len(with_threat):,} and {len(without):,}. Use more images, or another validation_fraction.",
+            settings=("validation_fraction",),
         )
     if negatives == "natural":
         return _stretch(rows, len(with_threat) + min(len(with_threat), len(without)), seed, epoch)

@@ -173,8 +173,9 @@ def train_classifier(
         except DivergedError as error:
             raise DivergedError(
                 f"phase 1: {error} in epoch {epoch + 1}. In another run folder, try a smaller learning_rate "
-                f"(now {learning_rate}) or the precision 'no' (now {accelerator.mixed_precision!r}). "
-                "This run folder keeps the last finite epoch."
+                f"(now {learning_rate}) or precision 'no' (now {accelerator.mixed_precision!r}). "
+                "This run folder keeps the last finite epoch.",
+                settings=("learning_rate", "precision"),
             ) from error
         row = {
             "epoch": epoch + 1, "loss": mean_loss, "validation_map": mean_average_precision(per_class),

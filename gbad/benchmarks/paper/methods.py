@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from gbad.errors import GbadError
+from gbad.training.settings import Settings
 
-PAPER = {
-    "architecture": "fpn", "pooling": "average", "fusion": "hidden", "negatives": "fixed", "class_heads": False,
-    "gate_fit": "paper", "suppression": "hard",
-}  # fmt: skip
+PAPER = Settings(
+    architecture="fpn", pooling="average", fusion="hidden", negatives="fixed", class_heads=False, gate_fit="paper",
+    suppression="hard",
+)  # fmt: skip
 """GBAD (Dumagpi et al. 2020): average-pooled FPN, one draw of negatives, gate fitted on training losses, hard gate."""
 
-BEST = {
-    "architecture": "fpn", "pooling": "max", "fusion": "context", "negatives": "fresh", "class_heads": True,
-    "gate_fit": "held-out", "suppression": "soft",
-}  # fmt: skip
+BEST = Settings(
+    architecture="fpn", pooling="max", fusion="context", negatives="fresh", class_heads=True, gate_fit="held-out",
+    suppression="soft",
+)  # fmt: skip
 """Settings of `gbad` in the benchmark: the variant that ranks best."""
 
 POSITION_WEIGHT = 1.0
@@ -30,29 +30,29 @@ class Network:
 
     Attributes
     ----------
-    settings : mapping
-        Parameters of `gbad.GBADPipeline`, in addition to those of the scale.
+    settings : Settings
+        The scale of the benchmark replaces image size, widths, epochs and views.
     phases : int
         Last phase: 1 for classifiers without gate.
     """
 
-    settings: Mapping[str, Any]
+    settings: Settings
     phases: int = 1
 
 
 NETWORKS = {
-    "cnn": Network({"architecture": "plain", "negatives": "natural"}),
-    "cnn_balanced": Network({"architecture": "plain", "negatives": "fixed"}),
-    "cnn_all": Network({"architecture": "plain", "negatives": "all"}),
-    "chr": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "natural"}),
-    "chr_balanced": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "fixed"}),
-    "chr_all": Network({"architecture": "chr", "chr_mask": "hierarchical", "negatives": "all"}),
-    "chr_none": Network({"architecture": "chr", "chr_mask": "none", "negatives": "natural"}),
-    "chr_released": Network({"architecture": "chr", "chr_mask": "released", "negatives": "natural"}),
-    "cnn_fresh": Network(BEST | {"architecture": "plain"}, 3),
+    "cnn": Network(Settings(architecture="plain", negatives="natural")),
+    "cnn_balanced": Network(Settings(architecture="plain", negatives="fixed")),
+    "cnn_all": Network(Settings(architecture="plain", negatives="all")),
+    "chr": Network(Settings(architecture="chr", chr_mask="hierarchical", negatives="natural")),
+    "chr_balanced": Network(Settings(architecture="chr", chr_mask="hierarchical", negatives="fixed")),
+    "chr_all": Network(Settings(architecture="chr", chr_mask="hierarchical", negatives="all")),
+    "chr_none": Network(Settings(architecture="chr", chr_mask="none", negatives="natural")),
+    "chr_released": Network(Settings(architecture="chr", chr_mask="released", negatives="natural")),
+    "cnn_fresh": Network(BEST.changed(architecture="plain"), 3),
     "gbad_paper": Network(PAPER, 3),
     "gbad": Network(BEST, 3),
-    "gbad_boxes": Network(BEST | {"position_weight": POSITION_WEIGHT}, 3),
+    "gbad_boxes": Network(BEST.changed(position_weight=POSITION_WEIGHT), 3),
 }
 
 

@@ -134,13 +134,10 @@ def make_network_cell(
     GbadError
         If a setting cannot work.
     """
-    settings = {
-        **scale.settings, "size": scale.sizes.get(backbone, scale.settings["size"]), **network.settings, **overrides,
-        "backbone": backbone, "random_state": seed,
-    }  # fmt: skip
-    if settings.get("prevalence") is not None:
+    of_backbone = {"size": scale.sizes.get(backbone, scale.settings["size"]), "backbone": backbone}
+    chosen = network.settings.changed(**{**scale.settings, **of_backbone, **overrides, "random_state": seed})
+    if chosen.prevalence is not None:
         raise GbadError("prevalence: each subset of the benchmark has its own. Leave it out of the settings.")
-    chosen = Settings(**settings)
     check_settings(chosen)
     about = {
         "version": VERSION, "settings": to_plain(chosen), "phases": network.phases,

@@ -124,7 +124,7 @@ def test_everything_is_written(finished: Path) -> None:
 def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, data: BenchmarkData) -> None:
     test = read_sixray(data.folder, 10, "test")
     tidy = pd.read_csv(finished / "results" / "results.csv")
-    settings = Settings(**NETWORKS["gbad"].settings)
+    settings = NETWORKS["gbad"].settings
     for method, output in (("gbad_ungated", "logits"), ("gbad_heads", "ranking"), ("gbad", "log_gated")):
         folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
         scores = Scores.load(next(folder.glob("test-*/scores.npz")))
@@ -139,7 +139,7 @@ def test_results_are_the_average_precision_of_the_stored_scores(finished: Path, 
 def test_phase_3_chooses_for_the_prevalence_of_each_subset(finished: Path) -> None:
     folder = next((finished / "cells").glob("gbad-resnet18-10-seed2-*"))
     test, validation = Scores.load(next(folder.glob("test-*/scores.npz"))), Scores.load(folder / "validation.npz")
-    settings = Settings(**NETWORKS["gbad"].settings)
+    settings = NETWORKS["gbad"].settings
     assert validation.labels is not None
     own = validation.labels.any(axis=1).mean()
     for scores, again in zip((test, validation), at_prevalence(test, validation, settings, own), strict=True):
@@ -250,7 +250,7 @@ def test_networks_without_gate_are_scored_on_the_views_of_the_scale(
     folder = next((own / "cells").glob("cnn-resnet18-10-seed1-*")) / "run"
     settings = [SCALES[name].settings["views"] for name in ("small", "full")]
     assert settings == [1, 2]
-    assert not any("views" in network.settings for network in NETWORKS.values())
+    assert {network.settings.views for network in NETWORKS.values()} == {Settings().views}
     scored = [
         score_images(folder, 1, test.names[:4], paths, 32, BadImages(4), views=views).logits for views in settings
     ]
