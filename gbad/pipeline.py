@@ -43,12 +43,12 @@ class GBADPipeline(BaseEstimator):
     is a BiGAN on its features and predictions of threat-free images. Phase 3 is a support vector machine on the BiGAN's
     two losses, which suppresses the predictions of images that look normal.
 
+    A setting that changes after `fit` counts for the next `fit`, as in scikit-learn; only ``device`` counts at once.
+
     Parameters
     ----------
     **settings
         See `gbad.training.settings.Settings`: each is a keyword and an attribute of this class.
-
-    A change after `fit` counts for the next `fit`, as in scikit-learn; only ``device`` counts at once.
 
     Attributes
     ----------
