@@ -33,10 +33,10 @@ demo: $(VENV)/.installed
 	@echo "== demo: simulate, train phases 1-3, evaluate; at most 10 minutes on 2 cores"
 	$(BIN)/gbad demo --out $(OUT)
 
+# One process per core with one thread each: threads of several processes would wait for one another. A process that is
+# done takes tests from the other: some take a minute, most a moment.
 test: lint types
 	@echo "== tests, doctests, notebooks, documents"
-	# One process per core with one thread each: threads of several processes would wait for one another. A process that
-	# is done takes tests from the other: some take a minute, most a moment.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 lint: $(VENV)/.installed

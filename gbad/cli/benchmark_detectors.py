@@ -78,11 +78,11 @@ def benchmark_detectors(
 ) -> None:
     """Compare image-level anomaly detectors, clean and in paper mode, and write tables, plots and a report."""
     from gbad.benchmarks.detectors.outputs import write_outputs
-    from gbad.benchmarks.detectors.runner import Settings, run_benchmark
+    from gbad.benchmarks.detectors.runner import BenchmarkSettings, run_benchmark
     from gbad.benchmarks.detectors.tables import ON_A_SCREEN, summarise
     from gbad.report.tables import Table
 
-    settings = Settings(
+    settings = BenchmarkSettings(
         data=str(data), protocol=protocol, layout=layout, subset=subset, grid=grid, normal=tuple(normal or ()),
         size=size, epochs=epochs, paper_every=paper_every, max_train=max_train, max_test=max_test,
         parameters=tuple(set_ or ()), device=device,

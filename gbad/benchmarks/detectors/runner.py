@@ -36,7 +36,7 @@ _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class BenchmarkSettings:
     """Settings that all cells of a benchmark share; other settings need another folder.
 
     Attributes
@@ -105,7 +105,7 @@ class Cell:
 
 def run_benchmark(
     out: str | Path,
-    settings: Settings,
+    settings: BenchmarkSettings,
     *,
     detectors: Sequence[str],
     classes: Sequence[str] | None = None,
@@ -119,7 +119,7 @@ def run_benchmark(
     ----------
     out : path-like
         Folder of the benchmark. Detectors, classes and seeds may be added to one that is there.
-    settings : Settings
+    settings : BenchmarkSettings
         Settings of all cells.
     detectors : sequence of str
         Names, see `gbad.phase2_anomaly.IMAGE_DETECTORS`. One that is repeated counts once, as do seeds.
@@ -224,7 +224,9 @@ def _labels(data: Sequence[ClassData]) -> list[Sequence[str] | npt.NDArray[Any]]
     return [part for one in data for part in (one.classes, one.train.labels, one.test.labels)]
 
 
-def _detector(name: str, seed: int, settings: Settings, parameters: dict[str, Any]) -> ImageAnomalyDetector[Any]:
+def _detector(
+    name: str, seed: int, settings: BenchmarkSettings, parameters: dict[str, Any]
+) -> ImageAnomalyDetector[Any]:
     return make_detector(
         name, parameters, image_size=settings.size, epochs=settings.epochs, random_state=seed,
         device=settings.device, contamination=FALSE_ALARM_RATE,
@@ -252,7 +254,7 @@ def _check_device(name: str) -> None:
         raise GbadError(f"--device {name} cannot be used here ({reason}). Choose another one, such as cpu.") from error
 
 
-def _check_hyperparameters(name: str, settings: Settings, parameters: dict[str, Any]) -> None:
+def _check_hyperparameters(name: str, settings: BenchmarkSettings, parameters: dict[str, Any]) -> None:
     """Find what a detector would refuse before anything is written or trained."""
     try:
         _detector(name, 0, settings, parameters).check_parameters()

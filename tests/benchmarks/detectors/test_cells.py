@@ -15,7 +15,7 @@ from gbad.benchmarks.detectors.cost import inference_parameters, milliseconds_pe
 from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
 from gbad.benchmarks.detectors.paper_mode import PaperMode
 from gbad.benchmarks.detectors.protocols import make_tasks
-from gbad.benchmarks.detectors.runner import Settings, long_table, run_benchmark
+from gbad.benchmarks.detectors.runner import BenchmarkSettings, long_table, run_benchmark
 from gbad.benchmarks.detectors.tables import markdown
 from gbad.data.one_class import read_classes
 from gbad.errors import DivergedError, RunError
@@ -47,8 +47,8 @@ def defects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def settings(idx: Path, **options: Any) -> Settings:
-    return Settings(**{"data": str(idx), "protocol": "one-vs-rest", "epochs": 2, "parameters": TINY} | options)
+def settings(idx: Path, **options: Any) -> BenchmarkSettings:
+    return BenchmarkSettings(**{"data": str(idx), "protocol": "one-vs-rest", "epochs": 2, "parameters": TINY} | options)
 
 
 def test_memory_does_not_grow_with_images_that_lie_in_a_file(idx: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from gbad.benchmarks.detectors.control import control_scores
 from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
 from gbad.benchmarks.detectors.paper_mode import PAPER_LABEL
 from gbad.benchmarks.detectors.protocols import make_tasks
-from gbad.benchmarks.detectors.runner import Settings, long_table, run_benchmark
+from gbad.benchmarks.detectors.runner import BenchmarkSettings, long_table, run_benchmark
 from gbad.benchmarks.detectors.tables import markdown, summarise
 from gbad.cli.benchmark_detectors import repeat_options
 from gbad.data.one_class import ClassData, read_classes
@@ -31,8 +31,8 @@ Command = Callable[..., Any]
 TINY = ("features=4", "latent_size=4", "batch_size=16")
 
 
-def settings(idx: Path, **options: Any) -> Settings:
-    return Settings(**{"data": str(idx), "protocol": "one-vs-rest", "epochs": 2, "parameters": TINY} | options)
+def settings(idx: Path, **options: Any) -> BenchmarkSettings:
+    return BenchmarkSettings(**{"data": str(idx), "protocol": "one-vs-rest", "epochs": 2, "parameters": TINY} | options)
 
 
 def content(out: Path) -> dict[str, Any]:
