@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -27,7 +28,7 @@ class Prediction(NamedTuple):
     features: Tensor
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """Base class: a backbone behind the normalisation of its input.
 
     An architecture sets `architecture` and `n_features` (D), adds its layers, and implements `levels`,
@@ -75,14 +76,15 @@ class Classifier(nn.Module):
         """Classify images, RGB in [0, 255]: float Tensor (N, 3, H, W)."""
         return self.classify_levels(self.levels(images))
 
+    @abstractmethod
     def levels(self, images: Tensor) -> list[Tensor]:
         """Give the maps that are classified, fine to coarse: (N, channels, h, w) each, for images as in `forward`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def classify_levels(self, levels: list[Tensor]) -> Prediction:
         """Classify the output of `levels`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, images: Tensor, labels: Tensor, boxes: Tensor | None = None, theta: Tensor | None = None) -> Tensor:
         """Loss to be minimised, a scalar.
 
@@ -95,7 +97,6 @@ class Classifier(nn.Module):
         boxes, theta : float Tensor (N, K, 5), float Tensor (N, 2, 3), optional
             Boxes and views, see `gbad.phase1_classifier.positions.box_targets`; for classifiers that learn positions.
         """
-        raise NotImplementedError
 
 
 class Normalise(nn.Module):
