@@ -57,7 +57,7 @@ def class_heatmap(model: Classifier, image: Pixels, class_index: int) -> npt.NDA
     total = torch.zeros(size, device=device)
     for level, gradient in zip(levels, gradients, strict=True):
         # Gradient times activation, summed over channels: the part of each place in the logit, to first order.
-        evidence = (gradient * level).sum(1, keepdim=True).relu()
+        evidence = (gradient.detach() * level).sum(1, keepdim=True).relu()  # PyTorch 2.6: a zero may ask for a gradient
         share = evidence[0, 0].numel() / total.numel()  # interpolation repeats the value of a cell
         total += share * F.interpolate(evidence, size=size, mode="bilinear", align_corners=False)[0, 0]
     peak = total.max()
