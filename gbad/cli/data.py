@@ -10,21 +10,29 @@ import typer
 from gbad.cli.parameters import Data, Seed, Subset
 from gbad.cli.terminal import console, say
 
+# Shared by `simulate` and `project`, which make data sets of the same form.
+Out = Annotated[Path, typer.Argument(help="Folder for the data set.")]
+Ratio = Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")]
+TrainPositives = Annotated[int, typer.Option(min=1, help="Training images with threats.")]
+TestPositives = Annotated[int, typer.Option(min=1, help="Test images with threats.")]
+NegativesPerPositive = Annotated[
+    int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]
+
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
-    subset: Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")] = 10,
-    train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
-    test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
-    negatives_per_positive: Annotated[
-        int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
-    ] = None,
+    out: Out,
+    subset: Ratio = 10,
+    train_positives: TrainPositives = 200,
+    test_positives: TestPositives = 100,
+    negatives_per_positive: NegativesPerPositive = None,
     size: Annotated[int, typer.Option(min=64, help="Longer side of the images in pixels.")] = 256,
     load: Annotated[
         float, typer.Option(min=0.0, max=10.0, help="Harmless contents of the bags, relative to the usual amount.")
     ] = 1.0,
     seed: Seed = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+    workers: Workers = None,
     raw: Annotated[
         bool, typer.Option("--raw", help="Also write the low- and high-energy channels as 16-bit PNG.")
     ] = False,
@@ -42,17 +50,15 @@ def simulate(
 
 def project(
     data: Data,
-    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    out: Out,
     threats: Annotated[Path | None, typer.Option(help="Cut-outs. Default: DATA/threats, else boxes.")] = None,
-    subset: Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")] = 10,
-    train_positives: Annotated[int, typer.Option(min=1, help="Training images with threats.")] = 200,
-    test_positives: Annotated[int, typer.Option(min=1, help="Test images with threats.")] = 100,
-    negatives_per_positive: Annotated[
-        int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
-    ] = None,
+    subset: Ratio = 10,
+    train_positives: TrainPositives = 200,
+    test_positives: TestPositives = 100,
+    negatives_per_positive: NegativesPerPositive = None,
     size: Annotated[int, typer.Option(min=64, help="Longer side of the images in pixels.")] = 384,
     seed: Seed = 0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+    workers: Workers = None,
 ) -> None:
     """Project real threats into real threat-free bags (threat image projection), in SIXray's layout."""
     from gbad.data.project import project_dataset
