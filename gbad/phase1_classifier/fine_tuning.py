@@ -7,7 +7,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gbad.errors import GbadError
 from gbad.phase1_classifier.backbones import backbone
-from gbad.phase1_classifier.efficientnet_lite import EfficientNetLite0
+from gbad.phase1_classifier.efficientnet_lite import EfficientNetLite
 
 
 def freeze_stages(network: nn.Module, name: str, count: int) -> None:
@@ -42,10 +42,10 @@ def fold_norms(network: nn.Module) -> None:
     """Fold each batch normalisation into the convolution before it, in place.
 
     In evaluation mode, the network computes the same function as before. In training, its function no longer depends
-    on the batch, and it is about a third faster on a CPU. Only EfficientNet-Lite0 is supported.
+    on the batch, and it is about a third faster on a CPU. Only EfficientNet-Lite is supported.
     """
-    if not isinstance(network, EfficientNetLite0):
-        raise GbadError("normalisation can be folded for efficientnet_lite0 only: set frozen_norm to False")
+    if not isinstance(network, EfficientNetLite):
+        raise GbadError("normalisation can be folded for EfficientNet-Lite only: set frozen_norm to False")
     training = network.training
     network.eval()
     pairs: list[tuple[nn.Module, str, str]] = [(network, "_conv_stem", "_bn0")]

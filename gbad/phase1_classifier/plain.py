@@ -13,7 +13,7 @@ class PlainClassifier(Classifier):
 
     Notes
     -----
-    Features for phase 2 are the pooled last stage, L4. For EfficientNet-Lite0 this is the last block, not the layer of
+    Features for phase 2 are the pooled last stage, L4. For EfficientNet-Lite this is the last block, not the layer of
     1280 channels that ImageNet's classes are told from.
     """
 

