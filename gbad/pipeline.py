@@ -102,6 +102,7 @@ class GBADPipeline(BaseEstimator):
         *,
         classes: Sequence[str] | None = None,
         names: Sequence[str] | None = None,
+        groups: Sequence[str | None] | None = None,
         boxes: Sequence[Sequence[GivenBox]] | None = None,
         run: str | Path | None = None,
         max_bad: float = 0.01,
@@ -120,6 +121,9 @@ class GBADPipeline(BaseEstimator):
             Class names.
         names : sequence of n str, optional
             Image names: neighbours in number fall on the same side of the validation split. Default: the paths' stems.
+        groups : sequence of n str or None, optional
+            Known group of each image, such as its bag, passenger or session: the validation split divides no group.
+            Where it is None, the image's neighbours in number count.
         boxes : sequence of n sequences of (class, left, top, right, bottom), optional
             Where threats are, in pixels of the original images: for a `position_weight` above 0. Positives whose list
             is empty do not take part in the learning of positions.
@@ -137,11 +141,11 @@ class GBADPipeline(BaseEstimator):
         """
         settings = self.settings
         check_settings(settings)
-        data, names = training_list(images, labels, settings, classes=classes, names=names, boxes=boxes)
+        data, names = training_list(images, labels, settings, classes=classes, names=names, groups=groups, boxes=boxes)
         check_parts(data.positive, data.validation, settings.gate_fit)  # else the corrected call would be another run
         bad = BadImages(len(data.source), max_bad, strict=strict, shown=(data.source.names, data.labels, data.classes))
         if run is not None:
-            claim(Path(run), content_of(images, data, names) | {"settings": to_plain(settings)})
+            claim(Path(run), content_of(images, data, names, groups) | {"settings": to_plain(settings)})
         with tempfile.TemporaryDirectory(prefix="gbad-") as temporary:
             folder = Path(run or temporary)
             with locked(folder, settings.device):

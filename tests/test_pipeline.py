@@ -20,6 +20,7 @@ from gbad.phase2_anomaly import BiGANDetector, GANomalyDetector, GaussianDetecto
 from gbad.phase3_gate import ThreatGate
 from gbad.pipeline import Explanation, GBADPipeline
 from gbad.training import phase1 as classifier_phase
+from gbad.training.training_set import TrainingSet
 
 FIELDS = ("logits", "ungated", "losses", "gate_score", "anomalous", "log_gated", "gated", "any_threat")
 Make = Callable[..., GBADPipeline]
@@ -182,6 +183,7 @@ def test_fit_on_arrays(make_pipeline: Make, pixels: np.ndarray, tmp_path: Path) 
         ({"pixels": pixels[::-1]}, "images"),
         ({"labels": labels[::-1]}, "labels"),
         ({"classes": ["Square", "Line"]}, "labels"),
+        ({"groups": [None] * 39 + ["a"]}, "groups"),
         ({"options": {"epochs": 3, "epsilon": 0.5}}, "epochs, epsilon"),
         ({"options": {"detector": BiGANDetector()}}, "detector"),
         ({"options": {"gate": ThreatGate(C=2.0)}}, "gate"),
@@ -190,9 +192,29 @@ def test_fit_on_arrays(make_pipeline: Make, pixels: np.ndarray, tmp_path: Path) 
         given |= changes
         with pytest.raises(RunError, match=f"another {different}. Choose another run folder"):
             make_pipeline(**given["options"]).fit(
-                given["pixels"], given["labels"], classes=given["classes"], run=folder
+                given["pixels"], given["labels"], classes=given["classes"], groups=given.get("groups"), run=folder
             )
     assert sorted(folder.rglob("*")) == before
+
+
+def test_fit_divides_no_group_and_continues_with_the_same_groups_only(
+    make_pipeline: Make, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held_out: list[np.ndarray] = []
+
+    def no_phases(data: TrainingSet, *args: Any, **options: Any) -> bool:
+        held_out.append(data.validation)
+        return False
+
+    monkeypatch.setattr("gbad.pipeline.fit_phases", no_phases)
+    groups = np.array([f"bag {row % 8}" for row in range(40)])
+    for _ in range(2):
+        make_pipeline().fit(pixels, labels_of(), groups=groups, run=tmp_path / "run")
+    assert not set(groups[held_out[0]]) & set(groups[~held_out[0]])
+    np.testing.assert_array_equal(*held_out)
+    for other in (None, groups[::-1], [*groups[:-1], None]):
+        with pytest.raises(RunError, match="another groups. Choose another run folder"):
+            make_pipeline().fit(pixels, labels_of(), groups=other, run=tmp_path / "run")
 
 
 def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.ndarray, tmp_path: Path) -> None:
@@ -209,6 +231,10 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ((pixels, labels), {"classes": ["Gun", "status"]}, r"'status': scores\.csv has a column of that name"),
         ((pixels, labels), {"classes": ["Gun", "ungated_Gun"]}, "'ungated_Gun'"),
         ((pixels, labels), {"names": ["a"]}, "1 names for 40 images"),
+        ((pixels, labels), {"groups": ["a"]}, "1 groups for 40 images"),
+        ((pixels, labels), {"groups": ["a"] * 39 + [7]}, "that of image 39 is 7"),
+        ((pixels, labels), {"groups": [""] + ["a"] * 39}, "that of image 0 is ''"),
+        ((pixels, labels), {"groups": ["a"] * 40}, "40 images in 1 group.*divide the group"),
         ((pixels / 255, labels), {}, "uint8"),
         ((list(pixels), labels), {}, "the list holds ndarray"),
         ((pixels, np.zeros_like(labels)), {}, "threats?"),

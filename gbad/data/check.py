@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from gbad.data.consistency import Problem, Row, find_contradictions, make_rows
+from gbad.data.groups import groups_path, read_groups
 from gbad.data.images import TRUNCATED, decode_image, find_images, find_name_collisions, read_file
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
 from gbad.errors import DataError, ImageError
@@ -32,6 +33,7 @@ PROBLEMS = {
     "label_conflict": "labels that contradict each other or the boxes",
     "bad_annotation": "annotation that cannot be read",
     "bad_list": "list of another subset that cannot be read",
+    "bad_groups": "groups.csv that cannot be read",
     "mislabelled": "name on the list of mislabelled images",
     "same_stem": "several image files with one name; the first is used",
 }
@@ -158,6 +160,10 @@ def check_dataset(
     problems += unusable
     problems += find_contradictions(data, parts, rows, digests)
     problems += [row.problem("mislabelled", "on the given list") for row in rows if row.name in (listed_wrong or ())]
+    try:
+        read_groups(data, subset, ())
+    except DataError as error:
+        problems.append(Problem("", "", str(groups_path(data, subset)), "bad_groups", str(error)))
     for name, paths in find_name_collisions(data).items():
         problems += [Problem("", name, str(path), "same_stem", f"{paths[0]} is used instead") for path in paths[1:]]
     lost = Counter(problem.part for problem in unusable)

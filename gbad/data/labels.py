@@ -6,6 +6,7 @@ import csv
 import re
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,39 +153,51 @@ def read_list(path: str | Path) -> LabelList:
     patterns: dict[tuple[str, ...], int] = {}  # a million rows have few patterns of labels: each is parsed once
     values: list[list[int]] = []
     rows: list[int] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            classes = _parse_header(path, next(reader, []))
-            for row in reader:
-                if len(row) < 2 and not "".join(row).strip():
-                    continue  # a blank line
-                pattern = tuple(row[1:])
-                if (number := patterns.get(pattern)) is None:
-                    values.append(_parse_values(path, reader.line_num, pattern, classes))
-                    number = patterns[pattern] = len(patterns)
-                rows.append(number)
-                name = row[0]
-                if not _PLAIN_NAME.fullmatch(name):
-                    name = _parse_name(path, reader.line_num, name)
-                if (first := names.setdefault(name, reader.line_num)) != reader.line_num:
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: the name {name!r} was on line {first} already. "
-                        "Delete one of the two rows."
-                    )
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the list as UTF-8."
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not valid CSV ({error}). Check the quotes there.") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}). Give the path of a label list.") from error
+    lines = csv_rows(path)
+    classes = _parse_header(path, next(lines, (1, []))[1])
+    for line, row in lines:
+        if len(row) < 2 and not "".join(row).strip():
+            continue  # a blank line
+        pattern = tuple(row[1:])
+        if (number := patterns.get(pattern)) is None:
+            values.append(_parse_values(path, line, pattern, classes))
+            number = patterns[pattern] = len(patterns)
+        rows.append(number)
+        name = row[0]
+        if not _PLAIN_NAME.fullmatch(name):
+            name = _parse_name(path, line, name)
+        if (first := names.setdefault(name, line)) != line:
+            raise DataError(
+                f"{path}, line {line}: the name {name!r} was on line {first} already. Delete one of the two rows."
+            )
     if not names:
         raise DataError(f"{path}: a header but no rows. Copy the list again.")
     table = np.array(values, dtype=np.int8).reshape(len(values), len(classes))
     _warn_of_zeros(path, table, rows)
     return LabelList(tuple(names), (table == 1).astype(np.uint8)[rows], classes)
+
+
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read a CSV file in UTF-8, with or without byte-order mark: number of the last line and texts of each row.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is not UTF-8 or not CSV.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                yield reader.line_num, row
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the file as UTF-8."
+        ) from error
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not valid CSV ({error}). Check the quotes there.") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Give the path of a CSV file.") from error
 
 
 def write_list(labels: LabelList, path: str | Path) -> None:

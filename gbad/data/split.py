@@ -1,4 +1,4 @@
-"""Choose the validation part of a training list. Images of one bag stay together."""
+"""Choose the validation part of a training list. Images of one bag or of one given group stay together."""
 
 from __future__ import annotations
 
@@ -20,11 +20,16 @@ _MIN_DRAWS, _MAX_DRAWS = 8, 256
 _MAX_DRAWN = 4_000_000  # groups in all draws together: bounds the time for a million groups
 
 
-def group_neighbours(names: Sequence[str], paths: Sequence[str | Path] | None = None, neighbours: int = 40) -> Rows:
+def group_neighbours(
+    names: Sequence[str],
+    paths: Sequence[str | Path] | None = None,
+    neighbours: int = 40,
+    groups: Sequence[str | None] | None = None,
+) -> Rows:
     """Group images that are likely to show the same bag.
 
     A scanner numbers its images, so consecutive numbers often show one bag. A name is a prefix and a number at its end.
-    A name without number is a group of its own.
+    A name without number is a group of its own. Where the group of an image is given, its number does not count.
 
     Parameters
     ----------
@@ -34,6 +39,8 @@ def group_neighbours(names: Sequence[str], paths: Sequence[str | Path] | None = 
         File of each image: files with the same bytes come into one group. None: files are not compared.
     neighbours : int
         Largest number of consecutive images in a group. A missing number also ends a group.
+    groups : sequence of str or None, optional
+        Group of each image, None where it is not known. A given group is never divided.
 
     Returns
     -------
@@ -49,20 +56,26 @@ def group_neighbours(names: Sequence[str], paths: Sequence[str | Path] | None = 
     --------
     >>> group_neighbours(["P1", "P2", "P4", "N5", "bag"]).tolist()
     [0, 0, 1, 2, 3]
+    >>> group_neighbours(["P1", "P2", "P3", "P4"], groups=["a", "b", None, None]).tolist()
+    [0, 1, 2, 2]
     """
     if neighbours < 1:
         raise DataError(f"neighbours is {neighbours}. Give a whole number from 1, for example 40.")
-    groups = _group_runs(names, neighbours)
+    given: Sequence[str | None] = [None] * len(names) if groups is None else groups
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(g for g in given if g is not None))}
+    found = np.array([-1 if group is None else numbers[group] for group in given], np.int64)
+    free = np.flatnonzero(found < 0)
+    found[free] = len(numbers) + _group_runs([names[row] for row in free.tolist()], neighbours)
     if paths is None:
-        return groups
-    links = [(groups[same[0]], groups[other]) for same in find_duplicates(paths) for other in same[1:]]
+        return found
+    links = [(found[same[0]], found[other]) for same in find_duplicates(paths) for other in same[1:]]
     if not links:
-        return groups
+        return found
     left, right = np.array(links).T
-    n_groups = int(groups.max()) + 1
+    n_groups = int(found.max()) + 1
     graph = coo_array((np.ones(len(links), np.int8), (left, right)), shape=(n_groups, n_groups))
     joined: Rows = connected_components(graph, directed=False)[1].astype(np.int64)
-    return joined[groups]
+    return joined[found]
 
 
 def split_validation(
@@ -72,6 +85,7 @@ def split_validation(
     fraction: float = 0.2,
     neighbours: int = 40,
     seed: int = 0,
+    groups: Sequence[str | None] | None = None,
 ) -> Mask:
     """Choose the validation rows of a training list. Each group of `group_neighbours` stays on one side.
 
@@ -92,6 +106,8 @@ def split_validation(
         As in `group_neighbours`.
     seed : int
         Seed of the draws.
+    groups : sequence of str or None, optional
+        As in `group_neighbours`.
 
     Returns
     -------
@@ -105,17 +121,18 @@ def split_validation(
     """
     if not 0 < fraction < 1:
         raise DataError(f"validation_fraction is {fraction}. Give a number between 0 and 1, for example 0.2.")
-    groups = group_neighbours(names, paths, neighbours)
-    n_groups = int(groups.max()) + 1 if len(groups) else 0
+    found = group_neighbours(names, paths, neighbours, groups)
+    n_groups = int(found.max()) + 1 if len(found) else 0
     if n_groups < 2:
+        remedy = f"lower neighbours (now {neighbours})" if groups is None else "divide the group that is given"
         raise DataError(
-            f"the training list has {len(names):,} images in {n_groups} group of neighbours: no validation part can be "
-            f"taken from it. Add images of other bags, or lower neighbours (now {neighbours})."
+            f"the training list has {len(names):,} images in {n_groups} group: no validation part can be taken from "
+            f"it. Add images of other bags, or {remedy}."
         )
     columns = [*labels.T, ~labels.any(axis=1)]  # the last counts threat-free images
-    sums = [np.bincount(groups, weights=column, minlength=n_groups) for column in columns]
+    sums = [np.bincount(found, weights=column, minlength=n_groups) for column in columns]
     counts = np.stack(sums, axis=1).astype(np.float64)
-    return _best_draw(np.bincount(groups), counts, fraction, np.random.default_rng(seed))[groups]
+    return _best_draw(np.bincount(found), counts, fraction, np.random.default_rng(seed))[found]
 
 
 def _group_runs(names: Sequence[str], neighbours: int) -> Rows:

@@ -50,6 +50,7 @@ def training_list(
     *,
     classes: Sequence[str] | None,
     names: Sequence[str] | None,
+    groups: Sequence[str | None] | None,
     boxes: Sequence[Sequence[GivenBox]] | None,
 ) -> tuple[TrainingSet, Sequence[str]]:
     """Make what is trained on from the arguments of `GBADPipeline.fit` and its settings.
@@ -73,15 +74,22 @@ def training_list(
         names = [path.stem for path in paths] if paths else [f"row {row} of array" for row in range(len(labels))]
     elif len(names) != len(images):
         raise DataError(f"{len(names)} names for {len(images)} images")
-    validation = validation_rows(names, labels, paths, settings.validation_fraction, settings.random_state)
+    _check_groups(groups, len(images))
+    validation = validation_rows(names, labels, paths, settings.validation_fraction, settings.random_state, groups)
     places = _check_boxes(boxes, images, labels, classes, settings.position_weight)
     return TrainingSet(source, labels, classes, validation, places), names
 
 
-def content_of(images: Images, data: TrainingSet, names: Sequence[str]) -> dict[str, str]:
-    """What a run folder must agree with to be continued with these images, labels and boxes."""
+def content_of(
+    images: Images, data: TrainingSet, names: Sequence[str], groups: Sequence[str | None] | None
+) -> dict[str, str | None]:
+    """What a run folder must agree with to be continued with these images, labels, groups and boxes."""
     content = np.asarray(images) if are_pixels(images) else data.source.names
-    found = {"images": digest(content), "labels": digest(names, data.labels, data.classes)}
+    found: dict[str, str | None] = {
+        "images": digest(content),
+        "labels": digest(names, data.labels, data.classes),
+        "groups": None if groups is None else digest([group or "" for group in groups]),
+    }
     if data.boxes is not None:
         found["boxes"] = digest(np.array(list(data.boxes)), *data.boxes.values())
     return found
@@ -95,6 +103,16 @@ def _check_labels(labels: np.ndarray, count: int, classes: Sequence[str] | None)
     if len(classes) != labels.shape[1]:
         raise DataError(f"{len(classes)} class names for {labels.shape[1]} columns of labels")
     return labels.astype(np.uint8), classes
+
+
+def _check_groups(groups: Sequence[str | None] | None, count: int) -> None:
+    if groups is None:
+        return
+    if len(groups) != count:
+        raise DataError(f"{len(groups)} groups for {count} images")
+    for row, group in enumerate(groups):
+        if not (group is None or (isinstance(group, str) and group)):
+            raise DataError(f"groups must be texts, or None where not known; that of image {row} is {group!r}")
 
 
 def _check_boxes(

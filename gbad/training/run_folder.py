@@ -25,6 +25,7 @@ import pandas as pd
 
 from gbad.data.bad_images import BadImages
 from gbad.data.boxes import Boxes, read_boxes
+from gbad.data.groups import read_groups
 from gbad.data.images import image_paths
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
@@ -94,7 +95,7 @@ def start_run(
     RunError
         If the folder holds a run on other data or with other settings; the message names what differs.
     DataError
-        If the list cannot be used, or phase 1 is to learn from boxes and there are none.
+        If the list or its groups cannot be used, or phase 1 is to learn from boxes and there are none.
     """
     folder = Path(folder)
     check_settings(settings)
@@ -161,8 +162,9 @@ def _read_list(folder: Path, data: str | Path, head: Head) -> _Listed:
     boxes = validation = None
     if not (folder / "split.csv").exists():
         validation = validation_rows(
-            labels.names, labels.labels, paths, settings.validation_fraction, settings.random_state
-        )
+            labels.names, labels.labels, paths, settings.validation_fraction, settings.random_state,
+            read_groups(data, head.subset, labels.names),
+        )  # fmt: skip
         check_parts(np.asarray(labels.labels.any(1)), validation, settings.gate_fit)
     if settings.position_weight and not (folder / "phase1" / "done.json").exists():
         boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes)

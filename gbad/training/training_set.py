@@ -48,12 +48,18 @@ class TrainingSet:
 
 
 def validation_rows(
-    names: Sequence[str], labels: np.ndarray, paths: Sequence[Path] | None, fraction: float, seed: int
+    names: Sequence[str],
+    labels: np.ndarray,
+    paths: Sequence[Path] | None,
+    fraction: float,
+    seed: int,
+    groups: Sequence[str | None] | None = None,
 ) -> np.ndarray:
-    """Rows of a training list to keep for validation, bool (n,): whole runs of 40 neighbours, or shorter ones.
+    """Rows of a training list to keep for validation, bool (n,): whole groups, or runs of 40 neighbours or fewer.
 
-    Consecutive SIXray numbers often show the same bag. A list with fewer than 400 positives gets shorter runs, so that
-    both parts receive positives.
+    `groups` has the known group of each image, or None. Images without a group are kept in runs: consecutive SIXray
+    numbers often show the same bag. A list with fewer than 400 positives gets shorter runs, so that both parts receive
+    positives.
     """
     neighbours = int(np.clip(labels.any(1).sum() // 10, 1, 40))
-    return split_validation(names, labels, paths, fraction=fraction, neighbours=neighbours, seed=seed)
+    return split_validation(names, labels, paths, fraction=fraction, neighbours=neighbours, seed=seed, groups=groups)

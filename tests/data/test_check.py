@@ -246,6 +246,17 @@ def test_missing_or_bad_lists_of_other_subsets_do_not_matter(data: Path) -> None
     assert report.complete
 
 
+def test_groups_that_cannot_be_read(data: Path) -> None:
+    path = data / "ImageSet" / "10" / "groups.csv"
+    path.write_text("name,group\nP1,a\n")
+    assert check_dataset(data, 10).totals == {}
+    path.write_text("name,group\nP1,a\nP1,b\n")
+    report = check_dataset(data, 10)
+    assert findings(report) == [("", "", "bad_groups")]
+    assert "line 3: 'P1' is in the group 'b' here" in detail(report, "bad_groups")
+    assert report.complete
+
+
 def test_bad_list_of_the_subset_is_an_error(data: Path) -> None:
     write_list(data, "train", {"N1": "maybe,-1"})
     with pytest.raises(DataError, match="maybe"):

@@ -80,6 +80,17 @@ def test_missing_files_join_nothing(tmp_path: Path) -> None:
     assert group_neighbours(names, [tmp_path / name for name in names]).tolist() == [0, 1, 2]
 
 
+def test_given_groups_count_in_the_place_of_numbers(tmp_path: Path) -> None:
+    names = ["P1", "P2", "P3", "P4", "P5", "P6"]
+    groups = ["a", "b", "a", None, None, "b"]
+    assert group_neighbours(names, groups=groups).tolist() == [0, 1, 0, 2, 2, 1]
+    paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_text(path.name.replace("P6", "P4"))  # P4 = P6: the run of P4 and P5 belongs to b
+    assert group_neighbours(names, paths, groups=groups).tolist() == [0, 1, 0, 1, 1, 1]
+    assert group_neighbours(names, groups=[None] * 6).tolist() == group_neighbours(names).tolist()
+
+
 # --- split
 
 
@@ -174,6 +185,21 @@ def test_equal_bytes_are_on_one_side(tmp_path: Path) -> None:
     for seed in range(5):
         validation = split_validation(names, one_hot([0] * 40, 1), paths, seed=seed)
         np.testing.assert_array_equal(validation[:20], validation[20:])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_given_groups_stay_whole_and_shares_are_close(seed: int) -> None:
+    names, labels = sixray_like(np.random.default_rng(0))
+    groups = np.array([f"train-{k}" for k in np.random.default_rng(1).integers(10, size=len(names))])
+    validation = split_validation(names, labels, groups=groups.tolist(), seed=seed)
+    assert not set(groups[validation]) & set(groups[~validation])
+    assert len(set(groups[validation])) == 2
+    assert abs(validation.mean() - 0.2) < 0.02
+
+
+def test_one_given_group_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="2 images in 1 group.*divide the group"):
+        split_validation(["P1", "P9"], np.ones((2, 1), np.uint8), groups=["a", "a"])
 
 
 @pytest.mark.parametrize("n_images", [0, 1, 5])

@@ -269,6 +269,25 @@ def test_a_changed_list_is_refused(own_dataset: Path, make_pipeline: Make, tmp_p
     open_run(tmp_path / "run")
 
 
+@pytest.mark.usefixtures("no_phase")
+def test_the_validation_part_divides_no_group_of_the_users_file(
+    own_dataset: Path, make_pipeline: Make, tmp_path: Path
+) -> None:
+    names = read_sixray(own_dataset, 10, "train").names
+    path = own_dataset / "ImageSet" / "10" / "groups.csv"
+    groups = np.array([f"passenger {row % 6}" for row in range(len(names))])
+    path.write_text("name,group\n" + "".join(f"{n},{g}\n" for n, g in zip(names, groups, strict=True)))
+    run = start_run(tmp_path / "run", own_dataset, 10, make_pipeline().settings)
+    inside, outside = set(groups[run.data.validation]), set(groups[~run.data.validation])
+    assert not inside & outside
+    assert len(inside) in (1, 2)
+    path.write_text("name,group\nP00001,a\nP00001,b\n")
+    np.testing.assert_array_equal(open_run(tmp_path / "run").data.validation, run.data.validation)
+    with pytest.raises(DataError, match=r"groups\.csv, line 3"):
+        start_run(tmp_path / "other", own_dataset, 10, make_pipeline().settings)
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_fails_at_once_leaves_no_run_behind(own_dataset: Path, make_pipeline: Make, tmp_path: Path) -> None:
     """Else the corrected command would be refused as another run."""
     run, path = tmp_path / "run", own_dataset / "ImageSet" / "10" / "train.csv"

@@ -12,6 +12,7 @@ import numpy as np
 
 from gbad.benchmarks.paper.scales import ListSizes, Scale, Subset
 from gbad.data.check import read_ids
+from gbad.data.groups import groups_path, read_groups, write_groups
 from gbad.data.images import image_paths
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
@@ -58,6 +59,10 @@ class BenchmarkData:
             self._lists[key] = read_sixray(self.folder, subset.list, part)
         return self._lists[key]
 
+    def groups(self, subset: Subset) -> list[str | None] | None:
+        """Known group of each image of a training list, as from `gbad.data.groups.read_groups`."""
+        return read_groups(self.folder, subset.list, self.read(subset, "train").names)
+
     def ratio(self, subset: Subset) -> float:
         """Threat-free images per image with threats: of the subset, or else of its training list."""
         if subset.ratio is not None:
@@ -66,9 +71,11 @@ class BenchmarkData:
         return float((~positive).sum() / max(positive.sum(), 1))
 
     def train_digest(self, subset: Subset) -> str:
-        """Digest of a training list's names, labels, classes and images: subsets that share it share networks."""
+        """Digest of a training list with its classes, groups and images: subsets that share it share networks."""
         train = self.read(subset, "train")
         content: list[Any] = [train.names, train.labels, train.classes]
+        if (groups := self.groups(subset)) is not None:
+            content.append(groups)
         return digest(*content, *([] if self.is_generated else [[self.images_digest(train.names)]]))
 
     def images_digest(self, names: tuple[str, ...]) -> str:
@@ -168,6 +175,11 @@ def without_mislabelled(data: BenchmarkData, mislabelled: Path, folder: Path) ->
             kept = np.array([name not in names for name in labels.names])
             removed |= {name for name, stays in zip(labels.names, kept, strict=True) if not stays}
             write_list(labels.select(kept), list_path(folder, subset.list, part))
+        if (groups := data.groups(subset)) is None:
+            groups_path(folder, subset.list).unlink(missing_ok=True)  # of a view of other data, perhaps
+        else:
+            pairs = zip(data.read(subset, "train").names, groups, strict=True)
+            write_groups(folder, subset.list, {name: group for name, group in pairs if group is not None})
     if not removed:
         raise DataError(f"{mislabelled}: none of its {len(names):,} names is in a list of {data.folder}.")
     wanted = {entry.name: entry for entry in data.folder.resolve().iterdir() if entry.name != "ImageSet"}

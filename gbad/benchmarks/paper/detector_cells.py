@@ -65,7 +65,8 @@ class DetectorCell(Cell):
         train = data.read(self.lists.subset, "train")
         paths = image_paths(data.folder, train.names)
         positive = np.asarray(train.positive)
-        validation = validation_rows(train.names, train.labels, paths, self.validation_fraction, self.seed)
+        groups = data.groups(self.lists.subset)
+        validation = validation_rows(train.names, train.labels, paths, self.validation_fraction, self.seed, groups)
         rows = np.flatnonzero(~validation & ~positive)
         if len(rows) > self.max_images:
             draw = np.random.default_rng(derived_seed(self.seed, "images of detector"))

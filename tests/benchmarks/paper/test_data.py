@@ -8,6 +8,7 @@ import pytest
 
 from gbad.benchmarks.paper.data import existing_data, simulated_data, without_mislabelled
 from gbad.benchmarks.paper.scales import SCALES, ListSizes, Subset, scale_of
+from gbad.data.groups import groups_path, write_groups
 from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError, GbadError, RunError
@@ -110,6 +111,22 @@ def test_mislabelled_images_leave_the_lists_and_nothing_else_changes(dataset: Pa
     listed.write_text("N9999999\n")
     with pytest.raises(DataError, match="none of its 1 names"):
         without_mislabelled(data, listed, tmp_path / "other")
+
+
+def test_groups_decide_the_networks_and_stay_without_mislabelled_images(own_dataset: Path, tmp_path: Path) -> None:
+    before = existing_data(own_dataset)
+    subset = before.subsets[0]
+    names, digest = before.read(subset, "train").names, before.train_digest(subset)
+    write_groups(own_dataset, subset.list, {names[0]: "a", names[1]: "a", names[2]: "b"})
+    data = existing_data(own_dataset)
+    assert data.train_digest(subset) != digest
+    listed = tmp_path / "mislabelled.txt"
+    listed.write_text(names[1])
+    for folder, groups in ((own_dataset, ["a", "b", None]), (None, None)):
+        if folder is None:
+            groups_path(own_dataset, subset.list).unlink()
+        view = without_mislabelled(data, listed, tmp_path / "view")
+        assert (view.groups(subset) or [])[:3] == (groups or [])
 
 
 def test_simulations_hold_all_lists() -> None:
