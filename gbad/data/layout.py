@@ -84,6 +84,11 @@ class GeneratedLayout:
         positives = self.train_positives + self.test_positives
         return f"P{position + 1:05d}" if position < positives else f"N{position - positives + 1:07d}"
 
+    def name_and_part(self, position: int) -> tuple[str, str]:
+        """Name of an image, and the list that it is on."""
+        name = self.name(position)
+        return name, next(p for p, ranges in self.parts.items() if int(name[1:]) in ranges[name[0] == "N"])
+
     def shard(self, position: int) -> str:
         """Numbered folder of an image, with a slash at its end; empty in a small data set."""
         return "" if len(self) <= IMAGES_PER_FOLDER else f"{position // IMAGES_PER_FOLDER}/"

@@ -39,12 +39,15 @@ class Threat(NamedTuple):
         Pixels of the threat.
     visible : float
         Share of the threat that can be seen, in [0, 1].
+    specimen : str
+        Name of the thing that is shown; empty if it has none.
     """
 
     label: str
     box: Box
     mask: Mask
     visible: float
+    specimen: str = ""
 
 
 def claim_data_set(head: Path, settings: dict[str, Any], what: str) -> None:
@@ -199,7 +202,7 @@ def _encode_png(image: Pixels | npt.NDArray[np.uint16]) -> bytes:
 
 
 def voc_text(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> str:
-    """Pascal VOC annotation, with the box and the visible share of each threat.
+    """Pascal VOC annotation, with the box, the visible share and the specimen (if it has a name) of each threat.
 
     Parameters
     ----------
@@ -220,6 +223,7 @@ def voc_text(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> st
         lines += [
             "  <object>",
             f"    <name>{escape(threat.label)}</name>",
+            *([f"    <specimen>{escape(threat.specimen)}</specimen>"] if threat.specimen else []),
             f"    <visible>{threat.visible:.3f}</visible>",
             f"    <bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox>",
             "  </object>",

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,16 @@ import pytest
 from PIL import Image
 
 from gbad.data.annotations import read_voc_boxes
+from gbad.data.groups import read_groups
 from gbad.data.labels import read_list
-from gbad.data.project import project_dataset
+from gbad.data.project import dataset, image, project_dataset
 from gbad.data.project.cutouts import Cutout, find_cutouts, read_cutout
 from gbad.data.project.decoys import irregular_outline, piece_of_bag
+from gbad.data.project.groups import divide
 from gbad.data.project.projection import Placement, multiply, place, project, truth
-from gbad.data.project.sides import read_sides
+from gbad.data.project.sides import Side, make_side, read_sides
 from gbad.errors import DataError, ImageError, RunError
+from gbad.training.training_set import validation_rows
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
 TINY: dict[str, Any] = {"train_positives": 1, "test_positives": 1, "negatives_per_positive": 1, "size": 64}
@@ -29,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """Three bags and two cut-outs a side."""
+    """Three bags and four cut-outs a side: two classes, each from two images."""
     data, rng = tmp_path / "source", np.random.default_rng(0)
     for folder in ("JPEGImage", "ImageSet/10", "threats"):
         (data / folder).mkdir(parents=True)
@@ -41,10 +46,10 @@ def source(tmp_path: Path) -> Path:
             kind = "PN"[k - first >= 2]
             Image.fromarray(image).save(data / f"JPEGImage/{kind}{k}.png")
             rows.append(f"{kind}{k}," + ("-1,-1,-1" if kind == "N" else "1,1,-1"))
-        for k, label in ((first, "Gun"), (first + 1, "Knife")):
+        for k, label, number in ((0, "Gun", 0), (1, "Knife", 0), (0, "Knife", 1), (1, "Gun", 1)):
             rgba = np.zeros((12, 20, 4), np.uint8)
-            rgba[2:10, 2:18] = (20 + k, 60, 120, 255)
-            Image.fromarray(rgba).save(data / f"threats/P{k}_{label}_00.png")
+            rgba[2:10, 2:18] = (20 + first + k, 60 + number, 120, 255)
+            Image.fromarray(rgba).save(data / f"threats/P{first + k}_{label}_{number:02d}.png")
         (data / f"ImageSet/10/{part}.csv").write_text("\n".join(rows) + "\n")
     return data
 
@@ -120,6 +125,116 @@ def test_sides_never_meet(source: Path) -> None:
         assert {c.image for items in sides[part].cutouts.values() for c in items} == names
 
 
+def table(path: Path) -> dict[str, str]:
+    header, *rows = path.read_text().splitlines()
+    assert header == "name,group"
+    return dict(row.split(",") for row in rows)
+
+
+def test_every_image_is_made_of_one_group_which_shares_nothing_with_another(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: dict[str, set[Path | str]] = {}
+    make, read, cut = image.project_image, image.read_image, image.read_cutout
+
+    def spy(groups: Any, layout: Any, part: str, name: str, remove_threats: bool) -> Any:
+        seen = used[name] = set()
+        monkeypatch.setattr(image, "read_image", lambda path: (seen.add(path), read(path))[1])
+        monkeypatch.setattr(image, "read_cutout", lambda c: (seen.update((c.path, c.image)), cut(c))[1])
+        return make(groups, layout, part, name, remove_threats)
+
+    monkeypatch.setattr(dataset, "project_image", spy)
+    project_dataset(source, tmp_path / "out", **SMALL | {"train_positives": 8}, workers=1)
+    groups = table(tmp_path / "out/ImageSet/10/groups.csv")
+    assert groups.keys() == used.keys()
+    assert len(used) == 11 * 3
+    assert set(groups.values()) == {"train-1", "train-2", "test-1", "test-2"}
+    sources: dict[str, set[Path | str]] = {group: set() for group in groups.values()}
+    for name, seen in used.items():
+        sources[groups[name]] |= seen
+    assert sum(map(len, sources.values())) == len(set.union(*sources.values())) == 6 + 8 + 4  # bags, cut-outs, images
+    for name in (name for name in groups if name[0] == "P"):
+        text = (tmp_path / f"out/Annotation/{name}.xml").read_text()
+        specimens = re.findall("<specimen>(.*)</specimen>", text)
+        assert specimens
+        assert {source / f"threats/{specimen}.png" for specimen in specimens} <= used[name]
+    for part in ("train", "test"):  # all bags equally often
+        bags = [p for name, seen in used.items() if groups[name].startswith(part) for p in seen if "/N" in str(p)]
+        assert set(Counter(bags)) == {source / f"JPEGImage/N{k + 10 * (part == 'test')}.png" for k in (2, 3, 4)}
+
+
+def cutouts_of(images: dict[str, str]) -> list[Cutout]:
+    """One cut-out for each letter: the class in lower case."""
+    return [Cutout(Path(f"{name}_{c}.png"), c, name) for name, labels in images.items() for c in labels]
+
+
+def side_of(images: dict[str, str], bags: int) -> Side:
+    classes = sorted({c for labels in images.values() for c in labels})
+    return make_side([Path(f"bag{k}") for k in range(bags)], cutouts_of(images), classes)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_have_all_classes_evenly_and_images_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    images = {f"P{k}": "a" if k < 23 else "ab" if k < 40 else "bc" if k < 45 else "c" for k in range(60)}
+    side = side_of(images, 47)
+    groups = divide(side, rng)
+    assert len(groups) == 10
+    assert sorted(bag for group in groups for bag in group.bags) == sorted(side.bags)
+    assert {len(group.bags) for group in groups} == {4, 5}
+    held = [{c.image for of in group.cutouts.values() for c in of} for group in groups]
+    assert sum(map(len, held)) == len(set.union(*held)) == 60
+    for label, share in (("a", 4.0), ("b", 2.2), ("c", 2.0)):
+        counts = [len({c.image for c in group.cutouts[label]}) for group in groups]
+        assert max(abs(count - share) for count in counts) < 2
+        assert sum(counts) == sum(label in labels for labels in images.values())
+    assert all(group.shares == side.shares for group in groups)
+
+
+def test_there_are_as_many_groups_as_bags_and_images_of_the_rarest_class_allow() -> None:
+    def count(images: dict[str, str], bags: int) -> int:
+        return len(divide(side_of(images, bags), np.random.default_rng(0)))
+
+    plenty = {f"P{k}": "a" for k in range(30)}
+    assert count(plenty, 4) == 4
+    assert count(plenty | {"Q1": "b", "Q2": "b", "Q3": "bb"}, 50) == 3
+    assert count(plenty | {"Q1": "bbb"}, 50) == 1
+    assert count(plenty, 1) == 1
+    # Each pair of images has a class of its own in common: two groups would leave one without some class.
+    assert count({"P1": "ab", "P2": "bc", "P3": "ac"}, 9) == 1
+
+
+def test_equal_bytes_are_in_one_group(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{k}.png" for k in range(8)]
+    for k, path in enumerate(paths):
+        path.write_text(str(k % 4))
+    cutouts = [Cutout(path, "a", f"P{k}") for k, path in enumerate(paths)]
+    groups = divide(make_side(paths, cutouts, ["a"]), np.random.default_rng(0))
+    assert len(groups) == 4
+    for group in groups:
+        for own in (group.bags, [c.path for c in group.cutouts["a"]]):
+            assert len(own) == 2
+            assert len({path.read_text() for path in own}) == 1
+
+
+def test_sources_that_cannot_be_divided_are_told_and_in_no_group(source: Path, tmp_path: Path) -> None:
+    for name in ("P0_Knife_01", "P11_Gun_01"):
+        (source / f"threats/{name}.png").unlink()
+    with pytest.warns(UserWarning, match="only one bag, or a class with cut-outs of only one image"):
+        project_dataset(source, tmp_path / "out", **TINY, workers=1)
+    assert not (tmp_path / "out/ImageSet/10/groups.csv").exists()
+
+
+def test_the_validation_part_of_a_projection_divides_no_group(source: Path, tmp_path: Path) -> None:
+    project_dataset(source, tmp_path / "out", **SMALL | {"train_positives": 8}, workers=1)
+    train = read_list(tmp_path / "out/ImageSet/10/train.csv")
+    groups = np.array(read_groups(tmp_path / "out", 10, train.names))
+    for seed in range(5):
+        validation = validation_rows(train.names, train.labels, None, 0.2, seed, groups)
+        assert len(set(groups[validation])) == len(set(groups[~validation])) == 1
+        assert set(groups[validation]) != set(groups[~validation])
+
+
 def test_without_threats_labels_stay_and_masks_are_empty(source: Path, tmp_path: Path) -> None:
     project_dataset(source, tmp_path / "with", **TINY, workers=1)
     project_dataset(source, tmp_path / "without", **TINY, workers=1, remove_threats=True)
@@ -132,6 +247,7 @@ def test_boxes_serve_where_there_are_no_cutouts(source: Path, tmp_path: Path) ->
     annotate(source, {name: (26, 26, 54, 44) for name in ("P0", "P1", "P10", "P11")})
     project_dataset(source, tmp_path / "out", **TINY, workers=1)
     assert np.asarray(Image.open(tmp_path / "out/Mask/P00001.png")).max() == 1
+    assert re.search("<specimen>P[01]_Gun_00</specimen>", (tmp_path / "out/Annotation/P00001.xml").read_text())
 
 
 def test_a_projection_goes_on_with_the_same_data_alone(source: Path, tmp_path: Path) -> None:
@@ -233,7 +349,7 @@ def test_masks_cut_out_what_they_cover(source: Path) -> None:
 def test_cutouts_of_unknown_images_are_skipped_with_one_warning(source: Path) -> None:
     for k in range(2):
         (source / f"threats/Q{k}_Gun_00.png").write_bytes((source / "threats/P0_Gun_00.png").read_bytes())
-    with pytest.warns(UserWarning, match="4 cut-outs are of images on neither list"):
+    with pytest.warns(UserWarning, match="6 cut-outs are of images on neither list"):
         found = find_cutouts(source, {"P0": ["Gun"], "P1": ["Knife"]}, ("Gun", "Knife", "Pliers"), None)
     assert {cutout.image for cutout in found} == {"P0", "P1"}
 

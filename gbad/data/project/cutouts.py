@@ -43,6 +43,8 @@ class Cutout:
         Class number of the label.
     annotation : Path or None
         File of the box, for messages.
+    specimen : str
+        Name of the cut-out: ``<image>_<Class>_<number>``, with the number of the object for a box.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class Cutout:
     mask: Path | None = None
     number: int = 0
     annotation: Path | None = None
+    specimen: str = ""
 
 
 def find_cutouts(
@@ -101,7 +104,7 @@ def find_cutouts(
                 raise DataError(
                     f"{path}: the class {match['label']!r} is not in the lists ({', '.join(classes)}). Rename the file."
                 )
-            found.append(Cutout(path, match["label"], match["image"]))
+            found.append(Cutout(path, match["label"], match["image"], specimen=path.stem))
     kept = [cutout for cutout in found if cutout.image in shown]
     if len(kept) < len(found):
         warnings.warn(
@@ -125,10 +128,11 @@ def _from_boxes(data: Path, shown: Mapping[str, Collection[str]], classes: Seque
         except DataError as error:
             wrong.append(str(error))
             continue
-        for label, box in boxes:
+        for position, (label, box) in enumerate(boxes):
             if label in shown[name]:
                 of_image = mask if mask.is_file() else None
-                found.append(Cutout(path, label, name, box, of_image, classes.index(label), annotation))
+                number, specimen = classes.index(label), f"{name}_{label}_{position:02d}"
+                found.append(Cutout(path, label, name, box, of_image, number, annotation, specimen))
             elif label in classes:
                 wrong.append(
                     f"{annotation}: a box of {label}, which the list does not give this image. Correct one of both."

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from gbad.data.groups import write_groups
+from gbad.data.labels import PARTS
 from gbad.data.layout import GeneratedLayout
 from gbad.data.project.cutouts import unusable_boxes, warn_of_skipped
-from gbad.data.project.image import draw_labels, project_image
+from gbad.data.project.groups import divide
+from gbad.data.project.image import draw_bag, draw_labels, project_image
 from gbad.data.project.sides import Side, make_side, read_sides
 from gbad.data.sixray_writer import Threat, claim_data_set, make_missing, write_image, write_lists
 from gbad.errors import DataError
@@ -38,7 +44,10 @@ def project_dataset(
 
     Bags and cut-outs of the test list are not used for the training list. Files with the same bytes in both lists are
     removed from the training side. The frequency of a class is its share of the images that cut-outs come from.
-    A stopped run continues. The lists are written last. The number of workers does not change the result.
+    Each image is made of the sources of one group (see `gbad.data.project.groups.divide`), which ``groups.csv`` names:
+    so the validation part of the training list can have other bags and cut-outs than the rest. A list whose sources
+    cannot be divided is not in that file. A stopped run continues. The lists are written last. The number of workers
+    does not change the result.
 
     Parameters
     ----------
@@ -95,13 +104,32 @@ def project_dataset(
             lacking = "cut-out" if sides[part].bags else "threat-free image"
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or set {part}_positives to 0.")
     sources = _sources_digest(sides, classes)
-    settings = asdict(layout) | {"remove_threats": remove_threats, "sources": sources, "version": 4}
+    settings = asdict(layout) | {"remove_threats": remove_threats, "sources": sources, "version": 5}
     claim_data_set(out / "projection.json", settings, "projection")
+    groups = {part: divide(side, np.random.default_rng([seed, PARTS.index(part), 6])) for part, side in sides.items()}
+    if train_positives and len(groups["train"]) == 1:
+        warnings.warn(
+            f"{data}: the training list has only one bag, or a class with cut-outs of only one image. So its "
+            "validation part will share bags and threats with the rest. Add some to keep them apart.",
+            UserWarning,
+            stacklevel=2,
+        )
     make_missing(
-        out, layout, partial(_project_files, out, layout, sides, classes, remove_threats),
+        out, layout, partial(_project_files, out, layout, groups, classes, remove_threats),
         images_per_job=_IMAGES_PER_JOB, workers=workers, doing="projecting", show_progress=show_progress,
     )  # fmt: skip
+    if named := _groups_of(layout, groups):
+        write_groups(out, subset, named)
     write_lists(out, layout, classes, lambda part, number: draw_labels(seed, number, sides[part].shares))
+
+
+def _groups_of(layout: GeneratedLayout, groups: dict[str, tuple[Side, ...]]) -> dict[str, str]:
+    """Group of each image, such as train-3, by name: of the lists with more than one group."""
+    return {
+        name: f"{part}-{1 + draw_bag(groups[part], layout, part, name)[0]}"
+        for name, part in map(layout.name_and_part, range(len(layout)))
+        if len(groups[part]) > 1
+    }
 
 
 def _sources_digest(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
@@ -131,15 +159,14 @@ def _sources_digest(sides: dict[str, Side], classes: tuple[str, ...]) -> str:
 def _project_files(
     out: Path,
     layout: GeneratedLayout,
-    sides: dict[str, Side],
+    groups: dict[str, tuple[Side, ...]],
     classes: tuple[str, ...],
     remove_threats: bool,
     positions: Sequence[int],
 ) -> int:
     for position in positions:
-        name = layout.name(position)
-        part = next(p for p, ranges in layout.parts.items() if int(name[1:]) in ranges[name[0] == "N"])
-        image, placed = project_image(sides[part], layout, part, name, remove_threats)
-        threats = [Threat(label, truth.box, truth.mask, truth.visible) for label, truth in placed]
+        name, part = layout.name_and_part(position)
+        image, placed = project_image(groups[part], layout, part, name, remove_threats)
+        threats = [Threat(c.label, truth.box, truth.mask, truth.visible, c.specimen) for c, truth in placed]
         write_image(out, layout.files(position), image, threats, classes)
     return len(positions)

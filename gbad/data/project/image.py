@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from gbad.data.arrays import Pixels
+from gbad.data.arrays import Pixels, Rows
 from gbad.data.images import read_image
 from gbad.data.labels import PARTS
 from gbad.data.layout import GeneratedLayout
-from gbad.data.project.cutouts import read_cutout
+from gbad.data.project.cutouts import Cutout, read_cutout
 from gbad.data.project.decoys import piece_of_bag, simulated_decoy
 from gbad.data.project.projection import Placement, Truth, background, foreground, place, pose_patch, project, truth
 from gbad.data.project.sides import Side
@@ -39,28 +41,44 @@ def _view(path: Path, size: int, rng: np.random.Generator) -> tuple[Pixels, floa
     return np.asarray(image.resize(shape, Image.Resampling.BILINEAR)), factor
 
 
-def project_image(
-    side: Side, layout: GeneratedLayout, part: str, name: str, remove_threats: bool = False
-) -> tuple[Pixels, list[tuple[str, Truth]]]:
-    """Make one image, uint8 (height, width, 3), and give the class and the truth of each threat."""
+def draw_bag(groups: Sequence[Side], layout: GeneratedLayout, part: str, name: str) -> tuple[int, Path]:
+    """Draw the source group of an image, by its number, and the bag. All bags of a list are used equally often."""
     number, positive = int(name[1:]), name[0] == "P"
-    bag_rng, rng = (np.random.default_rng([layout.seed, number, 2 + positive, stream]) for stream in range(2))
     positives, negatives = layout.parts[part]
     turn = number - positives.start if positive else len(positives) + number - negatives.start
-    cycle, at = divmod(turn, len(side.bags))
-    order = np.random.default_rng([layout.seed, PARTS.index(part), cycle, 5]).permutation(len(side.bags))
-    image, factor = _view(side.bags[order[at]], layout.size, bag_rng)
+    ends = np.cumsum([len(group.bags) for group in groups])
+    cycle, at = divmod(turn, int(ends[-1]))
+    bag = int(_order(layout.seed, PARTS.index(part), cycle, int(ends[-1]))[at])
+    group = int(np.searchsorted(ends, bag, side="right"))
+    return group, groups[group].bags[bag - int(ends[group])]  # counted from the end
+
+
+@lru_cache(maxsize=4)  # neighbours in number need the same order
+def _order(seed: int, part: int, cycle: int, count: int) -> Rows:
+    return np.random.default_rng([seed, part, cycle, 5]).permutation(count)
+
+
+def project_image(
+    groups: Sequence[Side], layout: GeneratedLayout, part: str, name: str, remove_threats: bool = False
+) -> tuple[Pixels, list[tuple[Cutout, Truth]]]:
+    """Make one image of one group, uint8 (height, width, 3), and give the cut-out and the truth of each threat."""
+    number, positive = int(name[1:]), name[0] == "P"
+    bag_rng, rng = (np.random.default_rng([layout.seed, number, 2 + positive, stream]) for stream in range(2))
+    group, path = draw_bag(groups, layout, part, name)
+    side = groups[group]
+    image, factor = _view(path, layout.size, bag_rng)
     on = foreground(image)
     labels = draw_labels(layout.seed, number if positive else 10**7 + number, side.shares)
     bag = image
     placements: list[Placement] = []
-    threats: list[tuple[str, int]] = []
+    threats: list[tuple[Cutout, int]] = []
     for label in labels + [""] * (1 + int(rng.poisson(1.0))):
         if label and remove_threats:
             continue
         shape_of = label or str(rng.choice(list(side.shares), p=list(side.shares.values())))
         choices = side.cutouts[shape_of]
-        patch = read_cutout(choices[int(rng.integers(len(choices)))])
+        cutout = choices[int(rng.integers(len(choices)))]
+        patch = read_cutout(cutout)
         threat = bool(label) and positive
         if not threat:
             if rng.random() < 0.5:
@@ -69,7 +87,7 @@ def project_image(
                 patch = piece_of_bag(read_image(side.bags[int(rng.integers(len(side.bags)))]), patch, rng)
         patch = pose_patch(patch, rng, factor * rng.uniform(*_SCALES))
         if threat:
-            threats.append((label, len(placements)))
+            threats.append((cutout, len(placements)))
         placements.append(place(image, patch, rng, on))
         image = project(image, placements[-1])
-    return image, [(label, truth(bag, placements, which)) for label, which in threats]
+    return image, [(cutout, truth(bag, placements, which)) for cutout, which in threats]
