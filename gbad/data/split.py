@@ -17,6 +17,7 @@ from gbad.errors import DataError
 _MAX_DIGITS = 18  # of a number that int64 holds
 _DIGITS = "0123456789"
 _MIN_DRAWS, _MAX_DRAWS = 8, 256
+_FEW = 20  # so few groups have few divisions: the best of many draws would be the same for every seed
 _MAX_DRAWN = 4_000_000  # groups in all draws together: bounds the time for a million groups
 
 
@@ -178,7 +179,8 @@ def _best_draw(sizes: Rows, counts: npt.NDArray[np.float64], fraction: float, rn
     totals = counts.sum(axis=0)
     stratum = np.where(counts > 0, occurrences, len(sizes) + 1).argmin(axis=1)  # the rarest column that a group has
     best, best_score = np.zeros(len(sizes), bool), (True, np.inf, np.inf)
-    for _ in range(int(np.clip(_MAX_DRAWN // len(sizes), _MIN_DRAWS, _MAX_DRAWS))):
+    most = _MAX_DRAWS if len(sizes) > _FEW else _MIN_DRAWS
+    for _ in range(int(np.clip(_MAX_DRAWN // len(sizes), _MIN_DRAWS, most))):
         taken = _draw(sizes, stratum, fraction, rng)
         inside = counts[taken].sum(axis=0)
         one_sided = ((occurrences > 1) & ((inside == 0) | (inside == totals))).sum()

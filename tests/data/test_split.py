@@ -187,14 +187,18 @@ def test_equal_bytes_are_on_one_side(tmp_path: Path) -> None:
         np.testing.assert_array_equal(validation[:20], validation[20:])
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_given_groups_stay_whole_and_shares_are_close(seed: int) -> None:
+def test_given_groups_stay_whole_shares_are_close_and_the_seed_decides() -> None:
     names, labels = sixray_like(np.random.default_rng(0))
     groups = np.array([f"train-{k}" for k in np.random.default_rng(1).integers(10, size=len(names))])
-    validation = split_validation(names, labels, groups=groups.tolist(), seed=seed)
-    assert not set(groups[validation]) & set(groups[~validation])
-    assert len(set(groups[validation])) == 2
-    assert abs(validation.mean() - 0.2) < 0.02
+    chosen = set()
+    for seed in range(8):
+        validation = split_validation(names, labels, groups=groups.tolist(), seed=seed)
+        inside = frozenset(groups[validation].tolist())
+        assert not inside & set(groups[~validation])
+        assert len(inside) == 2
+        assert abs(validation.mean() - 0.2) < 0.02
+        chosen.add(inside)
+    assert len(chosen) > 3
 
 
 def test_one_given_group_cannot_be_split() -> None:
