@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +17,8 @@ import gbad
 from gbad.data.bad_images import BadImages
 from gbad.data.boxes import GivenBox
 from gbad.data.images import MAX_PIXELS
-from gbad.data.source import ImageSource, source_from_paths, stream
+from gbad.data.original import Original
+from gbad.data.source import ImageSource, source_from_paths, stream, stream_originals
 from gbad.errors import DataError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
 from gbad.runtime.versions import library_versions
@@ -32,8 +32,8 @@ from gbad.training.phases import fit_phases
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings, takes_settings
 
-FORMAT = 1
-"""Of pipeline files. Every later version of gbad reads the files of format 1."""
+FORMAT = 2
+"""Of pipeline files. Every later version of gbad reads the files of formats 1, which know no second look, and 2."""
 
 
 class GBADPipeline(BaseEstimator):
@@ -82,7 +82,7 @@ class GBADPipeline(BaseEstimator):
         """Change settings; a fitted pipeline scores on another ``device`` from now on."""
         super().set_params(**params)
         if "device" in params and hasattr(self, "fitted_"):
-            self.fitted_ = replace(self.fitted_, device=params["device"])
+            self.fitted_ = self.fitted_.on_device(params["device"])
         return self
 
     @property
@@ -93,7 +93,7 @@ class GBADPipeline(BaseEstimator):
     @property
     def thresholds_(self) -> npt.NDArray[np.float64]:
         """Thresholds of `predict` on the gated probabilities, float64 (C,)."""
-        return self.check_fitted().decision.thresholds
+        return self.check_fitted().thresholds
 
     def fit(
         self,
@@ -150,7 +150,7 @@ class GBADPipeline(BaseEstimator):
             folder = Path(run or temporary)
             with locked(folder, settings.device):
                 if fit_phases(data, settings, folder, bad, show_progress=show_progress):
-                    self.fitted_ = FittedGBAD.from_run(folder, data.classes, settings)
+                    self.fitted_ = FittedGBAD.from_run(folder, data, settings)
         return self
 
     def predict_proba(self, images: Images) -> np.ndarray:
@@ -212,8 +212,15 @@ class GBADPipeline(BaseEstimator):
         """
         fitted = self.check_fitted()
         rows = np.arange(len(source)) if rows is None else rows
-        for done, images, errors in stream(source, rows, batch_size):
-            yield done, fitted.explain(images), errors
+        if not fitted.looks_twice:
+            for done, images, errors in stream(source, rows, batch_size):
+                yield done, fitted.explain(images), errors
+            return
+        for done, images, originals, errors in stream_originals(source, rows, batch_size):
+            try:
+                yield done, fitted.explain(images, originals), errors
+            except ImageError:  # an image that can be decoded at a reduced scale only
+                yield _one_by_one(fitted, done, images, originals, errors)
 
     def image_source(self, paths: Sequence[str | Path], *, max_pixels: int = MAX_PIXELS) -> ImageSource:
         """Source of image files at this pipeline's size, for `stream`."""
@@ -245,16 +252,43 @@ class GBADPipeline(BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("format_version") if isinstance(state, dict) else None
-        if version != FORMAT or "settings" not in state:  # files from before the first release called themselves 1, too
+        if (
+            version not in (1, FORMAT) or "settings" not in state
+        ):  # files from before the first release are called 1, too
             raise PipelineFileError(
-                f"the file has format {version!r} of another version of gbad; this one reads its own format {FORMAT}. "
+                f"the file has format {version!r} of another version of gbad; this one reads the formats 1 to {FORMAT}. "
                 "Install the version of gbad that wrote it, or train again."
             )
         state = unpack(state)
+        if version == 1:
+            state = _from_format_1(state)
         settings = from_plain(state["settings"])
         self.__dict__.update(vars(settings))
         if "fitted" in state:
             self.fitted_ = FittedGBAD.from_plain(state["fitted"], settings)
+
+
+def _one_by_one(
+    fitted: FittedGBAD, rows: np.ndarray, images: np.ndarray, originals: Sequence[Original],
+    errors: dict[int, ImageError],
+) -> tuple[np.ndarray, Explanation, dict[int, ImageError]]:  # fmt: skip
+    """Score a batch image by image, so that one that cannot be cut into regions becomes an error of its own."""
+    parts, kept = [fitted.explain(images[:0])], []
+    for number, row in enumerate(rows.tolist()):
+        try:
+            parts.append(fitted.explain(images[number : number + 1], originals[number : number + 1]))
+            kept.append(row)
+        except ImageError as error:
+            errors[row] = error
+    return np.array(kept, np.int64), Explanation.concatenate(parts), errors
+
+
+def _from_format_1(state: dict[str, Any]) -> dict[str, Any]:
+    """Bring the content of a file without second look into today's form."""
+    state["settings"] |= {"second_look": False}
+    if "fitted" in state:
+        state["fitted"] |= {"second": None}
+    return state
 
 
 def load(path: str | Path) -> GBADPipeline:

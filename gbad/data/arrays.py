@@ -11,6 +11,9 @@ Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.uint8]
 """Image-level labels of shape (n, C): 1 = a threat of the class is present, 0 = absent."""
 
+UNKNOWN = 2
+"""Label of a region of an image for a class that the image shows, but perhaps not there."""
+
 Mask = npt.NDArray[np.bool_]
 """A choice of rows or of pixels."""
 

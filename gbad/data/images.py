@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -169,13 +170,39 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
 def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Width and height of an image in pixels, from its header; arguments and errors as in `read_image`."""
     path = Path(path)
-    data = read_file(path, max_pixels)
+    return header_size(path, read_file(path, max_pixels), max_pixels)
+
+
+def header_size(path: Path, data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Width and height of an image in pixels, from the content of its file; errors as in `decode_image`."""
     try:
-        return _open(path, data, None, max_pixels).size
+        return _open(path, data, max_pixels).size
     except ImageError:
         raise
-    except Exception as error:  # as in decode_image
+    except Exception as error:  # as in decode
         raise ImageError(path, "unreadable", f"damaged ({error}). Copy the file again.") from error
+
+
+class DecodedImage(NamedTuple):
+    """A decoded file.
+
+    Attributes
+    ----------
+    image : PIL Image
+        Mode L or RGB.
+    is_whole : bool
+        Whether it has the resolution of the file.
+    """
+
+    image: Image.Image
+    is_whole: bool
+
+    def warped(self, size: int | None) -> Pixels:
+        """The image as uint8 (size, size, 3); at its own size for None."""
+        image = self.image
+        if size is not None and image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BILINEAR)
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -200,13 +227,24 @@ def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: i
     ImageError
         Status ``"unreadable"``, ``"too_large"`` or ``"unsupported"``.
     """
+    return decode(path, data, size, max_pixels).warped(size)
+
+
+def decode(path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Decode the content of an image file without warping it; arguments and errors as in `decode_image`.
+
+    For a `size`, a JPEG may be decoded at a reduced scale that is still larger.
+    """
     if not data:
         raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
     try:
-        image = _to_rgb(path, _open(path, data, size, max_pixels))
-        if size is not None and image.size != (size, size):
-            image = image.resize((size, size), Image.Resampling.BILINEAR)
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        opened = _open(path, data, max_pixels)
+        whole = opened.size
+        if size is not None and isinstance(opened, JpegImageFile):
+            opened.draft(None, (int(_DRAFT_SCALE * size), int(_DRAFT_SCALE * size)))
+        image = _to_rgb(path, opened)
+        image.load()
+        return DecodedImage(image, image.size == whole)
     except ImageError:
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -316,8 +354,8 @@ def _leads_to(kind: Callable[[], bool]) -> bool:
         raise
 
 
-def _open(path: Path, data: bytes, size: int | None, max_pixels: int) -> Image.Image:
-    """Parse the header, refuse images that gbad cannot use, and prepare the decoder. Only a TIFF is decoded here."""
+def _open(path: Path, data: bytes, max_pixels: int) -> Image.Image:
+    """Parse the header, and refuse images that gbad cannot use. Only a TIFF is decoded here."""
     file_type = next((file_type for magic, file_type in _FILE_TYPES.items() if data.startswith(magic)), None)
     if file_type is None:
         reason = "not an image that gbad reads (JPEG, PNG, BMP, TIFF, GIF, WebP). Convert it to PNG."
@@ -334,8 +372,6 @@ def _open(path: Path, data: bytes, size: int | None, max_pixels: int) -> Image.I
             raise ImageError(path, "unsupported", reason)
         if getattr(image, "is_animated", False):
             raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
-        if size is not None and isinstance(image, JpegImageFile):
-            image.draft(None, (int(_DRAFT_SCALE * size), int(_DRAFT_SCALE * size)))
         if isinstance(image, TiffImageFile):
             image.load()  # its decoder parses the tags again, and may warn
     return image

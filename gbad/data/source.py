@@ -8,13 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from gbad.data.arrays import Pixels, Rows
 from gbad.data.images import MAX_PIXELS, read_image
+from gbad.data.original import ArrayImage, FileImage, Original, warp
 from gbad.errors import DataError, ImageError
+
+T = TypeVar("T")
 
 # Decoding releases the interpreter lock, so threads use all cores without copies between processes.
 _WORKERS = max(2, os.cpu_count() or 1)
@@ -32,11 +35,14 @@ class ImageSource:
         Width and height of each image in pixels.
     load : callable
         ``load(row) -> uint8 (size, size, 3)``; raises ImageError.
+    open : callable, optional
+        ``open(row) -> Original``, of which regions can be cut; raises ImageError.
     """
 
     names: Sequence[str]
     size: int
     load: Callable[[int], Pixels]
+    open: Callable[[int], Original] | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -44,7 +50,10 @@ class ImageSource:
 
 def source_from_paths(paths: Sequence[str | Path], size: int, *, max_pixels: int = MAX_PIXELS) -> ImageSource:
     """Read image files, warped to ``(size, size)``."""
-    return ImageSource([str(path) for path in paths], size, lambda row: read_image(paths[row], size, max_pixels))
+    return ImageSource(
+        [str(path) for path in paths], size, lambda row: read_image(paths[row], size, max_pixels),
+        lambda row: FileImage(Path(paths[row]), max_pixels),
+    )  # fmt: skip
 
 
 def source_from_array(images: Pixels, size: int) -> ImageSource:
@@ -68,7 +77,9 @@ def source_from_array(images: Pixels, size: int) -> ImageSource:
         )
 
     names = [str(row) for row in range(len(images))]
-    return ImageSource(names, size, lambda row: _warp(np.ascontiguousarray(images[row]), size))
+    return ImageSource(
+        names, size, lambda row: warp(np.ascontiguousarray(images[row]), size), lambda row: ArrayImage(images[row])
+    )
 
 
 def rows_of(source: ImageSource, rows: Rows) -> ImageSource:
@@ -80,13 +91,7 @@ def rows_of(source: ImageSource, rows: Rows) -> ImageSource:
 
 def warped(source: ImageSource, size: int) -> ImageSource:
     """Give the images of a source, warped to ``(size, size)``."""
-    return ImageSource(source.names, size, lambda row: _warp(source.load(row), size))
-
-
-def _warp(image: Pixels, size: int) -> Pixels:
-    if image.shape[:2] == (size, size):
-        return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return ImageSource(source.names, size, lambda row: warp(source.load(row), size))
 
 
 def stream(
@@ -103,30 +108,62 @@ def stream(
     errors : dict of int to ImageError
         The rows of this batch that could not be read. They are missing from `rows` and `images`.
     """
+    for read, images, errors in _ahead(source.load, rows, batch_size, workers):
+        yield read, _stacked(images, source.size), errors
+
+
+def stream_originals(
+    source: ImageSource, rows: Sequence[int] | Rows, batch_size: int = 64, workers: int = _WORKERS
+) -> Iterator[tuple[Rows, Pixels, list[Original], dict[int, ImageError]]]:
+    """Read images as `stream` does, and keep those of a few batches for a second look.
+
+    Yields
+    ------
+    rows, images, errors
+        As in `stream`.
+    originals : list of b Original
+    """
+    open_image = source.open
+    if open_image is None:
+        raise DataError("these images cannot be looked at twice: their source gives them at one size only")
+
+    def read(row: int) -> tuple[Pixels, Original]:
+        original = open_image(row)
+        return original.warped(source.size), original
+
+    for done, pairs, errors in _ahead(read, rows, batch_size, workers):
+        yield done, _stacked([image for image, _ in pairs], source.size), [original for _, original in pairs], errors
+
+
+def _ahead(
+    read: Callable[[int], T], rows: Sequence[int] | Rows, batch_size: int, workers: int
+) -> Iterator[tuple[Rows, list[T], dict[int, ImageError]]]:
+    """Read rows in threads: per batch the rows that could be read, what they gave, and the errors of the others."""
     ahead = max(2, -(-4 * workers // batch_size))  # batches: enough to keep all threads busy
-    pending: deque[tuple[Rows, list[Future[Pixels]]]] = deque()
+    pending: deque[tuple[Rows, list[Future[T]]]] = deque()
     chunks = iter([np.asarray(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)])
     pool = ThreadPoolExecutor(workers)
     try:
         while True:
             while len(pending) < ahead and (chunk := next(chunks, None)) is not None:
-                pending.append((chunk, [pool.submit(source.load, int(row)) for row in chunk]))
+                pending.append((chunk, [pool.submit(read, int(row)) for row in chunk]))
             if not pending:
                 return
             chunk, futures = pending.popleft()
-            yield _collect(chunk, futures, source.size)
+            kept: list[int] = []
+            found: list[T] = []
+            errors: dict[int, ImageError] = {}
+            for row, future in zip(chunk, futures, strict=True):
+                try:
+                    found.append(future.result())
+                    kept.append(int(row))
+                except ImageError as error:
+                    errors[int(row)] = error
+            del futures  # they hold what they gave
+            yield np.asarray(kept, dtype=np.int64), found, errors
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _collect(chunk: Rows, futures: list[Future[Pixels]], size: int) -> tuple[Rows, Pixels, dict[int, ImageError]]:
-    images = np.empty((len(chunk), size, size, 3), np.uint8)
-    kept: list[int] = []
-    errors: dict[int, ImageError] = {}
-    for row, future in zip(chunk, futures, strict=True):
-        try:
-            images[len(kept)] = future.result()
-            kept.append(int(row))
-        except ImageError as error:
-            errors[int(row)] = error
-    return np.asarray(kept, dtype=np.int64), images[: len(kept)], errors
+def _stacked(images: Sequence[Pixels], size: int) -> Pixels:
+    return np.stack(images) if images else np.empty((0, size, size, 3), np.uint8)

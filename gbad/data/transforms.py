@@ -23,6 +23,19 @@ AUGMENTATIONS: dict[str, dict[str, Any]] = {
 """Options of `draw_views`: for images of the same scanners as in training, or of other scanners as well."""
 
 
+def region_augmentation(name: str, shift: float) -> dict[str, Any]:
+    """Options of `draw_views` for regions of images, which may lie in any direction.
+
+    Parameters
+    ----------
+    name : str
+        Key of `AUGMENTATIONS`.
+    shift : float
+        Largest shift as a share of the region's side: how far off the first look may point.
+    """
+    return {"scale": (0.85, 1.15), **AUGMENTATIONS[name], "shift": shift, "quarter_turns": True}
+
+
 def eval_preset(images: Pixels) -> Tensor:
     """Turn pixels into network input without changing them.
 
@@ -37,6 +50,14 @@ def eval_preset(images: Pixels) -> Tensor:
         Values in [0, 255], in channels-last memory, which convolutions on a CPU prefer.
     """
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32)
+
+
+def middle(images: Pixels, size: int | None) -> Pixels:
+    """Give the middle of images, uint8 (n, H, W, 3) -> (n, size, size, 3); the images themselves for None."""
+    if size is None:
+        return images
+    top, left = ((side - size) // 2 for side in images.shape[1:3])
+    return images[:, top : top + size, left : left + size]
 
 
 class Views(NamedTuple):
@@ -72,6 +93,7 @@ def draw_views(
     colour: float = 0.0,
     grey: float = 0.0,
     gamma: float = 0.0,
+    quarter_turns: bool = False,
 ) -> Views:
     """Draw random views: flips, scale, rotation, shift, contrast, and on request the colours of another scanner.
 
@@ -97,6 +119,8 @@ def draw_views(
         Largest share of grey in the mixing, in [0, 1].
     gamma : float
         Standard deviation of the logarithm of the exponent of the darkness.
+    quarter_turns : bool
+        Turn each image by 0, 90, 180 or 270 degrees as well.
     """
 
     def draw(low: float, high: float) -> Tensor:
@@ -104,6 +128,8 @@ def draw_views(
 
     zoom = torch.exp(draw(math.log(scale[0]), math.log(scale[1])))
     angle = torch.deg2rad(draw(-rotation, rotation))
+    if quarter_turns:
+        angle = angle + math.pi / 2 * draw(0, 4).floor()
     flip_x, flip_y = (torch.where(draw(0, 1) < 0.5, -1.0, 1.0) for _ in range(2))
     cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     theta = torch.stack(
@@ -123,7 +149,7 @@ def draw_views(
     return views
 
 
-def apply_views(images: Pixels, views: Views) -> Tensor:
+def apply_views(images: Pixels, views: Views, size: int | None = None) -> Tensor:
     """Show images in given views. Pixels from outside the image are white, like the empty belt.
 
     Parameters
@@ -132,15 +158,20 @@ def apply_views(images: Pixels, views: Views) -> Tensor:
         RGB.
     views : Views
         One for each image.
+    size : int, optional
+        The views show only the middle of the images, of this side in pixels, and shift and turn it within the images.
 
     Returns
     -------
-    float32 tensor (n, 3, H, W)
+    float32 tensor (n, 3, H, W), or (n, 3, size, size)
         Values in [0, 255], channels-last.
     """
     # Distance from white, so that the zero padding of grid_sample is the white of an empty belt.
     darkness = 255.0 - eval_preset(images)
-    grid = F.affine_grid(views.theta, list(darkness.shape), align_corners=False)
+    theta, shape = views.theta, list(darkness.shape)
+    if size is not None:
+        theta, shape = theta * (size / shape[2]), [*shape[:2], size, size]
+    grid = F.affine_grid(theta, shape, align_corners=False)
     moved = F.grid_sample(darkness, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     moved = moved * views.contrast.view(-1, 1, 1, 1)
     if views.colour is not None:  # zero stays zero: the belt is white for every scanner

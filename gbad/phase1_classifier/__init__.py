@@ -8,6 +8,7 @@ from gbad.phase1_classifier.architectures import (
 )
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.evidence import evidence_maps, evidence_peaks, see
 from gbad.phase1_classifier.features import FeatureFile, extract_features
 from gbad.phase1_classifier.heatmap import class_heatmap, position_maps
 from gbad.phase1_classifier.prediction import VIEWS, predict_batch, predict_stream
@@ -23,9 +24,12 @@ __all__ = [
     "class_heatmap",
     "classifier_from_state",
     "classifier_state",
+    "evidence_maps",
+    "evidence_peaks",
     "extract_features",
     "position_maps",
     "predict_batch",
     "predict_stream",
+    "see",
     "train_classifier",
 ]

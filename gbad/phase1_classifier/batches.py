@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gbad.data.arrays import Labels, Rows
+from gbad.data.arrays import UNKNOWN, Labels, Rows
 from gbad.data.boxes import Boxes, padded_boxes
 from gbad.data.cache import DecodedCache
-from gbad.data.transforms import AUGMENTATIONS, apply_views, draw_views
+from gbad.data.transforms import apply_views, draw_views
 from gbad.runtime.randomness import derived_seed, torch_generator
 
 
@@ -20,9 +23,10 @@ def batch_loader(
     boxes: Boxes | None,
     rows: Rows,
     *,
-    augmentation: str,
+    freedom: Mapping[str, Any],
     seed: int,
     batch_size: int,
+    size: int | None = None,
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Loader of the batches of an epoch, in the order of the rows.
 
@@ -33,20 +37,22 @@ def batch_loader(
     ----------
     cache : DecodedCache
     labels : uint8 array (n, C)
-        Labels of the whole list.
+        Labels of the whole list; `UNKNOWN` becomes NaN.
     boxes : Boxes or None
         Boxes of the whole list.
     rows : int array (k,)
         Rows of the list that `cache` holds.
-    augmentation : {"standard", "strong"}
-        See `gbad.data.transforms.AUGMENTATIONS`.
+    freedom : mapping
+        Options of `gbad.data.transforms.draw_views`.
     seed : int
         Seed of the views.
     batch_size : int
+    size : int, optional
+        The views show the middle of the images only, see `gbad.data.transforms.apply_views`.
     """
     if len(rows) % batch_size == 1 and len(rows) > 1:
         rows = rows[:-1]
-    batches = _Batches(cache, labels, boxes, rows, augmentation, seed)
+    batches = _Batches(cache, labels, boxes, rows, freedom, seed, size)
     # With a generator of its own, the loader draws no seed from the global random numbers.
     return DataLoader(batches, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(seed))
 
@@ -55,10 +61,11 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
     """Rows of an epoch; a whole batch is read and augmented at once."""
 
     def __init__(
-        self, cache: DecodedCache, labels: Labels, boxes: Boxes | None, rows: Rows, augmentation: str, seed: int
-    ) -> None:
+        self, cache: DecodedCache, labels: Labels, boxes: Boxes | None, rows: Rows, freedom: Mapping[str, Any],
+        seed: int, size: int | None,
+    ) -> None:  # fmt: skip
         self.cache, self.labels, self.boxes, self.rows, self.seed = cache, labels, boxes, rows, seed
-        self.freedom = AUGMENTATIONS[augmentation]
+        self.freedom, self.size = freedom, size
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -67,7 +74,8 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
         rows = self.rows[indices]
         # The position of the batch seeds its augmentation: a resumed run, or several processes, need no other state.
         views = draw_views(len(rows), torch_generator(derived_seed(self.seed, indices[0])), **self.freedom)
-        batch = apply_views(self.cache[rows], views), torch.from_numpy(self.labels[rows].astype(np.float32))
+        labels = np.where(self.labels[rows] == UNKNOWN, np.nan, self.labels[rows]).astype(np.float32)
+        batch = apply_views(self.cache[rows], views, self.size), torch.from_numpy(labels)
         if self.boxes is None:
             return batch
         return *batch, torch.from_numpy(padded_boxes(self.boxes, rows)), views.theta

@@ -93,7 +93,7 @@ class Classifier(nn.Module, ABC):
         images : float Tensor (N, 3, H, W)
             As in `forward`.
         labels : float Tensor (N, C)
-            1 = present, 0 = absent.
+            1 = present, 0 = absent, NaN = unknown.
         boxes, theta : float Tensor (N, K, 5), float Tensor (N, 2, 3), optional
             Boxes and views, see `gbad.phase1_classifier.positions.box_targets`; for classifiers that learn positions.
         """
@@ -122,6 +122,8 @@ def multilabel_bce(logits: Tensor, labels: Tensor) -> Tensor:
     Parameters
     ----------
     logits, labels : float Tensor (N, C)
-        Labels are 0 or 1.
+        Labels are 0 or 1, or NaN where it is not known whether the class is present: these places are left out.
     """
-    return F.binary_cross_entropy_with_logits(logits, labels)
+    known = ~labels.isnan()
+    losses = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+    return (losses * known).sum() / known.sum().clamp(min=1)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gbad.data.arrays import Rows
+from gbad.data.arrays import Pixels, Rows
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, stream
 from gbad.errors import DataError, GbadError, ImageError
 from gbad.phase1_classifier.classifier import Classifier
-from gbad.phase1_classifier.prediction import predict_stream
+from gbad.phase1_classifier.evidence import evidence_peaks, see
+from gbad.phase1_classifier.prediction import predict_batch
 from gbad.runtime.progress import progress_bar
 from gbad.storage.files import read_json, write_json
 
@@ -30,6 +33,8 @@ class FeatureFile:
         Rows of the image list that have been written.
     features : float32 memory map (n, D)
     logits : float64 memory map (n, C)
+    peaks : float32 memory map (n, C, 2) or None
+        Where the evidence for each class is, see `gbad.phase1_classifier.evidence.evidence_peaks`.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -43,6 +48,8 @@ class FeatureFile:
         self.rows = np.fromfile(self._folder / "rows.i64", np.int64, count)
         self.features = np.memmap(self._folder / "features.f32", np.float32, "r", shape=(count, shape["features"]))
         self.logits = np.memmap(self._folder / "logits.f64", np.float64, "r", shape=(count, shape["classes"]))
+        path, of_peaks = self._folder / "peaks.f32", (count, shape["classes"], 2)
+        self.peaks = np.memmap(path, np.float32, "r", shape=of_peaks) if path.exists() else None
 
 
 def extract_features(
@@ -54,6 +61,8 @@ def extract_features(
     *,
     batch_size: int = 32,
     views: int = 1,
+    peak_extent: float | None = None,
+    title: str = "extracting features",
     show_progress: bool = False,
 ) -> FeatureFile:
     """Write features and logits of rows to a folder, batch by batch; a killed run goes on where it stopped.
@@ -73,6 +82,10 @@ def extract_features(
         Images that are classified together.
     views : {1, 2, 4}
         See `VIEWS`.
+    peak_extent : float, optional
+        Also write peaks of the evidence: the extent of `gbad.phase1_classifier.evidence.evidence_peaks`.
+    title : str
+        Of the progress bar.
     show_progress : bool
         Show a progress bar.
 
@@ -97,6 +110,7 @@ def extract_features(
         "features.f32": 4 * model.n_features,
         "logits.f64": 8 * model.spec["n_classes"],
         "rows.i64": 8,
+        **({} if peak_extent is None else {"peaks.f32": 8 * model.spec["n_classes"]}),
     }
     sizes = {name: (folder / name).stat().st_size if (folder / name).exists() else 0 for name in widths}
     written = min(size // widths[name] for name, size in sizes.items())
@@ -115,12 +129,12 @@ def extract_features(
             for name, file in files.items():
                 file.truncate(written * widths[name])
                 file.seek(0, 2)
-            advance = stack.enter_context(progress_bar("extracting features", len(rows), show=show_progress))
+            advance = stack.enter_context(progress_bar(title, len(rows), show=show_progress))
             advance(seen)
-            for done, logits, features, errors in predict_stream(model, source, rows[seen:], batch_size, views):
+            for done, images, errors in stream(source, rows[seen:], batch_size):
                 for error in errors.values():
                     bad.add(error)
-                for name, block in (("features.f32", features), ("logits.f64", logits), ("rows.i64", done)):
+                for name, block in {**_blocks(model, images, views, peak_extent), "rows.i64": done}.items():
                     files[name].write(block.tobytes())
                     files[name].flush()
                 written += len(done)
@@ -137,6 +151,16 @@ def extract_features(
         {"rows": written, "features": widths["features.f32"] // 4, "classes": model.spec["n_classes"]},
     )
     return FeatureFile(folder)
+
+
+def _blocks(model: Classifier, images: Pixels, views: int, peak_extent: float | None) -> dict[str, npt.NDArray[Any]]:
+    """What is written about a batch of images, by file."""
+    if peak_extent is None:
+        logits, features = predict_batch(model, images, views)
+        return {"features.f32": features, "logits.f64": logits}
+    logits, features, levels = see(model, images, views)
+    peaks = evidence_peaks(model, levels, peak_extent)
+    return {"features.f32": features, "logits.f64": logits, "peaks.f32": peaks}
 
 
 def _count_again(source: ImageSource, rows: Rows, bad: BadImages) -> list[int]:

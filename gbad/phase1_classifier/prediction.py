@@ -19,7 +19,8 @@ VIEWS = (1, 2, 4)
 """How many views of an image can be classified. 1: the image; 2: its left-right mirror image too; 4: both upside down
 too."""
 
-_FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+FLIPS: tuple[tuple[int, ...], ...] = ((), (3,), (2,), (2, 3))
+"""Axes of a batch (n, 3, H, W) that each view turns round."""
 
 
 def predict_batch(
@@ -50,7 +51,7 @@ def predict_batch(
     # TensorFloat-32 would make a GPU's scores differ from a CPU's in the third digit.
     with torch.inference_mode(), full_precision():
         pixels = eval_preset(images).to(device)
-        seen = [model(pixels.flip(flip) if flip else pixels) for flip in _FLIPS[:views]]
+        seen = [model(pixels.flip(flip) if flip else pixels) for flip in FLIPS[:views]]
         logits, features = (torch.stack(values).mean(0) for values in zip(*seen, strict=True))
     return logits.cpu().double().numpy(), features.cpu().numpy()
 

@@ -24,6 +24,7 @@ def epoch_rows(
     negatives: str,
     seed: int,
     epoch: int,
+    negatives_per_positive: int = 1,
     hardness: Callable[[Rows], npt.NDArray[np.float64]] | None = None,
 ) -> Rows:
     """Draw and shuffle the rows of one epoch.
@@ -44,6 +45,8 @@ def epoch_rows(
         epoch before stopped, so that every row is seen before any row is seen again.
     seed, epoch : int
         The draw depends only on these, and on `hardness`.
+    negatives_per_positive : int
+        For ``"fixed"``, ``"fresh"`` and ``"hard"``: how many negatives are drawn for each positive.
     hardness : callable, optional
         For ``"hard"``: how hard rows are for the present classifier, float (k,) for int (k,). Without it, ``"hard"``
         draws like ``"fresh"``.
@@ -64,9 +67,9 @@ def epoch_rows(
         )
     if negatives == "natural":
         return _stretch(rows, len(with_threat) + min(len(with_threat), len(without)), seed, epoch)
-    if negatives != "all" and len(without) > len(with_threat):
+    count = negatives_per_positive * len(with_threat)
+    if negatives != "all" and len(without) > count:
         draw = np.random.default_rng(derived_seed(seed, "negatives", 0 if negatives == "fixed" else epoch))
-        count = len(with_threat)
         mined = count // 2 if negatives == "hard" and hardness is not None else 0
         drawn = draw.choice(without, min(len(without), count - mined + POOL * mined), replace=False)
         easy, pool = np.sort(drawn[: count - mined]), np.sort(drawn[count - mined :])

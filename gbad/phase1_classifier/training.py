@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,6 @@ from torch import Tensor, nn
 from gbad.data.arrays import Labels, Rows
 from gbad.data.boxes import Boxes
 from gbad.data.cache import DecodedCache
-from gbad.data.transforms import AUGMENTATIONS
 from gbad.errors import DivergedError, GbadError
 from gbad.evaluation.metrics import mean_average_precision
 from gbad.phase1_classifier.architectures import classifier_from_state, classifier_state
@@ -52,10 +53,13 @@ def train_classifier(
     weight_decay: float,
     ema_decay: float,
     negatives: str,
-    augmentation: str,
+    freedom: Mapping[str, Any],
     precision: str,
     device: str,
     seed: int,
+    negatives_per_positive: int = 1,
+    size: int | None = None,
+    title: str = "phase 1",
     show_progress: bool = False,
 ) -> tuple[Classifier, pd.DataFrame]:
     """Minimise the classifier's loss on the epochs' rows; give the exponential moving average of the weights.
@@ -69,7 +73,7 @@ def train_classifier(
     cache : DecodedCache
         Images of the whole training list.
     labels : uint8 array (n, C)
-        Labels of the whole training list.
+        Labels of the whole training list; places that are `UNKNOWN` have no part in the loss.
     training_rows, validation_rows : int array
         Rows to train on, and rows whose average precision is reported after each epoch. No choice depends on the
         validation rows.
@@ -92,8 +96,8 @@ def train_classifier(
         Decay of the moving average, per step; see `WeightAverage`.
     negatives : {"fixed", "fresh", "hard", "natural", "all"}
         See `epoch_rows`.
-    augmentation : {"standard", "strong"}
-        How freely views are drawn, see `gbad.data.transforms.AUGMENTATIONS`.
+    freedom : mapping
+        How freely views are drawn: options of `gbad.data.transforms.draw_views`.
     precision : {"auto", "no", "bf16", "fp16"}
         Precision of the arithmetic in training; weights and scores stay in float32. ``"auto"``: bf16 where it is
         faster.
@@ -102,6 +106,12 @@ def train_classifier(
     seed : int
         Rows, order and augmentation depend only on the seed and the epoch (``"hard"`` rows also on the moving average
         of the weights, which checkpoints hold). A continued run therefore equals an unbroken one.
+    negatives_per_positive : int
+        See `epoch_rows`.
+    size : int, optional
+        Side in pixels of what the classifier sees: the middle of the images in the cache. Default: all of them.
+    title : str
+        Of the progress bars.
     show_progress : bool
         Show progress bars.
 
@@ -123,12 +133,10 @@ def train_classifier(
     """
     if optimiser not in OPTIMISERS:
         raise GbadError(f"unknown optimiser {optimiser!r}; choose one of {', '.join(OPTIMISERS)}")
-    if augmentation not in AUGMENTATIONS:
-        raise GbadError(f"unknown augmentation {augmentation!r}; choose one of {', '.join(AUGMENTATIONS)}")
     if bool(model.spec.get("position_weight")) != (boxes is not None):
         raise GbadError("boxes and a position_weight above 0 need each other: give both or neither")
     folder = Path(folder)
-    positive = np.asarray(labels.any(1))
+    positive = np.asarray((labels == 1).any(1))
     accelerator = build_accelerator(model.spec["backbone_name"], precision, device)
     show_progress = show_progress and accelerator.is_main_process
     model = model.to(memory_format=torch.channels_last)
@@ -141,20 +149,21 @@ def train_classifier(
         begun = time.monotonic()
         hardness = None
         if epoch >= epochs // 2:  # in the first half, the classifier cannot tell yet which images are hard
-            hardness = partial(highest_logits, average.module, cache, show_progress)
+            hardness = partial(highest_logits, average.module, cache, size, show_progress)
         draw = partial(
-            epoch_rows, positive, training_rows, negatives=negatives, seed=seed, epoch=epoch, hardness=hardness
-        )
+            epoch_rows, positive, training_rows, negatives=negatives, seed=seed, epoch=epoch,
+            negatives_per_positive=negatives_per_positive, hardness=hardness,
+        )  # fmt: skip
         rows = shared_rows(accelerator, cache, draw, show_progress=show_progress)
         loader = accelerator.prepare(
             batch_loader(
-                cache, labels, boxes, rows, augmentation=augmentation, seed=derived_seed(seed, "augmentation", epoch),
-                batch_size=batch_size,
+                cache, labels, boxes, rows, freedom=freedom, seed=derived_seed(seed, "augmentation", epoch),
+                batch_size=batch_size, size=size,
             )
         )  # fmt: skip
         trained.train()
         total = torch.zeros((), device=accelerator.device)
-        with progress_bar(f"phase 1, epoch {epoch + 1}/{epochs}", len(rows), show=show_progress) as advance:
+        with progress_bar(f"{title}, epoch {epoch + 1}/{epochs}", len(rows), show=show_progress) as advance:
             for step, batch in enumerate(loader):
                 done = (epoch * len(loader) + step) / (epochs * len(loader))
                 for group in optimizer.param_groups:
@@ -169,7 +178,7 @@ def train_classifier(
         mean_loss = float(accelerator.reduce(total, "mean"))
         try:
             _check_finite(mean_loss, average.module)
-            per_class = cached_average_precision(average.module, cache, labels, validation_rows, classes)
+            per_class = cached_average_precision(average.module, cache, labels, validation_rows, classes, size)
         except DivergedError as error:
             raise DivergedError(
                 f"phase 1: {error} in epoch {epoch + 1}. In another run folder, try a smaller learning_rate "

@@ -6,6 +6,7 @@ from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_hea
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
 from gbad.phase3_gate.decision import Decided, Decision, default_gate, fit_decision, judge_gate
 from gbad.phase3_gate.gate import ThreatGate
+from gbad.phase3_gate.second_look import Regions, SecondDecision, best_of, both_looks, fit_second_decision
 from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_odds, log_sigmoid, soft_gate, suppress
 
 __all__ = [
@@ -14,9 +15,13 @@ __all__ = [
     "Decided",
     "Decision",
     "Evidence",
+    "Regions",
+    "SecondDecision",
     "ThreatGate",
     "apply_choices",
+    "best_of",
     "best_thresholds",
+    "both_looks",
     "choose",
     "choose_alpha",
     "choose_share",
@@ -25,6 +30,7 @@ __all__ = [
     "default_gate",
     "fit_class_heads",
     "fit_decision",
+    "fit_second_decision",
     "judge_gate",
     "hard_gate",
     "log_odds",

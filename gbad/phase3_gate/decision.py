@@ -140,7 +140,7 @@ def fit_decision(
     suppression: str,
     strength: float | None,
     prevalence: float | None,
-) -> Decision:
+) -> tuple[Decision, Decided]:
     """Fit phase 3 on rows of the training list.
 
     Class heads learn from the training part. The gate learns from the training part, as in the paper, or from the
@@ -168,6 +168,12 @@ def fit_decision(
         ε or α; None chooses α on the validation part.
     prevalence : float or None
         Share of images with a threat in use, see `gbad.phase3_gate.choices.choose`.
+
+    Returns
+    -------
+    decision : Decision
+    decided : Decided
+        What it says of the validation part, in the order of its rows, but with the gates that judge it (`judge_gate`).
     """
     threat: npt.NDArray[np.bool_] = np.asarray(labels.any(axis=1))
     used = ~validation if gate_fit == "paper" else validation
@@ -181,11 +187,15 @@ def fit_decision(
         logits[validation], of_heads, *judge_gate(fitted, gate_fit, losses[validation], threat[validation])
     )
     share, strength, thresholds = choose(judged, labels[validation], suppression, strength, prevalence)
-    _, log_gated = apply_choices(judged, suppression, share, strength)
+    ranking, log_gated = apply_choices(judged, suppression, share, strength)
     any_threat = AnyThreat.identity(labels.shape[1])
     if threat[validation].any() and np.count_nonzero(~threat[validation]) > 1:
         any_threat = fit_any_threat(log_odds(log_gated), labels[validation], prevalence)
-    return Decision(fitted, suppression, strength, heads, share, any_threat, thresholds)
+    decided = Decided(
+        judged.logits if of_heads is None else of_heads, ranking, log_gated, judged.gate_score, judged.gate_score > 0,
+        any_threat.score(log_odds(log_gated)),
+    )  # fmt: skip
+    return Decision(fitted, suppression, strength, heads, share, any_threat, thresholds), decided
 
 
 def judge_gate(

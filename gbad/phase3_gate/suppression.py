@@ -209,12 +209,34 @@ def choose_alpha(
     shown = classes_shown(threats, "the gate's strength")
     alphas, threats = sorted(alphas), threats[:, shown]
     scores = [soft_gate(logits, p_anomalous, alpha)[:, shown] for alpha in alphas]
-    quality = [mean_ap(threats, of_one, sample_weight) for of_one in scores]
-    drawn = bootstrap_average_precision(threats, scores, resamples=_RESAMPLES, sample_weight=sample_weight)
+    return alphas[least_as_good(threats, scores, sample_weight)]
+
+
+def least_as_good(
+    labels: npt.NDArray[Any], scores: Sequence[npt.NDArray[np.float64]], sample_weight: npt.ArrayLike | None = None
+) -> int:
+    """Number of the first candidate that ranks about as well as the best one.
+
+    "About as well" means: its mean average precision is lower by at most one standard error of the difference (paired
+    bootstrap over the images).
+
+    Parameters
+    ----------
+    labels : array (n, k)
+        1 = threat present; each class has positives.
+    scores : sequence of float64 arrays (n, k)
+        By each candidate, the simplest first.
+    sample_weight : array-like of shape (n,), optional
+        How often each row counts.
+    """
+    quality = [mean_ap(labels, of_one, sample_weight) for of_one in scores]
+    drawn = bootstrap_average_precision(labels, scores, resamples=_RESAMPLES, sample_weight=sample_weight)
     draws = np.nanmean(drawn, axis=2)
     best = int(np.argmax(quality))
     errors = (draws[:, [best]] - draws).std(axis=0)
-    return next(a for a, value, error in zip(alphas, quality, errors, strict=True) if quality[best] - value <= error)
+    return next(
+        k for k, (value, error) in enumerate(zip(quality, errors, strict=True)) if quality[best] - value <= error
+    )
 
 
 def _checked(logits: npt.ArrayLike, of_rows: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:

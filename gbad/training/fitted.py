@@ -3,24 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from gbad.explanation import Explanation
-from gbad.phase1_classifier import Classifier, classifier_from_state, classifier_state, predict_batch
+from gbad.data.original import Original
+from gbad.data.regions import choose_regions, cut_regions
+from gbad.explanation import Explanation, SeenRegions
+from gbad.phase1_classifier import (
+    Classifier,
+    classifier_from_state,
+    classifier_state,
+    evidence_peaks,
+    predict_batch,
+    see,
+)
+from gbad.phase1_classifier.evidence import Seen
 from gbad.phase2_anomaly.detectors import Detectors, sigmoid
-from gbad.phase3_gate import Decision
+from gbad.phase3_gate import Decision, Regions, SecondDecision
 from gbad.runtime.device import chosen_device
 from gbad.storage.files import read_json
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import load_detectors
-from gbad.training.phase3 import load_decision
+from gbad.training.phase3 import load_decision, load_second_decision
+from gbad.training.second_look import RegionModel, load_region_model
 from gbad.training.settings import Settings
+from gbad.training.training_set import TrainingSet
+
+_TOGETHER = 64  # regions that are classified at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +51,8 @@ class FittedGBAD:
         Phase 2.
     decision : Decision
         Phase 3.
+    second : SecondLook or None
+        The three phases of the second look, if there is one.
     training : mapping
         Per phase, what its ``done.json`` says: seconds, and what it was trained on.
     views : {1, 2, 4}
@@ -48,6 +65,7 @@ class FittedGBAD:
     classifier: Mapping[str, Any]
     detectors: Detectors
     decision: Decision
+    second: SecondLook | None
     training: Mapping[str, Any]
     views: int
     device: str
@@ -57,21 +75,58 @@ class FittedGBAD:
         """The classifier in evaluation mode, on the device that scores are computed on."""
         return classifier_from_state(dict(self.classifier)).to(chosen_device(self.device))
 
-    def explain(self, images: npt.NDArray[np.uint8]) -> Explanation:
+    def on_device(self, device: str) -> Self:
+        """The same phases, scoring on another device."""
+        second = None if self.second is None else replace(self.second, device=device)
+        return replace(self, device=device, second=second)
+
+    @property
+    def looks_twice(self) -> bool:
+        """Whether any image gets a second look."""
+        return self.second is not None and self.second.decision.share > 0
+
+    @property
+    def thresholds(self) -> npt.NDArray[np.float64]:
+        """On the gated probabilities, float64 (C,): at or above, a class counts as present."""
+        return self.decision.thresholds if self.second is None else self.second.decision.thresholds
+
+    def explain(self, images: npt.NDArray[np.uint8], originals: Sequence[Original] = ()) -> Explanation:
         """Score images through all three phases.
 
         Parameters
         ----------
         images : uint8 array (n, size, size, 3)
             RGB, at the size that the phases were trained on.
+        originals : sequence of n Original
+            The same images at the resolution of their files; only for a pipeline that `looks_twice`.
         """
         names = self.detectors.loss_names
         if not len(images):
             return Explanation.empty(len(self.classes), names)
-        logits, features = predict_batch(self.network, images, self.views)
+        looks_twice = self.looks_twice
+        seen = see(self.network, images, self.views) if looks_twice else None
+        logits, features = predict_batch(self.network, images, self.views) if seen is None else seen[:2]
         losses = self.detectors.losses(features, logits, images)
-        decided = self.decision.decide(logits, features, losses)
-        return Explanation(logits=logits, ungated=sigmoid(logits), losses=losses, loss_names=names, **decided._asdict())
+        first = self.decision.decide(logits, features, losses)
+        of_first: dict[str, Any] = {
+            "logits": logits, "ungated": sigmoid(logits), "losses": losses, "loss_names": names,
+            "heads": first.heads, "gate_score": first.gate_score, "anomalous": first.anomalous,
+            "first_look": first.log_gated,
+        }  # fmt: skip
+        if self.second is None or seen is None:
+            return Explanation(
+                **of_first, ranking=first.ranking, log_gated=first.log_gated, any_threat=first.any_threat,
+                looked_twice=np.zeros(len(images), bool), second_look=np.full_like(logits, np.nan),
+                regions=SeenRegions.empty(len(self.classes)),
+            )  # fmt: skip
+        twice = self.second.decision.looks_twice(first.any_threat)
+        regions, boxes = self.second.regions(self.network, seen, twice, originals)
+        both = self.second.decision.decide(first, regions)
+        return Explanation(
+            **of_first, ranking=both.ranking, log_gated=both.log_gated, any_threat=both.any_threat, looked_twice=twice,
+            second_look=both.second,
+            regions=SeenRegions(regions.image, boxes, both.region_log_odds, regions.losses, both.region_gate_score),
+        )  # fmt: skip
 
     def to_plain(self) -> dict[str, Any]:
         """Everything as numbers, texts and arrays, for `from_plain`."""
@@ -80,22 +135,111 @@ class FittedGBAD:
             "classifier": self.classifier,
             "detectors": self.detectors.to_plain(),
             "decision": self.decision.to_plain(),
+            "second": None if self.second is None else self.second.to_plain(),
             "training": self.training,
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], settings: Settings) -> Self:
         """Rebuild the fitted phases; the inverse of `to_plain`."""
+        second = plain["second"]
         return cls(
             tuple(plain["classes"]), plain["classifier"], Detectors.from_plain(plain["detectors"]),
-            Decision.from_plain(plain["decision"]), plain["training"], settings.views, settings.device,
+            Decision.from_plain(plain["decision"]),
+            None if second is None else SecondLook.from_plain(second, settings.device), plain["training"],
+            settings.views, settings.device,
         )  # fmt: skip
 
     @classmethod
-    def from_run(cls, run: Path, classes: Sequence[str], settings: Settings) -> Self:
+    def from_run(cls, run: Path, data: TrainingSet, settings: Settings) -> Self:
         """Read the three phases from a run folder in which they are done."""
-        training = {f"phase{phase}": read_json(run / f"phase{phase}" / "done.json") for phase in (1, 2, 3)}
+        folders = {f"phase{phase}": run / f"phase{phase}" for phase in (1, 2, 3)}
+        second, decision = load_region_model(run, data, settings), load_second_decision(run)
+        of_second = None
+        if second is not None and decision is not None:
+            folders["second_look"] = run / "second_look"
+            of_second = SecondLook(second, decision, settings.device)
         return cls(
-            tuple(classes), classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), training,
-            settings.views, settings.device,
+            data.classes, classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), of_second,
+            {name: read_json(folder / "done.json") for name, folder in folders.items()}, settings.views,
+            settings.device,
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class SecondLook:
+    """The fitted phases of the second look.
+
+    Attributes
+    ----------
+    model : RegionModel
+        Phases 1 and 2, on regions.
+    decision : SecondDecision
+        Phase 3.
+    device : {"auto", "cpu"}
+        Where the classifier of regions scores.
+    """
+
+    model: RegionModel
+    decision: SecondDecision
+    device: str
+
+    @cached_property
+    def network(self) -> Classifier:
+        """The classifier of regions in evaluation mode, on the device that scores are computed on."""
+        return classifier_from_state(dict(self.model.classifier)).to(chosen_device(self.device))
+
+    def regions(
+        self, first: Classifier, seen: Seen, twice: npt.NDArray[np.bool_], originals: Sequence[Original]
+    ) -> tuple[Regions, npt.NDArray[np.float64]]:
+        """Cut the regions of images that are looked at twice, and score them.
+
+        Parameters
+        ----------
+        first : Classifier
+            Of the first look.
+        seen : Seen
+            What it has seen in n images.
+        twice : bool array (n,)
+            Which of them are looked at twice.
+        originals : sequence of n Original
+
+        Returns
+        -------
+        regions : Regions
+        boxes : float64 array (m, 4)
+            As in `gbad.explanation.SeenRegions`.
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be decoded at the resolution of its file.
+        """
+        shape, chosen = self.model.shape, np.flatnonzero(twice)
+        if not len(chosen):
+            classes = len(self.model.importance.mean)
+            losses = np.empty((0, len(self.model.detectors.loss_names)))
+            return Regions(np.empty(0, np.int64), np.empty((0, classes)), losses), np.empty((0, 4))
+        peaks = evidence_peaks(first, [level[torch.from_numpy(chosen)] for level in seen.levels], shape.extent)
+        importance = self.model.importance(seen.logits[chosen])
+        centres, boxes = [], []
+        for row, places, order in zip(chosen.tolist(), peaks, importance, strict=True):
+            size = originals[row].size
+            own = places[choose_regions(places, order, size, shape.side, self.model.most)[0]]
+            half = shape.side / 2 / np.array(size)
+            centres.append(own)
+            boxes.append(np.concatenate([own - half, own + half], 1))
+        cut = cut_regions([originals[row] for row in chosen.tolist()], centres, shape)
+        parts = [predict_batch(self.network, cut[i : i + _TOGETHER]) for i in range(0, len(cut), _TOGETHER)]
+        logits, features = (np.concatenate(values) for values in zip(*parts, strict=True))
+        losses = self.model.detectors.losses(features, logits, cut)
+        return Regions(np.repeat(chosen, [len(own) for own in centres]), logits, losses), np.concatenate(boxes)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Everything as numbers, texts and arrays, for `from_plain`."""
+        return {"model": self.model.to_plain(), "decision": self.decision.to_plain()}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], device: str) -> Self:
+        """Rebuild; the inverse of `to_plain`."""
+        return cls(RegionModel.from_plain(plain["model"]), SecondDecision.from_plain(plain["decision"]), device)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
+from gbad.data.transforms import AUGMENTATIONS
 from gbad.errors import PipelineFileError, RunError
 from gbad.phase1_classifier import (
     BACKBONES,
@@ -67,7 +68,7 @@ def fit_phase1(
             folder, boxes=data.boxes, epochs=settings.epochs, batch_size=settings.batch_size,
             optimiser=_given(settings.optimiser, suits.optimiser),
             learning_rate=_given(settings.learning_rate, suits.learning_rate), weight_decay=settings.weight_decay,
-            ema_decay=settings.ema_decay, negatives=settings.negatives, augmentation=settings.augmentation,
+            ema_decay=settings.ema_decay, negatives=settings.negatives, freedom=AUGMENTATIONS[settings.augmentation],
             precision=settings.precision, device=settings.device, seed=seed, show_progress=show_progress,
         )  # fmt: skip
     if processes.is_main_process:  # others hold the same weights, but statistics of their own share of the batches

@@ -15,6 +15,7 @@ from sklearn.base import clone
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import decode_images
+from gbad.data.regions import region_shape
 from gbad.errors import DataError, RunError
 from gbad.phase1_classifier import FeatureFile, extract_features
 from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS, BiGANDetector, FeatureDetector, ImageAnomalyDetector
@@ -75,13 +76,14 @@ def fit_phase2(
     model = load_classifier(run).to(chosen_device(settings.device))
     features = extract_features(
         model, data.source, _phase2_rows(data, settings), folder / "features", bad, views=settings.views,
+        peak_extent=region_shape(data.source, settings.region_size).extent if settings.second_look else None,
         show_progress=show_progress,
     )  # fmt: skip
     x = detector_input(features.features, features.logits)
     normal = threat_free_training_rows(features.rows, data)
     if not normal.any():
         raise DataError("phase 2 has no threat-free training image that can be used")
-    detector = _fit_detector(make_detector(settings), x[normal], folder, show_progress)
+    detector = fit_detector(make_detector(settings), x[normal], folder, show_progress)
     losses, names = detector.losses(x), list(detector.loss_names)
     image_detector = make_image_detector(settings)
     if image_detector is not None:
@@ -151,11 +153,13 @@ def read_losses(run: Path, classes: Sequence[str]) -> Losses:
     return Losses(rows, (table["part"] == "validation").to_numpy(), losses, logits)
 
 
-def _fit_detector(
-    detector: BiGANDetector | FeatureDetector, x: npt.NDArray[np.float32], folder: Path, show_progress: bool
-) -> BiGANDetector | FeatureDetector:
+def fit_detector(
+    detector: BiGANDetector | FeatureDetector, x: npt.NDArray[np.float32], folder: Path, show_progress: bool,
+    title: str = "phase 2, BiGAN",
+) -> BiGANDetector | FeatureDetector:  # fmt: skip
+    """Fit a detector of features on threat-free rows (n, D), and leave it as ``detector.joblib`` in a folder."""
     if isinstance(detector, BiGANDetector):
-        with progress_bar("phase 2, BiGAN", detector.epochs, "epochs", show=show_progress) as advance:
+        with progress_bar(title, detector.epochs, "epochs", show=show_progress) as advance:
             detector.fit(x, checkpoint=folder / "checkpoint.pt", callback=lambda epoch, total, _: advance(1, total))
     else:
         detector.fit(x)  # a control takes moments

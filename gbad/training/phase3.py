@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gbad.errors import RunError
 from gbad.phase1_classifier import FeatureFile
-from gbad.phase3_gate import Decision, fit_decision
+from gbad.phase3_gate import (
+    Decided,
+    Decision,
+    Regions,
+    SecondDecision,
+    default_gate,
+    fit_decision,
+    fit_second_decision,
+)
 from gbad.storage.files import write_json
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.checks import check_both_kinds
-from gbad.training.phase2 import read_losses
+from gbad.training.phase2 import Losses, read_losses
+from gbad.training.second_look import validation_regions
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
 
@@ -41,20 +51,51 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
     prevalence = settings.prevalence
     if prevalence is None and data.positive[data.validation].any():
         prevalence = float(data.positive[data.validation].mean())
-    decision = fit_decision(
+    decision, judged = fit_decision(
         found.logits, features_of(run, found.rows) if settings.class_heads else None, found.losses, labels,
         found.validation, gate=settings.gate, gate_fit=settings.gate_fit, suppression=settings.suppression,
         strength=settings.epsilon if settings.suppression == "hard" else settings.alpha, prevalence=prevalence,
     )  # fmt: skip
     save_plain(decision.to_plain(), folder / "gate.joblib")
+    of_second: dict[str, Any] = {}
+    if settings.second_look:
+        second = _fit_second(data, settings, run, found, judged, prevalence)
+        save_plain(second.to_plain(), folder / "second_look.joblib")
+        of_second["second_look"] = {
+            "share": second.share, "threshold": second.threshold, "strength": second.strength,
+            "thresholds": dict(zip(data.classes, second.thresholds, strict=True)),
+        }  # fmt: skip
     write_json(
         folder / "done.json",
         {
             "seconds": time.monotonic() - begun, "rows": int(used.sum()), "positives": int(threat[used].sum()),
             "suppression": decision.suppression, "strength": decision.strength, "heads_share": decision.heads_share,
-            "thresholds": dict(zip(data.classes, decision.thresholds, strict=True)),
+            "thresholds": dict(zip(data.classes, decision.thresholds, strict=True)), **of_second,
         },
     )  # fmt: skip
+
+
+def _fit_second(
+    data: TrainingSet, settings: Settings, run: Path, found: Losses, judged: Decided, prevalence: float | None
+) -> SecondDecision:
+    """Fit phase 3 of the second look on the validation part."""
+    scores = validation_regions(run)
+    rows = found.rows[found.validation]
+    order = np.argsort(rows)
+    image = order[np.searchsorted(rows, scores.regions.rows, sorter=order)]
+    shows = np.where(scores.regions.positive, 1.0, np.where(scores.regions.threat_free, 0.0, np.nan))
+    strength = settings.epsilon if settings.suppression == "hard" else settings.alpha
+    return fit_second_decision(
+        judged, data.labels[rows], Regions(image, scores.logits, scores.losses), shows,
+        looked_at=settings.second_look_share, gate=settings.gate or default_gate("held-out"),
+        suppression=settings.suppression, strength=strength, prevalence=prevalence,
+    )  # fmt: skip
+
+
+def load_second_decision(run: Path) -> SecondDecision | None:
+    """Load the second look's decision that phase 3 left in a run folder; None if it left none."""
+    path = run / "phase3" / "second_look.joblib"
+    return SecondDecision.from_plain(load_plain(path)) if path.exists() else None
 
 
 def load_decision(run: Path) -> Decision:

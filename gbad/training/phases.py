@@ -11,6 +11,7 @@ from gbad.training.checks import check_parts
 from gbad.training.phase1 import fit_phase1
 from gbad.training.phase2 import fit_phase2
 from gbad.training.phase3 import fit_phase3
+from gbad.training.second_look import fit_second_look
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
 
@@ -35,7 +36,8 @@ def fit_phases(
     Returns
     -------
     bool
-        Whether this is the main process. Several processes share phase 1 only; the main one runs the other phases.
+        Whether this is the main process. Several processes share the training of the classifiers; the main one does all
+        else.
     """
     check_parts(data.positive, data.validation, settings.gate_fit)
     is_main: bool = training_processes(settings.device).is_main_process
@@ -45,6 +47,9 @@ def fit_phases(
     fit_phase1(data, settings, run, bad, show_progress=show_progress)
     if is_main and last >= 2:
         fit_phase2(data, settings, run, bad, show_progress=show_progress)
+    if last >= 2:
+        training_processes(settings.device).wait_for_everyone()
+        fit_second_look(data, settings, run, bad, show_progress=show_progress)
     if is_main and last >= 3:
         fit_phase3(data, settings, run)
     return is_main

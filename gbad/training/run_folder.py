@@ -9,7 +9,8 @@ A run folder holds::
     cache/                   decoded images (may be deleted)
     phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>.pt, done.json
     phase2/                  detector.joblib, image_detector.joblib (if any), losses.csv, features/, done.json
-    phase3/                  gate.joblib, done.json
+    second_look/             phases 1 and 2 on regions, see `gbad.training.second_look`
+    phase3/                  gate.joblib, second_look.joblib (if any), done.json
     pipeline.joblib          all three in one file
 """
 
@@ -149,7 +150,7 @@ def read_run_head(folder: Path) -> Head:
 class _Listed(NamedTuple):
     labels: LabelList
     paths: list[Path]
-    boxes: Boxes | None  # where phase 1 has yet to learn from them
+    boxes: Boxes | None  # where a classifier has yet to learn from them
     validation: npt.NDArray[np.bool_] | None  # where the folder has no split yet
 
 
@@ -166,7 +167,8 @@ def _read_list(folder: Path, data: str | Path, head: Head) -> _Listed:
             read_groups(data, head.subset, labels.names),
         )  # fmt: skip
         check_parts(np.asarray(labels.labels.any(1)), validation, settings.gate_fit)
-    if settings.position_weight and not (folder / "phase1" / "done.json").exists():
+    learns = ["phase1", *(["second_look"] if settings.second_look else [])]
+    if settings.position_weight and not all((folder / name / "done.json").exists() for name in learns):
         boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes)
     return _Listed(labels, paths, boxes, validation)
 

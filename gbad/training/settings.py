@@ -64,9 +64,10 @@ GROUPS = {
     "data": "Data and machine",
     "classifier": "Phase 1: classifier",
     "detector": "Phase 2: anomaly detector",
+    "regions": "Second look: phases 1 and 2 on regions",
     "gate": "Phase 3: gate",
 }
-"""Groups of settings, and their titles. Phases 1 and 2 do not depend on the settings of the group ``gate``."""
+"""Groups of settings, and their titles. Only phase 3 depends on the settings of the group ``gate``."""
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,14 @@ class Settings:
         "Largest number of threat-free images from the training part, and again from the validation part.",
         low=2,
     )
+    second_look: bool = _setting(
+        "regions", True,
+        "Look again, at the resolution of the files, at the regions that could be a threat: a second classifier learns "
+        "to tell threats from what fools the first.",
+    )  # fmt: skip
+    region_size: int = _setting("regions", 128, "Side of a region.", unit="px", low=32)
+    regions: int = _setting("regions", 4, "Largest number of regions of an image.", low=1)
+    region_epochs: int = _setting("regions", 8, "Passes over the training set of regions.", low=1)
     class_heads: bool = _setting(
         "gate", True, "Mix in linear heads on the features of all images where they rank the validation part better."
     )
@@ -221,6 +230,12 @@ class Settings:
         "gate", None,
         "Share of images with a threat that phase 3 chooses for. Default: the share in the validation part.",
         low=0, high=1, open="both",
+    )  # fmt: skip
+    second_look_share: float = _setting(
+        "gate", 0.2,
+        "Share of threat-free images that are looked at twice: those that look most like a threat. 0 leaves the second "
+        "look out.",
+        low=0, high=1,
     )  # fmt: skip
     validation_fraction: float = _setting(
         "data", 0.2, "Share of the training list that phases 1 and 2 leave to phase 3.", low=0, high=1, open="both"

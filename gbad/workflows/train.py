@@ -61,9 +61,9 @@ def train(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str, 
         if run.bad.errors:
             _log.warning("%d images were skipped, see %s", len(run.bad.errors), path)
         if last >= 3:
-            fitted = FittedGBAD.from_run(run.folder, run.data.classes, run.settings)
+            fitted = FittedGBAD.from_run(run.folder, run.data, run.settings)
             GBADPipeline.from_fitted(run.settings, fitted).save(run.folder / "pipeline.joblib")
-        done = {f"phase{phase}": run.folder / f"phase{phase}" / "done.json" for phase in (1, 2, 3)}
+        done = {name: run.folder / name / "done.json" for name in ("phase1", "phase2", "second_look", "phase3")}
         return {phase: read_json(path) for phase, path in done.items() if path.exists()}
 
 
@@ -100,14 +100,15 @@ def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:
     before = open_run(run)  # refuses a list that has changed since
     if out.resolve() == run.resolve():
         raise RunError(f"{out}: the run itself cannot be refitted. Give another folder; both share phases 1 and 2.")
-    if not (run / "phase2" / "done.json").exists():
+    trained = ["phase2", *(["second_look"] if before.settings.second_look else [])]
+    if not all((run / name / "done.json").exists() for name in trained):
         raise RunError(f"{run}: phase 2 is not done yet. Finish the run first, with the command that began it.")
     settings = before.settings.changed(**changes)
     check_settings(settings)
     check_parts(before.data.positive, before.data.validation, settings.gate_fit)
     claim_run(out, replace(read_run_head(run), settings=settings))
     with locked(out, settings.device):
-        for name in ("split.csv", "bad_images.csv", "phase1", "phase2"):
+        for name in ("split.csv", "bad_images.csv", "phase1", "phase2", "second_look"):
             for left in out.glob(f".{name}.*"):  # what a killed call was copying
                 remove_folder(left)
             if (run / name).exists() and not (out / name).exists():
@@ -121,8 +122,9 @@ def _share(source: Path, target: Path) -> None:
     with atomic_path(target) as temporary:
         if source.is_file():
             _link(source, temporary)
-        else:  # a checkpoint is of no use to a phase that is done
-            shutil.copytree(source, temporary, copy_function=_link, ignore=shutil.ignore_patterns(".*", "checkpoint-*"))
+        else:  # checkpoints and cut regions are of no use to a phase that is done
+            unused = shutil.ignore_patterns(".*", "checkpoint-*", "cache")
+            shutil.copytree(source, temporary, copy_function=_link, ignore=unused)
 
 
 def _link(source: str | Path, target: str | Path) -> None:

@@ -1,0 +1,141 @@
+"""An image at the resolution of its file, and square regions that are cut from it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from gbad.data.arrays import Pixels
+from gbad.data.images import MAX_PIXELS, DecodedImage, decode, header_size, read_file
+
+_KEPT_PIXELS = 4_000_000  # of a decoded image that waits for a second look; larger ones are decoded again
+
+
+class Original(ABC):
+    """One image: small for the first look, at its own resolution for the second."""
+
+    @property
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+
+    @abstractmethod
+    def warped(self, size: int) -> Pixels:
+        """The image warped to uint8 (size, size, 3); ImageError if it cannot be used."""
+
+    @abstractmethod
+    def pixels(self) -> Pixels:
+        """The image at its own resolution, uint8 (height, width, 3); ImageError if it cannot be used."""
+
+
+class FileImage(Original):
+    """An image file, which is read at once and decoded when that is needed.
+
+    If the first look needed the whole resolution of the file, the second look takes what was decoded then. A JPEG much
+    larger than the first look was decoded at a reduced scale, which is faster than decoding it whole: most images get
+    no second look.
+
+    Parameters
+    ----------
+    path : Path
+    max_pixels : int
+        As in `gbad.data.images.read_image`.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read.
+    """
+
+    def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
+        self._path, self._max_pixels = path, max_pixels
+        self._data = read_file(path, max_pixels)
+        self._whole: Pixels | None = None
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, from the header."""
+        return header_size(self._path, self._data, self._max_pixels)
+
+    def warped(self, size: int) -> Pixels:
+        """The image warped to uint8 (size, size, 3)."""
+        decoded = self._decoded(size)
+        if decoded.is_whole and decoded.image.width * decoded.image.height <= _KEPT_PIXELS:
+            self._whole = np.asarray(decoded.image.convert("RGB"))
+        return decoded.warped(size)
+
+    def pixels(self) -> Pixels:
+        """The image at its own resolution, uint8 (height, width, 3)."""
+        if self._whole is not None:
+            return self._whole
+        return np.asarray(self._decoded(None).image.convert("RGB"))
+
+    def _decoded(self, size: int | None) -> DecodedImage:
+        return decode(self._path, self._data, size, self._max_pixels)
+
+
+class ArrayImage(Original):
+    """An image in memory, uint8 (height, width, 3)."""
+
+    def __init__(self, image: Pixels) -> None:
+        self._image = np.ascontiguousarray(image)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        height, width = self._image.shape[:2]
+        return width, height
+
+    def warped(self, size: int) -> Pixels:
+        """The image warped to uint8 (size, size, 3)."""
+        return warp(self._image, size)
+
+    def pixels(self) -> Pixels:
+        """The image itself."""
+        return self._image
+
+
+def warp(image: Pixels, size: int) -> Pixels:
+    """Warp an image to uint8 (size, size, 3); one that has this size is returned itself."""
+    if image.shape[:2] == (size, size):
+        return image
+    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def cut_region(image: Pixels, centre: npt.ArrayLike, side: float, size: int) -> Pixels:
+    """Cut a square out of an image. Beyond the border of the image it is white, like the empty belt.
+
+    Parameters
+    ----------
+    image : uint8 array (height, width, 3)
+        RGB, at its own resolution.
+    centre : (float, float)
+        x and y as shares of the width and height, in [0, 1].
+    side : float
+        Side of the square in pixels of the image.
+    size : int
+        Side of the result in pixels. Where it is the side, no pixel is interpolated.
+
+    Returns
+    -------
+    uint8 array (size, size, 3)
+
+    Examples
+    --------
+    >>> cut_region(np.zeros((4, 4, 3), np.uint8), (0.0, 0.5), 2, 2)[:, :, 0].tolist()
+    [[255, 0], [255, 0]]
+    """
+    height, width = image.shape[:2]
+    x, y = np.asarray(centre, np.float64) * (width, height)
+    whole = max(1, round(side))
+    left, top = round(x - whole / 2), round(y - whole / 2)
+    square = np.full((whole, whole, 3), 255, np.uint8)
+    inside = image[max(0, top) : max(0, top + whole), max(0, left) : max(0, left + whole)]
+    at_y, at_x = max(0, -top), max(0, -left)
+    square[at_y : at_y + inside.shape[0], at_x : at_x + inside.shape[1]] = inside
+    return warp(square, size)

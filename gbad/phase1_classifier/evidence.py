@@ -1,0 +1,143 @@
+"""Evidence for each class at each place of images: what explanations show, and where the second look goes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gbad.data.arrays import Pixels
+from gbad.data.transforms import eval_preset
+from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.model import ThreatClassifier
+from gbad.phase1_classifier.prediction import FLIPS, full_precision
+
+_TOGETHER = 16  # images whose gradients are computed together: each level of each class takes memory
+
+
+class Seen(NamedTuple):
+    """What a classifier says of n images, and the maps that it says it from.
+
+    Attributes
+    ----------
+    logits : float64 array (n, C)
+        Mean over the views.
+    features : float32 array (n, D)
+        Mean over the views.
+    levels : list of float32 Tensor (n, channels, h, w)
+        Maps of the images as they are, fine to coarse, see `Classifier.levels`.
+    """
+
+    logits: npt.NDArray[np.float64]
+    features: npt.NDArray[np.float32]
+    levels: list[Tensor]
+
+
+def see(model: Classifier, images: Pixels, views: int = 1) -> Seen:
+    """Classify images as `gbad.phase1_classifier.predict_batch` does, and keep the maps for `evidence_peaks`.
+
+    Parameters and values as there.
+    """
+    device = next(model.parameters()).device
+    with torch.no_grad(), full_precision():  # the maps of inference mode could have no gradient
+        pixels = eval_preset(images).to(device)
+        levels = model.levels(pixels)
+        seen = [model.classify_levels(levels)] + [model(pixels.flip(flip)) for flip in FLIPS[1:views]]
+        logits, features = (torch.stack(values).mean(0) for values in zip(*seen, strict=True))
+    return Seen(logits.cpu().double().numpy(), features.cpu().numpy(), levels)
+
+
+def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | None = None) -> Tensor:
+    """Evidence for classes at each place, from the maps that a classifier gives for images.
+
+    A classifier that has learnt positions gives their probabilities. For other classifiers the evidence is HiResCAM
+    (Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks",
+    2020) on each level l of the maps that are pooled, summed over the levels::
+
+        M = Σ_l (h_l w_l / HW) · enlarged(max(0, Σ_k A_lk ⊙ ∂s/∂A_lk)),
+
+    where s is the class's logit, A_lk is channel k of level l with h_l × w_l cells, and H × W are the cells of the
+    finest level. A cell of a coarse level is enlarged to HW / h_l w_l cells, and its evidence is divided among them. So
+    each level has the same part in the sum over M as in the logit, however coarse it is: exactly if H is a multiple of
+    h_l and W of w_l, otherwise nearly. The paper of HiResCAM has one level.
+
+    Parameters
+    ----------
+    model : Classifier
+        In evaluation mode.
+    levels : list of float32 Tensor (n, channels, h, w)
+        From `Classifier.levels`, outside of inference mode.
+    columns : list of k int, optional
+        Columns of the classes. Default: all.
+
+    Returns
+    -------
+    float32 Tensor (n, k, h, w)
+        0 or larger, at the resolution of the finest level.
+    """
+    if isinstance(model, ThreatClassifier) and model.position is not None:
+        with torch.no_grad():
+            maps = model.position.heat_map(levels[: len(model.heads)]).sigmoid()
+        return maps if columns is None else maps[:, columns]
+    with torch.enable_grad():
+        inputs = [level.detach().requires_grad_(True) for level in levels]
+        logits = model.classify_levels(inputs).logits
+        chosen = range(logits.shape[1]) if columns is None else columns
+        size, count = levels[0].shape[2:], len(logits)
+        total = torch.zeros((count, len(chosen), *size), device=logits.device)
+        for place, column in enumerate(chosen):
+            # Images do not depend on one another, so the sum has the gradient of each. Maps without a part in the
+            # prediction, such as the finer maps of CHR, get a gradient of zero.
+            gradients = torch.autograd.grad(
+                logits[:, column].sum(), inputs, retain_graph=place + 1 < len(chosen), materialize_grads=True
+            )
+            for level, gradient in zip(levels, gradients, strict=True):
+                # Gradient times activation, summed over channels: the part of each place in the logit, to first order.
+                # PyTorch 2.6: a zero may ask for a gradient.
+                evidence = (gradient.detach() * level).sum(1, keepdim=True).relu()
+                share = evidence[0, 0].numel() / total[0, 0].numel()  # interpolation repeats the value of a cell
+                enlarged = F.interpolate(evidence, size=size, mode="bilinear", align_corners=False)
+                total[:, place] += share * enlarged[:, 0]
+    return total
+
+
+def evidence_peaks(model: Classifier, levels: list[Tensor], extent: float) -> npt.NDArray[np.float32]:
+    """Centre of the square that holds the most evidence for each class.
+
+    Parameters
+    ----------
+    model, levels
+        As in `evidence_maps`.
+    extent : float
+        Side of the square as a share of the image's side, in (0, 1].
+
+    Returns
+    -------
+    float32 array (n, C, 2)
+        x and y as shares of the image's width and height, in (0, 1); the middle of a class without evidence is (½, ½).
+    """
+    count, classes = len(levels[0]), model.spec["n_classes"]
+    found = np.empty((count, classes, 2), np.float32)
+    for start in range(0, count, _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        with full_precision():
+            maps = evidence_maps(model, [level[part] for level in levels])
+        found[part] = _peaks(maps, extent).cpu().numpy()
+    return found
+
+
+def _peaks(maps: Tensor, extent: float) -> Tensor:
+    """Centres of the windows with the largest sums: (n, C, h, w) -> (n, C, 2)."""
+    height, width = maps.shape[2:]
+    window = [max(1, round(extent * side)) // 2 * 2 + 1 for side in (height, width)]  # odd: a window has a middle cell
+    # The zeros beyond the border count: a window there would hold less of the image.
+    sums = F.avg_pool2d(maps, window, 1, [side // 2 for side in window])
+    flat = sums.flatten(2)
+    highest, place = flat.max(2)
+    row, column = place // width, place % width
+    centres = torch.stack([(column + 0.5) / width, (row + 0.5) / height], 2)
+    return torch.where((highest > 0)[:, :, None], centres, torch.full_like(centres, 0.5))

@@ -1,0 +1,186 @@
+"""Which regions of the training list the second look learns from: threats, and what the first look takes for threats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gbad.data.arrays import UNKNOWN, Labels, Mask, Rows
+from gbad.data.regions import RegionShape, choose_regions, opened
+from gbad.data.source import ImageSource
+from gbad.errors import ImageError
+from gbad.phase1_classifier import FeatureFile
+from gbad.storage.plain_data import load_plain, save_plain
+from gbad.training.training_set import TrainingSet
+
+NEGATIVES_PER_POSITIVE = 3
+"""Regions without a threat in an epoch, for each region with one."""
+
+_POOL = 8  # regions without a threat that epochs draw from, for each region with one: the hardest for the first look
+
+
+@dataclass(frozen=True, eq=False)
+class Importance:
+    """How much a class's logit stands out of what threat-free images have: the order in which regions are looked at.
+
+    Attributes
+    ----------
+    mean, deviation : float64 arrays (C,)
+        Of the logits of threat-free training images.
+    """
+
+    mean: npt.NDArray[np.float64]
+    deviation: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, threat_free: npt.NDArray[np.float64]) -> Self:
+        """Learn from the logits (n, C) of threat-free images."""
+        return cls(threat_free.mean(0), np.maximum(threat_free.std(0), 1e-6))
+
+    def __call__(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Standardise logits, float64 (n, C)."""
+        return (logits - self.mean) / self.deviation
+
+
+@dataclass(frozen=True, eq=False)
+class RegionList:
+    """Regions of images of the training list.
+
+    Attributes
+    ----------
+    rows : int64 array (m,)
+        Images, as rows of the training list.
+    centres : float32 array (m, 2)
+        x and y as shares of the image's width and height.
+    labels : uint8 array (m, C)
+        1 = the region shows the class, 0 = it does not, `UNKNOWN` = its image does, perhaps elsewhere.
+    validation : bool array (m,)
+        Regions of the validation part, of which there are as many as a finished pipeline would look at.
+    """
+
+    rows: Rows
+    centres: npt.NDArray[np.float32]
+    labels: Labels
+    validation: Mask
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def positive(self) -> Mask:
+        """Regions that show a threat."""
+        return np.asarray((self.labels == 1).any(1))
+
+    @property
+    def threat_free(self) -> Mask:
+        """Regions of which it is known that they show none."""
+        return np.asarray((self.labels == 0).all(1))
+
+    def save(self, path: Path) -> None:
+        """Write to a file."""
+        save_plain({name: getattr(self, name) for name in ("rows", "centres", "labels", "validation")}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a file of `save`."""
+        plain: dict[str, Any] = load_plain(path)
+        return cls(**plain)
+
+
+def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, most: int) -> RegionList:
+    """Find the regions that the second look learns from and is judged on.
+
+    Of a training image with threats: a region at each box, or where there are none at the evidence for each class that
+    it shows. Of all threat-free training images: the regions that a finished pipeline would look at, of which the
+    hardest are kept. Of all validation images: the regions that a finished pipeline would look at.
+
+    Parameters
+    ----------
+    data : TrainingSet
+    features : FeatureFile
+        Of phase 2, with peaks.
+    shape : RegionShape
+    most : int
+        Largest number of regions of an image.
+    """
+    assert features.peaks is not None
+    rows, logits = features.rows, np.asarray(features.logits)
+    free = ~data.validation[rows] & ~data.positive[rows]
+    importance = Importance.of(logits[free])(logits)
+    found = _Found(data.labels.shape[1])
+    hardness: list[float] = []
+    for number, row in enumerate(rows.tolist()):
+        size = _size(data.source, row)
+        if size is None:
+            continue
+        peaks, of_image = np.asarray(features.peaks[number]), data.labels[row]
+        if of_image.any() and not data.validation[row]:
+            places, classes = threat_places(peaks, of_image, None if data.boxes is None else data.boxes.get(row))
+            middles, region = choose_regions(places, importance[number, classes], size, shape.side, len(places))
+        else:
+            places, classes = peaks, np.arange(len(of_image))
+            middles, region = choose_regions(places, importance[number], size, shape.side, most)
+        for which, middle in enumerate(middles.tolist()):
+            shown = np.where(of_image == 1, UNKNOWN, 0).astype(np.uint8)
+            inside = classes[region == which]
+            shown[inside[of_image[inside] == 1]] = 1
+            found.add(row, places[middle], shown, bool(data.validation[row]))
+            hardness.append(float(importance[number, inside].max()))
+    regions = found.regions()
+    hard = np.flatnonzero(~regions.validation & regions.threat_free)
+    limit = _POOL * int((~regions.validation & regions.positive).sum())
+    hard = hard[np.argsort(-np.array(hardness)[hard], kind="stable")[:limit]]
+    kept = np.sort(np.concatenate([np.flatnonzero(regions.validation | ~regions.threat_free), hard]))
+    return RegionList(*(values[kept] for values in (regions.rows, regions.centres, regions.labels, regions.validation)))
+
+
+def threat_places(
+    peaks: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], boxes: npt.NDArray[np.float32] | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Places of the threats of an image: the middles of their boxes, and for classes without a box the peaks.
+
+    Parameters
+    ----------
+    peaks : float32 array (C, 2)
+    labels : uint8 array (C,)
+    boxes : float32 array (k, 5), optional
+        As in `gbad.data.boxes.Boxes`.
+
+    Returns
+    -------
+    places : float32 array (p, 2)
+    classes : int array (p,)
+    """
+    boxed = np.empty((0, 5), np.float32) if boxes is None else boxes
+    middles = np.stack([(boxed[:, 1] + boxed[:, 3]) / 2, (boxed[:, 2] + boxed[:, 4]) / 2], 1)
+    others = np.setdiff1d(np.flatnonzero(labels), boxed[:, 0].astype(np.intp))
+    return np.concatenate([middles, peaks[others]]), np.concatenate([boxed[:, 0].astype(np.intp), others])
+
+
+def _size(source: ImageSource, row: int) -> tuple[int, int] | None:
+    try:
+        return opened(source, row).size
+    except ImageError:  # it could be read a moment ago; the code that cuts regions counts it as bad
+        return None
+
+
+class _Found:
+    """Regions as they are found."""
+
+    def __init__(self, classes: int) -> None:
+        self._classes = classes
+        self._all: list[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.uint8], bool]] = []
+
+    def add(self, row: int, centre: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], validation: bool) -> None:
+        self._all.append((row, centre, labels, validation))
+
+    def regions(self) -> RegionList:
+        rows, centres, labels, validation = zip(*self._all, strict=True) if self._all else ((), (), (), ())
+        return RegionList(
+            np.array(rows, np.int64), np.array(centres, np.float32).reshape(-1, 2),
+            np.array(labels, np.uint8).reshape(-1, self._classes), np.array(validation, bool),
+        )  # fmt: skip

@@ -1,0 +1,242 @@
+"""The second look on a run folder: phases 1 and 2 once more, on regions of the images.
+
+What the first look takes for a threat in threat-free images is what the second look learns to tell from threats, at the
+resolution of the files. The run folder holds, in ``second_look/``::
+
+    regions.joblib           the regions that are learnt from, see `gbad.training.regions.RegionList`
+    cache/                   cut regions (may be deleted)
+    classifier/              classifier.joblib, history.csv, checkpoint-<epoch>.pt
+    features/                of threat-free training regions and of all validation regions
+    detector.joblib          detector on the features of threat-free regions
+    done.json
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from gbad.data.arrays import Rows
+from gbad.data.bad_images import BadImages
+from gbad.data.cache import DecodedCache
+from gbad.data.regions import RegionShape, region_shape, region_source
+from gbad.data.transforms import region_augmentation
+from gbad.phase1_classifier import (
+    BACKBONES,
+    Classifier,
+    FeatureFile,
+    build_classifier,
+    classifier_state,
+    extract_features,
+    train_classifier,
+)
+from gbad.phase2_anomaly.detectors import Detectors, detector_from_plain, detector_input
+from gbad.runtime.device import chosen_device, training_processes
+from gbad.runtime.randomness import derived_seed
+from gbad.storage.files import read_json, write_json
+from gbad.storage.plain_data import load_plain, save_plain
+from gbad.training.phase2 import fit_detector, make_detector
+from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions
+from gbad.training.settings import Settings
+from gbad.training.training_set import TrainingSet
+
+_MARGIN = 1.5  # regions are cut this much larger for training, so that views can be shifted and turned
+_SHIFT = 0.19  # of a region's side: how far off the first look may point
+_MONITORED = 500  # threat-free validation regions whose average precision is shown after each epoch
+
+
+@dataclass(frozen=True, eq=False)
+class RegionModel:
+    """Phases 1 and 2 of the second look, fitted.
+
+    Attributes
+    ----------
+    shape : RegionShape
+    most : int
+        Largest number of regions of an image.
+    importance : Importance
+        In which order the classes' evidence is looked at.
+    classifier : mapping
+        Of regions, as plain data: see `gbad.phase1_classifier.classifier_state`.
+    detectors : Detectors
+        On features of regions.
+    """
+
+    shape: RegionShape
+    most: int
+    importance: Importance
+    classifier: Mapping[str, Any]
+    detectors: Detectors
+
+    def to_plain(self) -> dict[str, Any]:
+        """Everything as numbers, texts and arrays, for `from_plain`."""
+        return {
+            "shape": {"size": self.shape.size, "side": self.shape.side, "extent": self.shape.extent},
+            "most": self.most,
+            "importance": {"mean": self.importance.mean, "deviation": self.importance.deviation},
+            "classifier": self.classifier,
+            "detectors": self.detectors.to_plain(),
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """Rebuild; the inverse of `to_plain`."""
+        return cls(
+            RegionShape(**plain["shape"]), plain["most"], Importance(**plain["importance"]), plain["classifier"],
+            Detectors.from_plain(plain["detectors"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class RegionScores:
+    """What phases 1 and 2 of the second look say of the validation regions.
+
+    Attributes
+    ----------
+    regions : RegionList
+        Of m regions.
+    logits : float64 array (m, C)
+    losses : float64 array (m, k)
+    """
+
+    regions: RegionList
+    logits: npt.NDArray[np.float64]
+    losses: npt.NDArray[np.float64]
+
+
+def shape_of_regions(data: TrainingSet, settings: Settings) -> RegionShape | None:
+    """How regions of a training list's images are cut; None without a second look."""
+    return region_shape(data.source, settings.region_size) if settings.second_look else None
+
+
+def fit_second_look(
+    data: TrainingSet, settings: Settings, run: Path, bad: BadImages, *, show_progress: bool = False
+) -> None:
+    """Train classifier and detector of regions, unless that is done or no second look is wanted.
+
+    Parameters
+    ----------
+    data : TrainingSet
+    settings : Settings
+    run : Path
+        The run folder, in which phase 2 is done.
+    bad : BadImages
+        Its limits hold for regions as well.
+    show_progress : bool
+        Show progress bars.
+    """
+    folder = run / "second_look"
+    shape = shape_of_regions(data, settings)
+    if shape is None or (folder / "done.json").exists():
+        return
+    begun = time.monotonic()
+    processes = training_processes(settings.device)
+    if processes.is_main_process and not (folder / "regions.joblib").exists():
+        found = find_regions(data, FeatureFile(run / "phase2" / "features"), shape, settings.regions)
+        found.save(folder / "regions.joblib")
+    processes.wait_for_everyone()
+    regions = RegionList.load(folder / "regions.joblib")
+    model, history = _train(data, regions, settings, shape, folder, bad, show_progress)
+    if not processes.is_main_process:
+        return
+    save_plain(classifier_state(model), folder / "classifier" / "classifier.joblib")
+    learnt = ~regions.validation & regions.threat_free
+    features = extract_features(
+        model.to(chosen_device(settings.device)), region_source(data.source, regions.rows, regions.centres, shape),
+        np.flatnonzero(learnt | regions.validation), folder / "features", _limits(bad, len(regions)),
+        title="second look, features", show_progress=show_progress,
+    )  # fmt: skip
+    x = detector_input(features.features, features.logits)
+    fit_detector(make_detector(settings), x[learnt[features.rows]], folder, show_progress, title="second look, BiGAN")
+    (folder / "checkpoint.pt").unlink(missing_ok=True)
+    write_json(
+        folder / "done.json",
+        {
+            "seconds": time.monotonic() - begun, "regions_with_threat": int((~regions.validation & regions.positive).sum()),
+            "threat_free_regions": int(learnt.sum()), "validation_regions": int(regions.validation.sum()),
+            "region_side": shape.side, "images": int(history["images"].sum()),
+        },
+    )  # fmt: skip
+
+
+def load_region_model(run: Path, data: TrainingSet, settings: Settings) -> RegionModel | None:
+    """Load what `fit_second_look` left in a run folder; None if no second look is wanted."""
+    shape = shape_of_regions(data, settings)
+    if shape is None:
+        return None
+    folder = run / "second_look"
+    features = FeatureFile(run / "phase2" / "features")
+    free = ~data.validation[features.rows] & ~data.positive[features.rows]
+    return RegionModel(
+        shape, settings.regions, Importance.of(np.asarray(features.logits)[free]),
+        load_plain(folder / "classifier" / "classifier.joblib"),
+        Detectors(detector_from_plain(load_plain(folder / "detector.joblib"))),
+    )  # fmt: skip
+
+
+def validation_regions(run: Path) -> RegionScores:
+    """Score the validation regions by what `fit_second_look` left in a run folder."""
+    folder = run / "second_look"
+    features = FeatureFile(folder / "features")
+    regions = RegionList.load(folder / "regions.joblib")
+    chosen = np.flatnonzero(regions.validation[features.rows])
+    rows = features.rows[chosen]
+    logits = np.asarray(features.logits)[chosen]
+    detector = detector_from_plain(load_plain(folder / "detector.joblib"))
+    losses = detector.losses(detector_input(np.asarray(features.features)[chosen], logits))
+    some = RegionList(regions.rows[rows], regions.centres[rows], regions.labels[rows], regions.validation[rows])
+    return RegionScores(some, logits, losses)
+
+
+def seconds_of(run: Path) -> dict[str, Any]:
+    """What ``done.json`` says."""
+    done: dict[str, Any] = read_json(run / "second_look" / "done.json")
+    return done
+
+
+def _train(
+    data: TrainingSet, regions: RegionList, settings: Settings, shape: RegionShape, folder: Path, bad: BadImages,
+    show_progress: bool,
+) -> tuple[Classifier, Any]:  # fmt: skip
+    suits, seed = BACKBONES[settings.backbone], derived_seed(settings.random_state, "second look")
+    trained = folder / "classifier" / "classifier.joblib"
+    model, _ = build_classifier(
+        settings.backbone, len(data.classes), architecture="plain", pretrained=settings.pretrained,
+        weights=settings.weights,
+        frozen_stages=suits.frozen_stages if settings.frozen_stages is None else settings.frozen_stages,
+        frozen_norm=suits.frozen_norm if settings.frozen_norm is None else settings.frozen_norm, seed=seed,
+    )  # fmt: skip
+    source = region_source(data.source, regions.rows, regions.centres, shape, _MARGIN)
+    processes = training_processes(settings.device)
+    with processes.main_process_first():
+        opened = DecodedCache(source, folder / "cache", _limits(bad, len(regions)))
+    with closing(opened) as cache:
+        return train_classifier(
+            model, cache, regions.labels, np.flatnonzero(~regions.validation), _monitored(regions, seed), data.classes,
+            trained.parent, boxes=None, epochs=settings.region_epochs, batch_size=settings.batch_size,
+            optimiser=suits.optimiser if settings.optimiser is None else settings.optimiser,
+            learning_rate=suits.learning_rate if settings.learning_rate is None else settings.learning_rate,
+            weight_decay=settings.weight_decay, ema_decay=settings.ema_decay, negatives="hard",
+            negatives_per_positive=NEGATIVES_PER_POSITIVE, freedom=region_augmentation(settings.augmentation, _SHIFT),
+            precision=settings.precision, device=settings.device, seed=seed, size=shape.size, title="second look",
+            show_progress=show_progress,
+        )  # fmt: skip
+
+
+def _monitored(regions: RegionList, seed: int) -> Rows:
+    """Validation regions that show a threat, and not more threat-free ones than is quick."""
+    free = np.flatnonzero(regions.validation & regions.threat_free)
+    if len(free) > _MONITORED:
+        free = np.random.default_rng(derived_seed(seed, "monitor")).choice(free, _MONITORED, replace=False)
+    return np.sort(np.concatenate([np.flatnonzero(regions.validation & regions.positive), free]))
+
+
+def _limits(bad: BadImages, count: int) -> BadImages:
+    return BadImages(count, bad.limit, strict=bad.strict)
