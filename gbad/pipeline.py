@@ -252,11 +252,10 @@ class GBADPipeline(BaseEstimator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("format_version") if isinstance(state, dict) else None
-        if (
-            version not in (1, FORMAT) or "settings" not in state
-        ):  # files from before the first release are called 1, too
+        # Files from before the first release called themselves 1, too.
+        if version not in (1, FORMAT) or "settings" not in state:
             raise PipelineFileError(
-                f"the file has format {version!r} of another version of gbad; this one reads the formats 1 to {FORMAT}. "
+                f"the file has format {version!r} of another version of gbad; this one reads formats 1 to {FORMAT}. "
                 "Install the version of gbad that wrote it, or train again."
             )
         state = unpack(state)

@@ -18,7 +18,7 @@ from gbad.phase1_classifier.prediction import full_precision
 def class_heatmap(model: Classifier, image: Pixels, class_index: int) -> npt.NDArray[np.float32]:
     """Evidence for a class at each place of an image.
 
-    The evidence is what `gbad.phase1_classifier.evidence.evidence_maps` gives: positions learnt from boxes, or HiResCAM.
+    It is what `gbad.phase1_classifier.evidence.evidence_maps` gives: positions learnt from boxes, or HiResCAM.
 
     Parameters
     ----------

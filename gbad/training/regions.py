@@ -1,4 +1,4 @@
-"""Which regions of the training list the second look learns from: threats, and what the first look takes for threats."""
+"""Which regions the second look learns from: threats, and what the first look takes for threats."""
 
 from __future__ import annotations
 
@@ -111,31 +111,31 @@ def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, m
     rows, logits = features.rows, np.asarray(features.logits)
     free = ~data.validation[rows] & ~data.positive[rows]
     importance = Importance.of(logits[free])(logits)
-    found = _Found(data.labels.shape[1])
-    hardness: list[float] = []
+    found: list[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.uint8], float]] = []
     for number, row in enumerate(rows.tolist()):
         size = _size(data.source, row)
         if size is None:
             continue
         peaks, of_image = np.asarray(features.peaks[number]), data.labels[row]
+        places, classes, limit = peaks, np.arange(len(of_image)), most
         if of_image.any() and not data.validation[row]:
-            places, classes = threat_places(peaks, of_image, None if data.boxes is None else data.boxes.get(row))
-            middles, region = choose_regions(places, importance[number, classes], size, shape.side, len(places))
-        else:
-            places, classes = peaks, np.arange(len(of_image))
-            middles, region = choose_regions(places, importance[number], size, shape.side, most)
+            boxes = None if data.boxes is None else data.boxes.get(row)
+            places, classes = threat_places(peaks, of_image, boxes)
+            limit = len(places)
+        middles, region = choose_regions(places, importance[number, classes], size, shape.side, limit)
         for which, middle in enumerate(middles.tolist()):
-            shown = np.where(of_image == 1, UNKNOWN, 0).astype(np.uint8)
             inside = classes[region == which]
+            shown = np.where(of_image == 1, UNKNOWN, 0).astype(np.uint8)
             shown[inside[of_image[inside] == 1]] = 1
-            found.add(row, places[middle], shown, bool(data.validation[row]))
-            hardness.append(float(importance[number, inside].max()))
-    regions = found.regions()
-    hard = np.flatnonzero(~regions.validation & regions.threat_free)
-    limit = _POOL * int((~regions.validation & regions.positive).sum())
-    hard = hard[np.argsort(-np.array(hardness)[hard], kind="stable")[:limit]]
-    kept = np.sort(np.concatenate([np.flatnonzero(regions.validation | ~regions.threat_free), hard]))
-    return RegionList(*(values[kept] for values in (regions.rows, regions.centres, regions.labels, regions.validation)))
+            found.append((row, places[middle], shown, float(importance[number, inside].max())))
+    of_row, centres, labels, hardness = (np.array(values) for values in zip(*found, strict=True))
+    validation = data.validation[of_row]
+    threat_free = (labels == 0).all(1)
+    mined = np.flatnonzero(~validation & threat_free)
+    most_mined = _POOL * int((~validation & ~threat_free).sum())
+    mined = mined[np.argsort(-hardness[mined], kind="stable")[:most_mined]]
+    kept = np.sort(np.concatenate([np.flatnonzero(validation | ~threat_free), mined]))
+    return RegionList(of_row[kept].astype(np.int64), centres[kept], labels[kept], validation[kept])
 
 
 def threat_places(
@@ -166,21 +166,3 @@ def _size(source: ImageSource, row: int) -> tuple[int, int] | None:
         return opened(source, row).size
     except ImageError:  # it could be read a moment ago; the code that cuts regions counts it as bad
         return None
-
-
-class _Found:
-    """Regions as they are found."""
-
-    def __init__(self, classes: int) -> None:
-        self._classes = classes
-        self._all: list[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.uint8], bool]] = []
-
-    def add(self, row: int, centre: npt.NDArray[np.float32], labels: npt.NDArray[np.uint8], validation: bool) -> None:
-        self._all.append((row, centre, labels, validation))
-
-    def regions(self) -> RegionList:
-        rows, centres, labels, validation = zip(*self._all, strict=True) if self._all else ((), (), (), ())
-        return RegionList(
-            np.array(rows, np.int64), np.array(centres, np.float32).reshape(-1, 2),
-            np.array(labels, np.uint8).reshape(-1, self._classes), np.array(validation, bool),
-        )  # fmt: skip

@@ -159,7 +159,8 @@ def fit_second_look(
     write_json(
         folder / "done.json",
         {
-            "seconds": time.monotonic() - begun, "regions_with_threat": int((~regions.validation & regions.positive).sum()),
+            "seconds": time.monotonic() - begun,
+            "regions_with_threat": int((~regions.validation & regions.positive).sum()),
             "threat_free_regions": int(learnt.sum()), "validation_regions": int(regions.validation.sum()),
             "region_side": shape.side, "images": int(history["images"].sum()),
         },
