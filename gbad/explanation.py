@@ -70,8 +70,10 @@ class Explanation:
         Phase 3: the decision.
     heads : float64 array (n, C)
         Phase 3: log-odds by the class heads; the logits where there are none.
-    ranking : float64 array (n, C)
+    first_ranking : float64 array (n, C)
         Phase 3: the logits, with those of class heads mixed in where there are any; what the gate suppresses.
+    ranking : float64 array (n, C)
+        The same, with the second look mixed in.
     first_look : float64 array (n, C)
         Logarithm of the probabilities behind the gate, by the first look alone.
     looked_twice : bool array (n,)
@@ -96,6 +98,7 @@ class Explanation:
     gate_score: np.ndarray
     anomalous: np.ndarray
     heads: np.ndarray
+    first_ranking: np.ndarray
     ranking: np.ndarray
     first_look: np.ndarray
     looked_twice: np.ndarray
@@ -116,8 +119,8 @@ class Explanation:
         of_classes, one = np.empty((0, n_classes)), np.empty(0)
         return cls(
             logits=of_classes, ungated=of_classes, losses=np.empty((0, len(loss_names))), gate_score=one,
-            anomalous=one.astype(bool), heads=of_classes, ranking=of_classes, first_look=of_classes,
-            looked_twice=one.astype(bool), second_look=of_classes, regions=SeenRegions.empty(n_classes),
+            anomalous=one.astype(bool), heads=of_classes, first_ranking=of_classes, ranking=of_classes,
+            first_look=of_classes, looked_twice=one.astype(bool), second_look=of_classes, regions=SeenRegions.empty(n_classes),
             log_gated=of_classes, any_threat=one, loss_names=loss_names,
         )  # fmt: skip
 

@@ -6,7 +6,14 @@ from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_hea
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
 from gbad.phase3_gate.decision import Decided, Decision, default_gate, fit_decision, judge_gate
 from gbad.phase3_gate.gate import ThreatGate
-from gbad.phase3_gate.second_look import Regions, SecondDecision, best_of, both_looks, fit_second_decision
+from gbad.phase3_gate.second_look import (
+    Regions,
+    SecondDecision,
+    best_of,
+    both_looks,
+    choose_second_share,
+    fit_second_decision,
+)
 from gbad.phase3_gate.suppression import choose_alpha, hard_gate, log_odds, log_sigmoid, soft_gate, suppress
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
     "both_looks",
     "choose",
     "choose_alpha",
+    "choose_second_share",
     "choose_share",
     "cross_fitted_gate",
     "fit_any_threat",

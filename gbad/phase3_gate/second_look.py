@@ -128,7 +128,7 @@ class SecondDecision:
         p_anomalous = np.ones(len(score)) if self.gate is None else self.gate.probability(score)
         of_regions = _gated(regions.logits, score, p_anomalous, self.suppression, self.strength)
         second = self.slope * best_of(regions.image, of_regions, len(first.ranking)) + self.offset
-        ranking, log_gated = both_looks(first, second, self.share)
+        ranking, log_gated = both_looks(first.ranking, first.log_gated, second, self.share)
         return SecondDecided(ranking, log_gated, self.any_threat.score(log_odds(log_gated)), second, of_regions, score)
 
     def to_plain(self) -> dict[str, Any]:
@@ -176,13 +176,15 @@ def best_of(image: npt.NDArray[np.int64], log_odds: Float, count: int) -> npt.ND
     return np.where(np.isinf(best), np.nan, best)
 
 
-def both_looks(first: Decided, second: Float, share: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def both_looks(
+    ranking: Float, log_gated: Float, second: Float, share: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Mix the second look into the ranking of the images that have one; the image's gate suppresses as before.
 
     Parameters
     ----------
-    first : Decided
-        Of n images.
+    ranking, log_gated : float64 arrays (n, C)
+        By the first look, as in `Decided`.
     second : float64 array (n, C)
         Log-odds by the second look; NaN for images without one.
     share : float
@@ -193,8 +195,8 @@ def both_looks(first: Decided, second: Float, share: float) -> tuple[npt.NDArray
     ranking, log_gated : float64 arrays (n, C)
         As in `Decided`.
     """
-    ranking = np.where(np.isnan(second), first.ranking, mixed(first.ranking, np.nan_to_num(second), share))
-    return ranking, log_sigmoid(ranking) + (first.log_gated - log_sigmoid(first.ranking))
+    both = np.where(np.isnan(second), ranking, mixed(ranking, np.nan_to_num(second), share))
+    return both, log_sigmoid(both) + (log_gated - log_sigmoid(ranking))
 
 
 def fit_second_decision(
@@ -208,7 +210,7 @@ def fit_second_decision(
     suppression: str,
     strength: float | None,
     prevalence: float | None,
-) -> SecondDecision:
+) -> tuple[SecondDecision, npt.NDArray[np.float64]]:
     """Fit phase 3 of the second look on the validation part.
 
     Parameters
@@ -230,6 +232,12 @@ def fit_second_decision(
         ε or α; None chooses α on the validation part.
     prevalence : float or None
         Share of images with a threat in use, see `gbad.phase3_gate.choices.choose`.
+
+    Returns
+    -------
+    decision : SecondDecision
+    second : float64 array (n, C)
+        Log-odds by the second look, as in `SecondDecided`, but each region is gated by a gate of other folds.
     """
     positive = np.asarray(labels.any(1))
     enough = bool(positive.any()) and np.count_nonzero(~positive) > 1
@@ -249,21 +257,37 @@ def fit_second_decision(
 
     used = 0.0 if strength is None else strength
     second, slope, offset = second_look(used)
-    share = 0.0
-    if enough and len(regions.image):
-        filled = np.where(np.isnan(second), first.ranking, second)
-        share = choose_share(first.ranking, filled, labels, SHARES, capped)
+    share = choose_second_share(first.ranking, second, labels, capped) if enough else 0.0
     if share and none and fitted is not None:
         shown = np.flatnonzero(labels.any(0))
-        scores = [both_looks(first, second_look(alpha)[0], share)[1][:, shown] for alpha in DEFAULT_ALPHAS]
+        gated = [
+            both_looks(first.ranking, first.log_gated, second_look(alpha)[0], share)[1] for alpha in DEFAULT_ALPHAS
+        ]
+        scores = [of_one[:, shown] for of_one in gated]
         used = DEFAULT_ALPHAS[least_as_good(labels[:, shown], scores, capped)]
         second, slope, offset = second_look(used)
-    _, log_gated = both_looks(first, second, share)
+    _, log_gated = both_looks(first.ranking, first.log_gated, second, share)
     any_threat = (
         fit_any_threat(log_odds(log_gated), labels, prevalence) if enough else AnyThreat.identity(labels.shape[1])
     )
     thresholds = best_thresholds(labels, np.exp(log_gated), weights)
-    return SecondDecision(threshold, share, fitted, suppression, used, slope, offset, any_threat, thresholds)
+    decision = SecondDecision(threshold, share, fitted, suppression, used, slope, offset, any_threat, thresholds)
+    return decision, second
+
+
+def choose_second_share(ranking: Float, second: Float, labels: npt.NDArray[np.uint8], weights: Float) -> float:
+    """Find the share of the second look that ranks rows best; of equally good shares the smallest.
+
+    Parameters
+    ----------
+    ranking, second
+        As for `both_looks`.
+    labels : uint8 array (n, C)
+        1 = threat present; at least one row has a threat.
+    weights : float64 array (n,)
+        How often each row counts.
+    """
+    return choose_share(ranking, np.where(np.isnan(second), ranking, second), labels, SHARES, weights)
 
 
 def _threshold(threat_free: Float, share: float) -> float:

@@ -111,7 +111,7 @@ class FittedGBAD:
         of_first: dict[str, Any] = {
             "logits": logits, "ungated": sigmoid(logits), "losses": losses, "loss_names": names,
             "heads": first.heads, "gate_score": first.gate_score, "anomalous": first.anomalous,
-            "first_look": first.log_gated,
+            "first_ranking": first.ranking, "first_look": first.log_gated,
         }  # fmt: skip
         if self.second is None or seen is None:
             return Explanation(

@@ -59,8 +59,9 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
     save_plain(decision.to_plain(), folder / "gate.joblib")
     of_second: dict[str, Any] = {}
     if settings.second_look:
-        second = _fit_second(data, settings, run, found, judged, prevalence)
+        second, of_validation = _fit_second(data, settings, run, found, judged, prevalence)
         save_plain(second.to_plain(), folder / "second_look.joblib")
+        save_plain({"second": of_validation}, folder / "second_look_validation.joblib")
         of_second["second_look"] = {
             "share": second.share, "threshold": second.threshold, "strength": second.strength,
             "thresholds": dict(zip(data.classes, second.thresholds, strict=True)),
@@ -77,8 +78,8 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
 
 def _fit_second(
     data: TrainingSet, settings: Settings, run: Path, found: Losses, judged: Decided, prevalence: float | None
-) -> SecondDecision:
-    """Fit phase 3 of the second look on the validation part."""
+) -> tuple[SecondDecision, npt.NDArray[np.float64]]:
+    """Fit phase 3 of the second look on the validation part; give what it says of that part, too."""
     scores = validation_regions(run)
     rows = found.rows[found.validation]
     order = np.argsort(rows)
@@ -96,6 +97,12 @@ def load_second_decision(run: Path) -> SecondDecision | None:
     """Load the second look's decision that phase 3 left in a run folder; None if it left none."""
     path = run / "phase3" / "second_look.joblib"
     return SecondDecision.from_plain(load_plain(path)) if path.exists() else None
+
+
+def load_second_of_validation(run: Path) -> npt.NDArray[np.float64]:
+    """Log-odds by the second look of the validation rows of phase 2, as phase 3 was chosen on them: (n, C)."""
+    second: npt.NDArray[np.float64] = load_plain(run / "phase3" / "second_look_validation.joblib")["second"]
+    return second
 
 
 def load_decision(run: Path) -> Decision:

@@ -10,7 +10,7 @@ A run folder holds::
     phase1/                  classifier.joblib, history.csv, checkpoint-<epoch>.pt, done.json
     phase2/                  detector.joblib, image_detector.joblib (if any), losses.csv, features/, done.json
     second_look/             phases 1 and 2 on regions, see `gbad.training.second_look`
-    phase3/                  gate.joblib, second_look.joblib (if any), done.json
+    phase3/                  gate.joblib, second_look*.joblib (if any), done.json
     pipeline.joblib          all three in one file
 """
 

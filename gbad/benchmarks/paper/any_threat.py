@@ -186,7 +186,7 @@ def group_detectors(group: Group, ratio: float | None) -> dict[str, list[SeedSco
 
 def _of_all_classes(group: Group, name: str, validation: Scores, test: Scores, ratio: float | None) -> SeedScores:
     seen, judged = group.columns(validation, name), group.columns(test, name)
-    if group.methods[name].output == "gated":
+    if group.methods[name].gives_probabilities:
         seen, judged = log_odds(seen), log_odds(judged)
     prevalence = None if ratio is None else 1 / (1 + ratio)
     any_threat = fit_any_threat(seen, validation.labels, prevalence)  # type: ignore[arg-type]

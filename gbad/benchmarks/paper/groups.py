@@ -67,7 +67,8 @@ class Group:
 
     def columns(self, scores: Scores, method: str) -> Floats:
         """Scores of a method on some images, (m, C): logits or logarithms of gated probabilities; bounds have none."""
-        found = {"ranking": scores.ranking, "gated": scores.log_gated}.get(self.methods[method].output)
+        of_output = {"ranking": scores.ranking, "first": scores.first_look, "gated": scores.log_gated}
+        found = of_output.get(self.methods[method].output)
         return scores.logits if found is None else found
 
 
@@ -136,6 +137,9 @@ def _scores_of(method: Method, scores: Scores, y_any: Mask) -> Floats:
     assert scores.ranking is not None
     if method.output == "ranking":
         return scores.ranking
+    if method.output == "first":
+        assert scores.first_look is not None
+        return scores.first_look
     if method.output == "oracle":
         return oracle_gated(scores.ranking, y_any)
     assert scores.log_gated is not None
@@ -143,11 +147,11 @@ def _scores_of(method: Method, scores: Scores, y_any: Mask) -> Floats:
 
 
 def _random_gate(cell: NetworkCell, scores: Scores, names: tuple[str, ...], y_true: Mask, weights: Floats) -> Floats:
-    assert scores.log_gated is not None
+    assert scores.first_look is not None
     assert scores.ranking is not None
     ranking = scores.ranking
     # One factor an image, whatever the class; rounding may put it above 1.
-    factors = np.minimum((scores.log_gated - log_sigmoid(ranking)).mean(axis=1), 0.0)
+    factors = np.minimum((scores.first_look - log_sigmoid(ranking)).mean(axis=1), 0.0)
     about = {
         "images": digest(names, y_true), "weight": float(weights.max()), "draws": DRAWS,
         "factors": digest(factors, ranking),

@@ -19,20 +19,31 @@ from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, source_from_paths
 from gbad.errors import GbadError, ImageError
 from gbad.phase1_classifier import Classifier, predict_stream
-from gbad.phase3_gate import Decision, Evidence, apply_choices, choose, judge_gate
+from gbad.phase3_gate import (
+    Evidence,
+    apply_choices,
+    best_thresholds,
+    both_looks,
+    choose,
+    choose_second_share,
+    judge_gate,
+    prevalence_weights,
+)
+from gbad.phase3_gate.choices import MAX_WEIGHT
 from gbad.pipeline import GBADPipeline, load
 from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
+from gbad.training.fitted import FittedGBAD
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import read_losses
-from gbad.training.phase3 import features_of
+from gbad.training.phase3 import features_of, load_second_of_validation
 from gbad.training.run_folder import Run
 from gbad.training.settings import Settings
 
 MAX_VALIDATION_NEGATIVES = 2000
 """Threat-free validation images that a classifier without gate is scored on; with a gate, all are."""
 
-_OF_NETWORK = ("thresholds", "strength", "heads_share")
+_OF_NETWORK = ("thresholds", "strength", "heads_share", "second_share")
 """Fields of `Scores` that do not depend on the images."""
 
 
@@ -50,9 +61,13 @@ class Scores:
     heads : float64 array (n, C) or None
         Log-odds by the class heads; the logits where there are none.
     ranking : float64 array (n, C) or None
-        The logits with those of the heads mixed in: what the gate suppresses.
+        The logits with those of the heads mixed in: what the gate suppresses. By the first look.
+    first_look : float64 array (n, C) or None
+        Logarithms of the gated probabilities by the first look.
+    second_look : float64 array (n, C) or None
+        Log-odds by the second look; NaN for images that had none.
     log_gated : float64 array (n, C) or None
-        Logarithms of the gated probabilities.
+        Logarithms of the gated probabilities by both looks.
     losses : float64 array (n, k) or None
     gate_score, p_anomalous : float64 array (n,) or None
     anomalous : bool array (n,) or None
@@ -63,6 +78,8 @@ class Scores:
         Of the gate, α or ε.
     heads_share : float64 array () or None
         Of the class heads in `ranking`.
+    second_share : float64 array () or None
+        Of the second look in `log_gated`.
     labels : uint8 array (n, C) or None
         Of the validation part; test labels are in the test list.
     peaks : int8 array (n, C) or None
@@ -73,6 +90,8 @@ class Scores:
     logits: Floats
     heads: Floats | None = None
     ranking: Floats | None = None
+    first_look: Floats | None = None
+    second_look: Floats | None = None
     log_gated: Floats | None = None
     losses: Floats | None = None
     gate_score: Floats | None = None
@@ -81,6 +100,7 @@ class Scores:
     thresholds: Floats | None = None
     strength: Floats | None = None
     heads_share: Floats | None = None
+    second_share: Floats | None = None
     labels: Labels | None = None
     peaks: npt.NDArray[np.int8] | None = None
 
@@ -161,7 +181,7 @@ def score_images(
     if not len(rows):
         return None
     arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    of_gate = {} if pipeline is None else _of_gate(pipeline.fitted_.decision)
+    of_gate = {} if pipeline is None else _of_gate(pipeline.fitted_)
     return Scores(np.array(names, dtype=str)[rows], **arrays, **of_gate)
 
 
@@ -177,7 +197,8 @@ def validation_scores(run: Run, phases: int) -> Scores:
         rows = np.concatenate([part[0] for part in parts])
         logits = np.concatenate([part[1]["logits"] for part in parts])
         return Scores(names[rows], logits, labels=run.data.labels[rows])
-    decision = load(run.folder / "pipeline.joblib").fitted_.decision
+    fitted = load(run.folder / "pipeline.joblib").fitted_
+    decision = fitted.decision
     found = read_losses(run.folder, classes)
     rows, losses = found.rows[found.validation], found.losses[found.validation]
     logits = found.logits[found.validation]
@@ -187,9 +208,14 @@ def validation_scores(run: Run, phases: int) -> Scores:
     score, p_anomalous = judge_gate(decision.gate, run.settings.gate_fit, losses, run.data.positive[rows])
     of_phases = Evidence(logits, heads, score, p_anomalous)
     ranking, gated = apply_choices(of_phases, decision.suppression, decision.heads_share, decision.strength)
+    second = np.full_like(ranking, np.nan)
+    if fitted.second is not None:
+        second = load_second_of_validation(run.folder)
     return Scores(
-        names[rows], logits, heads=heads, ranking=ranking, log_gated=gated, losses=losses, gate_score=score,
-        p_anomalous=p_anomalous, anomalous=score > 0, labels=run.data.labels[rows], **_of_gate(decision),
+        names[rows], logits, heads=heads, ranking=ranking, first_look=gated, second_look=second,
+        log_gated=both_looks(ranking, gated, second, 0.0 if fitted.second is None else fitted.second.decision.share)[1],
+        losses=losses, gate_score=score, p_anomalous=p_anomalous, anomalous=score > 0, labels=run.data.labels[rows],
+        **_of_gate(fitted),
     )  # fmt: skip
 
 
@@ -215,16 +241,32 @@ def at_prevalence(test: Scores, validation: Scores, settings: Settings, prevalen
     strength = settings.epsilon if settings.suppression == "hard" else settings.alpha
     choices = choose(_evidence(validation, settings), validation.labels, settings.suppression, strength, prevalence)
 
+    def first_look(scores: Scores) -> tuple[Floats, Floats]:
+        return apply_choices(_evidence(scores, settings), settings.suppression, choices.share, choices.strength)
+
+    first = first_look(validation)
+    weights = prevalence_weights(validation.labels.any(1), prevalence)
+    second_share = 0.0
+    if validation.second_look is not None and not np.isnan(validation.second_look).all():
+        capped = np.minimum(weights, MAX_WEIGHT)
+        second_share = choose_second_share(first[0], validation.second_look, validation.labels, capped)
+    gated = _with_second(first, validation, second_share)
+    thresholds = best_thresholds(validation.labels, np.exp(gated), weights)
+
     def anew(scores: Scores) -> Scores:
-        ranking, gated = apply_choices(
-            _evidence(scores, settings), settings.suppression, choices.share, choices.strength
-        )
+        first = first_look(scores)
         return dataclasses.replace(
-            scores, ranking=ranking, log_gated=gated, thresholds=choices.thresholds,
-            strength=np.asarray(choices.strength), heads_share=np.asarray(choices.share),
+            scores, ranking=first[0], first_look=first[1], log_gated=_with_second(first, scores, second_share),
+            thresholds=thresholds, strength=np.asarray(choices.strength), heads_share=np.asarray(choices.share),
+            second_share=np.asarray(second_share),
         )  # fmt: skip
 
     return anew(test), anew(validation)
+
+
+def _with_second(first: tuple[Floats, Floats], scores: Scores, share: float) -> Floats:
+    """Logarithms of the gated probabilities by both looks; `first` has the ranking and the gated ones of the first."""
+    return first[1] if scores.second_look is None else both_looks(*first, scores.second_look, share)[1]
 
 
 def _evidence(scores: Scores, settings: Settings) -> Evidence:
@@ -239,10 +281,14 @@ def split_names(run: Run) -> list[str]:
     return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
 
 
-def _of_gate(decision: Decision) -> dict[str, npt.NDArray[Any]]:
+def _of_gate(fitted: FittedGBAD) -> dict[str, npt.NDArray[Any]]:
     """Fields of `Scores` that phase 3 has chosen once for all images."""
-    strength, share = (np.asarray(value, dtype=np.float64) for value in (decision.strength, decision.heads_share))
-    return {"thresholds": decision.thresholds, "strength": strength, "heads_share": share}
+    decision = fitted.decision
+    second = 0.0 if fitted.second is None else fitted.second.decision.share
+    chosen = {"strength": decision.strength, "heads_share": decision.heads_share, "second_share": second}
+    return {name: np.asarray(value, dtype=np.float64) for name, value in chosen.items()} | {
+        "thresholds": fitted.thresholds
+    }
 
 
 def validation_sample(validation: Mask, threat: Mask) -> Rows:
@@ -264,9 +310,9 @@ def _classified(run: Path, source: ImageSource, rows: Rows, views: int) -> Itera
 
 
 def _explained(pipeline: GBADPipeline, source: ImageSource) -> Iterator[Batch]:
-    names = ("logits", "heads", "ranking", "log_gated", "losses", "gate_score", "anomalous")
+    names = ("logits", "heads", "first_look", "second_look", "log_gated", "losses", "gate_score", "anomalous")
     for rows, explanation, errors in pipeline.stream(source):
-        values = {name: getattr(explanation, name) for name in names}
+        values = {name: getattr(explanation, name) for name in names} | {"ranking": explanation.first_ranking}
         yield rows, values | {"p_anomalous": pipeline.fitted_.decision.gate.probability(explanation.gate_score)}, errors
 
 

@@ -10,15 +10,18 @@ from gbad.training.settings import Settings
 
 PAPER = Settings(
     architecture="fpn", pooling="average", fusion="hidden", negatives="fixed", class_heads=False, gate_fit="paper",
-    suppression="hard",
+    suppression="hard", second_look=False,
 )  # fmt: skip
 """GBAD (Dumagpi et al. 2020): average-pooled FPN, one draw of negatives, gate fitted on training losses, hard gate."""
 
 BEST = Settings(
     architecture="fpn", pooling="max", fusion="context", negatives="fresh", class_heads=True, gate_fit="held-out",
-    suppression="soft",
+    suppression="soft", second_look=True,
 )  # fmt: skip
 """Settings of `gbad` in the benchmark: the variant that ranks best."""
+
+ALONE = Settings(second_look=False)
+"""Of a classifier without phases 2 and 3."""
 
 POSITION_WEIGHT = 1.0
 """Weight of the position loss in `gbad_boxes`."""
@@ -41,15 +44,15 @@ class Network:
 
 
 NETWORKS = {
-    "cnn": Network(Settings(architecture="plain", negatives="natural")),
-    "cnn_balanced": Network(Settings(architecture="plain", negatives="fixed")),
-    "cnn_all": Network(Settings(architecture="plain", negatives="all")),
-    "chr": Network(Settings(architecture="chr", chr_mask="hierarchical", negatives="natural")),
-    "chr_balanced": Network(Settings(architecture="chr", chr_mask="hierarchical", negatives="fixed")),
-    "chr_all": Network(Settings(architecture="chr", chr_mask="hierarchical", negatives="all")),
-    "chr_none": Network(Settings(architecture="chr", chr_mask="none", negatives="natural")),
-    "chr_released": Network(Settings(architecture="chr", chr_mask="released", negatives="natural")),
-    "cnn_fresh": Network(BEST.changed(architecture="plain"), 3),
+    "cnn": Network(ALONE.changed(architecture="plain", negatives="natural")),
+    "cnn_balanced": Network(ALONE.changed(architecture="plain", negatives="fixed")),
+    "cnn_all": Network(ALONE.changed(architecture="plain", negatives="all")),
+    "chr": Network(ALONE.changed(architecture="chr", chr_mask="hierarchical", negatives="natural")),
+    "chr_balanced": Network(ALONE.changed(architecture="chr", chr_mask="hierarchical", negatives="fixed")),
+    "chr_all": Network(ALONE.changed(architecture="chr", chr_mask="hierarchical", negatives="all")),
+    "chr_none": Network(ALONE.changed(architecture="chr", chr_mask="none", negatives="natural")),
+    "chr_released": Network(ALONE.changed(architecture="chr", chr_mask="released", negatives="natural")),
+    "cnn_fresh": Network(BEST.changed(architecture="plain", second_look=False), 3),
     "gbad_paper": Network(PAPER, 3),
     "gbad": Network(BEST, 3),
     "gbad_boxes": Network(BEST.changed(position_weight=POSITION_WEIGHT), 3),
@@ -68,8 +71,8 @@ class Method:
         Key of `NETWORKS`.
     output : str
         ``"logits"``: logits of the classifier; ``"ranking"``: logits mixed with those of the class heads, no gate;
-        ``"gated"``: the ranking behind the network's own gate; ``"oracle"``: behind a gate that knows which images show
-        a threat; ``"random"``: behind a gate that deals out the factors of the network's own gate blindly;
+        ``"first"``: the ranking behind the network's own gate; ``"gated"``: the same, with the second look of a
+        network that has one; ``"oracle"``: behind a gate that knows which images show a threat; ``"random"``: behind a gate that deals out the factors of the network's own gate blindly;
         ``"anomaly"``: anomaly score of the image-level detector `network`, which knows no classes.
     """
 
@@ -81,6 +84,11 @@ class Method:
     def is_bound(self) -> bool:
         """Whether the method needs the truth or chance: a bound, which nobody could use."""
         return self.output in ("oracle", "random")
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether its scores are logarithms of probabilities; others are log-odds."""
+        return self.output in ("first", "gated")
 
     @property
     def knows_classes(self) -> bool:
@@ -102,9 +110,11 @@ METHODS = {
     "chr_released": Method("CHR, released mask", "chr_released", "logits"),
     "gbad_paper": Method("GBAD, as in the paper", "gbad_paper", "gated"),
     "gbad_ungated": Method("GBAD's classifier alone", "gbad", "logits"),
-    "gbad_heads": Method("GBAD without gate", "gbad", "ranking"),
+    "gbad_heads": Method("GBAD without gate and second look", "gbad", "ranking"),
+    "gbad_first_look": Method("GBAD without second look", "gbad", "first"),
     "gbad": Method("GBAD", "gbad", "gated"),
     "gbad_boxes_ungated": Method("GBAD's classifier alone, boxes", "gbad_boxes", "logits"),
+    "gbad_boxes_first_look": Method("GBAD without second look, boxes", "gbad_boxes", "first"),
     "gbad_boxes": Method("GBAD, boxes", "gbad_boxes", "gated"),
     "gbad_paper_oracle_gate": Method("GBAD, paper: oracle gate", "gbad_paper", "oracle"),
     "gbad_paper_random_gate": Method("GBAD, paper: random gate", "gbad_paper", "random"),
@@ -123,7 +133,8 @@ BASELINES = {
 DIFFERENCES = (
     *(("gbad", name) for family in BASELINES.values() for name in family),
     ("gbad", "gbad_paper"), ("gbad", "cnn_fresh_heads"), ("gbad_paper", "cnn"),
-    ("gbad", "gbad_ungated"), ("gbad", "gbad_heads"), ("gbad_heads", "gbad_ungated"),
+    ("gbad", "gbad_ungated"), ("gbad", "gbad_first_look"), ("gbad_first_look", "gbad_heads"),
+    ("gbad_heads", "gbad_ungated"), ("gbad_boxes", "gbad_boxes_first_look"),
     ("gbad_paper", "cnn_balanced_fpn"), ("gbad_boxes", "gbad"), ("gbad_boxes", "gbad_boxes_ungated"),
 )  # fmt: skip
 """Pairs whose difference gets an interval of its own, first minus second."""

@@ -138,7 +138,8 @@ def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
     DataFrame
         A row per subset, backbone, network and class (``any`` for all threats together), means over the seeds:
         ``recall``, ``false_alarm_rate``; ``no_gate`` (class heads included), ``gate``, ``oracle_gate``,
-        ``random_gate``: AP, all in [0, 1]. ``strength`` (α or ε) and ``heads_share``: texts, seed by seed.
+        ``random_gate``: AP of the first look, all in [0, 1]. ``strength`` (α or ε), ``heads_share`` and
+        ``second_share`` (of the second look in the ranking): texts, seed by seed.
     """
     rows = []
     for group in groups:
@@ -149,17 +150,12 @@ def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
             outputs = {
                 column: next((n for n, m in group.methods.items() if (m.network, m.output) == (network, output)), None)
                 for column, output in
-                {"gate": "gated", "oracle_gate": "oracle", "random_gate": "random"}.items()
+                {"oracle_gate": "oracle", "random_gate": "random"}.items()
             }  # fmt: skip
-            ranked = [
-                [
-                    *average_precision_per_class(
-                        group.y_true, np.asarray(one.ranking), group.classes, sample_weight=group.weights
-                    ).values()
-                ]
-                for one in scores
-            ]
-            ap = {"no_gate": _with_mean(np.array(ranked))}
+            ap = {
+                "no_gate": _with_mean(_average_precision(group, [one.ranking for one in scores])),
+                "gate": _with_mean(_average_precision(group, [one.first_look for one in scores])),
+            }
             ap |= {column: _with_mean(group.ap[name]) for column, name in outputs.items() if name is not None}
             alarms = [gate_diagnostics(group.y_any, decision)["false_alarm_rate"] for decision in decisions]
             for c, label in enumerate((*group.classes, "any")):
@@ -172,8 +168,18 @@ def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
                     **{column: float(numbers[c]) for column, numbers in ap.items()},
                     "strength": _of_seeds(one.strength for one in scores),
                     "heads_share": _of_seeds(one.heads_share for one in scores),
+                    "second_share": _of_seeds(one.second_share for one in scores),
                 })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _average_precision(group: Group, scores: Sequence[Floats | None]) -> Floats:
+    """Average precision of each class by the scores of each seed, (S, C)."""
+    of_seeds = [
+        average_precision_per_class(group.y_true, np.asarray(one), group.classes, sample_weight=group.weights)
+        for one in scores
+    ]
+    return np.array([[*one.values()] for one in of_seeds])
 
 
 def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
@@ -188,7 +194,7 @@ def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
         ``image`` (A to F), ``name``, ``shows``, and one column a class.
     """
     scores = group.columns(group.test[group.methods[method].network][0], method)
-    logits = log_odds(scores) if group.methods[method].output == "gated" else scores
+    logits = log_odds(scores) if group.methods[method].gives_probabilities else scores
     single = np.flatnonzero(group.y_true.sum(axis=1) == 1)
     own = logits[single, group.y_true[single].argmax(axis=1)]
     free = np.flatnonzero(~group.y_any)
