@@ -120,8 +120,8 @@ class Explanation:
         return cls(
             logits=of_classes, ungated=of_classes, losses=np.empty((0, len(loss_names))), gate_score=one,
             anomalous=one.astype(bool), heads=of_classes, first_ranking=of_classes, ranking=of_classes,
-            first_look=of_classes, looked_twice=one.astype(bool), second_look=of_classes, regions=SeenRegions.empty(n_classes),
-            log_gated=of_classes, any_threat=one, loss_names=loss_names,
+            first_look=of_classes, looked_twice=one.astype(bool), second_look=of_classes,
+            regions=SeenRegions.empty(n_classes), log_gated=of_classes, any_threat=one, loss_names=loss_names,
         )  # fmt: skip
 
     @classmethod

@@ -105,8 +105,8 @@ def make_pipeline() -> Callable[..., GBADPipeline]:
         settings: dict[str, Any] = {
             "backbone": "resnet18", "size": 64, "pretrained": False, "fusion": "hidden", "fpn_width": 8,
             "head_width": 8, "negatives": "fixed", "epochs": 2, "optimiser": "adamw", "learning_rate": 3e-3,
-            "ema_decay": 0.5, "detector": detector, "class_heads": False, "suppression": "hard", "random_state": 1,
-            "device": "cpu", "precision": "no",
+            "ema_decay": 0.5, "detector": detector, "second_look": False, "region_size": 32, "region_epochs": 1,
+            "class_heads": False, "suppression": "hard", "random_state": 1, "device": "cpu", "precision": "no",
         }  # fmt: skip
         return GBADPipeline(**settings | options)
 

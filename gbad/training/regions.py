@@ -20,7 +20,8 @@ from gbad.training.training_set import TrainingSet
 NEGATIVES_PER_POSITIVE = 3
 """Regions without a threat in an epoch, for each region with one."""
 
-_POOL = 8  # regions without a threat that epochs draw from, for each region with one: the hardest for the first look
+POOL = 8
+"""Regions without a threat that epochs draw from, for each region with one: the hardest for the first look."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +133,7 @@ def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, m
     validation = data.validation[of_row]
     threat_free = (labels == 0).all(1)
     mined = np.flatnonzero(~validation & threat_free)
-    most_mined = _POOL * int((~validation & ~threat_free).sum())
+    most_mined = POOL * int((~validation & ~threat_free).sum())
     mined = mined[np.argsort(-hardness[mined], kind="stable")[:most_mined]]
     kept = np.sort(np.concatenate([np.flatnonzero(validation | ~threat_free), mined]))
     return RegionList(of_row[kept].astype(np.int64), centres[kept], labels[kept], validation[kept])

@@ -47,8 +47,12 @@ from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
 
-_MARGIN = 1.5  # regions are cut this much larger for training, so that views can be shifted and turned
-_SHIFT = 0.19  # of a region's side: how far off the first look may point
+MARGIN = 1.5
+"""Regions are cut this many times as large for training, so that views can be shifted and turned."""
+
+SHIFT = 0.19
+"""Largest shift of a view, as a share of a region's side: how far off the first look may point."""
+
 _MONITORED = 500  # threat-free validation regions whose average precision is shown after each epoch
 
 
@@ -214,7 +218,7 @@ def _train(
         frozen_stages=suits.frozen_stages if settings.frozen_stages is None else settings.frozen_stages,
         frozen_norm=suits.frozen_norm if settings.frozen_norm is None else settings.frozen_norm, seed=seed,
     )  # fmt: skip
-    source = region_source(data.source, regions.rows, regions.centres, shape, _MARGIN)
+    source = region_source(data.source, regions.rows, regions.centres, shape, MARGIN)
     processes = training_processes(settings.device)
     with processes.main_process_first():
         opened = DecodedCache(source, folder / "cache", _limits(bad, len(regions)))
@@ -225,7 +229,7 @@ def _train(
             optimiser=suits.optimiser if settings.optimiser is None else settings.optimiser,
             learning_rate=suits.learning_rate if settings.learning_rate is None else settings.learning_rate,
             weight_decay=settings.weight_decay, ema_decay=settings.ema_decay, negatives="hard",
-            negatives_per_positive=NEGATIVES_PER_POSITIVE, freedom=region_augmentation(settings.augmentation, _SHIFT),
+            negatives_per_positive=NEGATIVES_PER_POSITIVE, freedom=region_augmentation(settings.augmentation, SHIFT),
             precision=settings.precision, device=settings.device, seed=seed, size=shape.size, title="second look",
             show_progress=show_progress,
         )  # fmt: skip

@@ -21,7 +21,8 @@ from gbad.data.labels import read_sixray
 from gbad.phase2_anomaly import BiGANDetector
 
 Command = Callable[..., Any]
-QUICK = ("--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 1, "--fpn-width", 8)
+QUICK = ("--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 1, "--fpn-width", 8,
+         "--no-second-look")  # fmt: skip
 
 
 @pytest.fixture

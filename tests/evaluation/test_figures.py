@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explanations import one_look
 from sklearn.metrics import roc_auc_score
 
 from gbad.errors import DataError
@@ -32,7 +33,7 @@ def scores(labels: np.ndarray) -> Explanation:
     log_gated = np.log(np.where(anomalous[:, None], ungated, 1e-6 * ungated))
     losses = np.exp(generator.standard_normal((500, 2)))
     any_threat = ungated.sum(axis=1)
-    return Explanation(logits, ungated, losses, gate_score, anomalous, logits, logits, log_gated, any_threat)
+    return one_look(logits, losses, gate_score, anomalous, log_gated, any_threat)
 
 
 def test_evaluate_gathers_all_figures_of_metrics_json(labels: np.ndarray, scores: Explanation, tmp_path: Path) -> None:

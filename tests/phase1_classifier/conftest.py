@@ -52,7 +52,7 @@ def train() -> Callable[..., tuple[Any, pd.DataFrame]]:
     def run(*arguments: Any, **options: Any) -> tuple[Classifier, pd.DataFrame]:
         settings: dict[str, Any] = {
             "boxes": None, "epochs": 2, "batch_size": 16, "optimiser": "sgd", "learning_rate": 0.01,
-            "weight_decay": 1e-4, "ema_decay": 0.999, "negatives": "fixed", "augmentation": "standard",
+            "weight_decay": 1e-4, "ema_decay": 0.999, "negatives": "fixed", "freedom": {},
             "precision": "no", "device": "cpu", "seed": 0,
         }  # fmt: skip
         return train_classifier(*arguments, **settings | options)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from explanations import one_look
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
@@ -59,7 +60,7 @@ def simulated_scores(n: int = 300, n_classes: int = 3, seed: int = 0) -> tuple[n
     log_gated = np.log(np.where(anomalous[:, None], ungated, 1e-6 * ungated))
     losses = np.exp(generator.standard_normal((n, 2)) + gate_score[:, None])
     any_threat = gate_score + generator.standard_normal(n)
-    return labels, Explanation(logits, ungated, losses, gate_score, anomalous, logits, logits, log_gated, any_threat)
+    return labels, one_look(logits, losses, gate_score, anomalous, log_gated, any_threat)
 
 
 def make_evaluation(

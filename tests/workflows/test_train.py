@@ -30,7 +30,7 @@ from gbad.workflows.train import refit, train
 
 Make = Callable[..., GBADPipeline]
 OPTIONS = ["--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 3, "--fpn-width", 8,
-           "--pooling", "max", "--seed", 3]  # fmt: skip
+           "--pooling", "max", "--seed", 3, "--no-second-look"]  # fmt: skip
 
 # Runs a script with the tests' backbone, and a BiGAN that trains for two seconds instead of twenty.
 SHORT = """

@@ -72,7 +72,8 @@ class Method:
     output : str
         ``"logits"``: logits of the classifier; ``"ranking"``: logits mixed with those of the class heads, no gate;
         ``"first"``: the ranking behind the network's own gate; ``"gated"``: the same, with the second look of a
-        network that has one; ``"oracle"``: behind a gate that knows which images show a threat; ``"random"``: behind a gate that deals out the factors of the network's own gate blindly;
+        network that has one; ``"oracle"``: behind a gate that knows which images show a threat; ``"random"``: behind a
+        gate that deals out the factors of the network's own gate blindly;
         ``"anomaly"``: anomaly score of the image-level detector `network`, which knows no classes.
     """
 

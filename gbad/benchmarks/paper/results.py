@@ -266,8 +266,8 @@ def _budget(costs: pd.DataFrame) -> str:
     return (
         f"Phase 1 of all networks on one list was shown {same} ({numbers}, {epochs} epochs), with the same "
         "augmentation, image size and optimiser; no epoch was selected. A part of the training list is kept from it "
-        "for validation, and phase 3 alone uses its labels; phases 2 and 3 also see all other training images. A second "
-        "look trains a second classifier, on regions: `cells.csv` has its seconds."
+        "for validation, and phase 3 alone uses its labels; phases 2 and 3 also see all other training images. A "
+        "second look trains a second classifier, on regions: `cells.csv` has its seconds."
     )
 
 

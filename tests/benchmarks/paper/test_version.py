@@ -5,14 +5,18 @@ from dataclasses import asdict
 import pytest
 
 from gbad.benchmarks.paper.cells import VERSION
-from gbad.data.transforms import AUGMENTATIONS
+from gbad.data.regions import USUAL_SIDE
+from gbad.data.transforms import AUGMENTATIONS, region_augmentation
 from gbad.phase1_classifier import BACKBONES
 from gbad.phase1_classifier.chr import _THRESHOLDS
 from gbad.phase2_anomaly import IMAGE_DETECTORS, BiGANDetector
 from gbad.phase3_gate import default_gate
 from gbad.phase3_gate.class_heads import SHARES, SHRINKAGE
+from gbad.phase3_gate.second_look import SHARES as SECOND_SHARES
 from gbad.phase3_gate.suppression import DEFAULT_ALPHAS
 from gbad.storage.digests import json_digest
+from gbad.training.regions import NEGATIVES_PER_POSITIVE, POOL
+from gbad.training.second_look import MARGIN, SHIFT
 
 pytestmark = pytest.mark.usefixtures("real_resnet18")
 
@@ -27,6 +31,14 @@ def test_a_change_of_a_default_raises_the_version_of_cells() -> None:
         "image_detectors": {name: IMAGE_DETECTORS[name]().get_params() for name in ("ganomaly", "skip_ganomaly")},
         "gates": {fit: default_gate(fit).get_params() for fit in ("held-out", "paper")},
         "heads": {"shrinkage": SHRINKAGE, "shares": SHARES, "alphas": DEFAULT_ALPHAS},
+        "second_look": {
+            "augmentation": region_augmentation("standard", SHIFT),
+            "margin": MARGIN,
+            "pool": POOL,
+            "negatives": NEGATIVES_PER_POSITIVE,
+            "usual_side": USUAL_SIDE,
+            "shares": SECOND_SHARES,
+        },
     }
     # Where this fails, raise gbad.benchmarks.paper.cells.VERSION, and note the new pair here.
     assert (VERSION, json_digest(defaults)) == (1, "3f0e3b4b43f0d1245f10bb6762d1800a")
