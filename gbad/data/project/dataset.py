@@ -38,6 +38,7 @@ def project_dataset(
     seed: int = 0,
     workers: int | None = None,
     remove_threats: bool = False,
+    test_negatives_per_positive: int | None = None,
     show_progress: bool = False,
 ) -> None:
     """Write real threat-free bags with real threats projected into them, in SIXray's layout.
@@ -71,6 +72,8 @@ def project_dataset(
         Processes; all cores by default.
     remove_threats : bool
         Leave out threats, and the decoys in their place, but keep the labels. Labels then have no meaning.
+    test_negatives_per_positive : int, optional
+        As `negatives_per_positive`, for the test list alone.
     show_progress : bool
         Show a progress bar.
 
@@ -88,7 +91,7 @@ def project_dataset(
     """
     data, out = Path(data), Path(out)
     ratio = subset if negatives_per_positive is None else negatives_per_positive
-    layout = GeneratedLayout(subset, train_positives, test_positives, ratio, size, seed)
+    layout = GeneratedLayout(subset, train_positives, test_positives, ratio, size, seed, test_negatives_per_positive)
     layout.check()
     sides, classes = read_sides(data, subset, None if threats is None else Path(threats))
     cutouts = [cutout for side in sides.values() for of_class in side.cutouts.values() for cutout in of_class]
