@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gbad.data.transforms import AUGMENTATIONS, Views, apply_views, draw_views, eval_preset
+from gbad.data.transforms import AUGMENTATIONS, Views, apply_views, draw_views, eval_preset, middle
 from gbad.runtime.randomness import torch_generator
 
 
@@ -84,3 +84,17 @@ def test_what_is_not_drawn_changes_no_other_draw() -> None:
     assert plain.colour is None
     assert coloured.colour is not None
     assert coloured.colour.shape == (5, 3, 3)
+
+
+def test_views_of_the_middle_shift_within_the_image() -> None:
+    images = np.random.default_rng(3).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
+    still = Views(torch.eye(2, 3).repeat(2, 1, 1), torch.ones(2))
+    np.testing.assert_allclose(apply_views(images, still, 16), eval_preset(middle(images, 16)), atol=1e-3)
+    still.theta[:, 0, 2] = 2 * 4 / 16  # a quarter of the middle's side to the right
+    np.testing.assert_allclose(apply_views(images, still, 16), eval_preset(images[:, 4:20, 8:24]), atol=1e-3)
+
+
+def test_quarter_turns_are_all_drawn() -> None:
+    theta = draw_views(200, torch_generator(0), rotation=0.0, scale=(1, 1), shift=0.0, quarter_turns=True).theta
+    turned = {tuple(map(tuple, one.abs().round().int().tolist())) for one in theta}
+    assert turned == {((1, 0, 0), (0, 1, 0)), ((0, 1, 0), (1, 0, 0))}

@@ -100,3 +100,17 @@ def test_hard_negatives_where_there_are_few() -> None:
     )
     assert positive[rows].sum() == 10
     assert len(np.unique(rows)) == len(rows) == 20
+
+
+@pytest.mark.parametrize("negatives", ["fixed", "fresh", "hard"])
+def test_an_epoch_may_have_several_negatives_for_each_positive(negatives: str) -> None:
+    positive = np.arange(100) < 10
+    rows = epoch_rows(
+        positive, np.arange(100), negatives=negatives, seed=0, epoch=1, negatives_per_positive=3,
+        hardness=lambda rows: rows.astype(float),
+    )  # fmt: skip
+    assert positive[rows].sum() == 10
+    assert (~positive[rows]).sum() == 30
+    assert len(set(rows.tolist())) == 40
+    if negatives == "hard":  # half are the hardest of those that were drawn
+        assert np.sort(rows)[-15:].min() > 70
