@@ -122,10 +122,10 @@ class SecondDecision:
         regions : Regions
             Of those that `looks_twice` names.
         """
-        score = (
-            np.full(len(regions.image), np.nan) if self.gate is None else self.gate.decision_function(regions.losses)
-        )
-        p_anomalous = np.ones(len(score)) if self.gate is None else self.gate.probability(score)
+        score, p_anomalous = np.full(len(regions.image), np.nan), np.ones(len(regions.image))
+        if self.gate is not None and len(score):
+            score = self.gate.decision_function(regions.losses)
+            p_anomalous = self.gate.probability(score)
         of_regions = _gated(regions.logits, score, p_anomalous, self.suppression, self.strength)
         second = self.slope * best_of(regions.image, of_regions, len(first.ranking)) + self.offset
         ranking, log_gated = both_looks(first.ranking, first.log_gated, second, self.share)

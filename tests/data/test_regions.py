@@ -66,7 +66,9 @@ def test_a_source_of_regions_cuts_what_a_batch_cuts() -> None:
     rows = np.array([0, 0, 3, 4])
     centres = np.random.default_rng(2).random((4, 2)).astype(np.float32)
     source = region_source(source_from_array(IMAGES, 32), rows, centres, shape)
-    at_once = cut_regions([ArrayImage(IMAGES[row]) for row in (0, 3, 4)], [centres[:2], centres[2:3], centres[3:]], shape)
+    at_once = cut_regions(
+        [ArrayImage(IMAGES[row]) for row in (0, 3, 4)], [centres[:2], centres[2:3], centres[3:]], shape
+    )
     _, found, errors = next(stream(source, range(4)))
     np.testing.assert_array_equal(found, at_once)
     assert not errors

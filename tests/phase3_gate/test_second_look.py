@@ -35,7 +35,9 @@ def first(labels: np.ndarray) -> Decided:
     return Decided(ranking, ranking, log_sigmoid(ranking), score, score > 0, ranking.max(1))
 
 
-def regions_of(labels: np.ndarray, strength: float, *, losses: float = 0.0, seed: int = 1) -> tuple[Regions, np.ndarray]:
+def regions_of(
+    labels: np.ndarray, strength: float, *, losses: float = 0.0, seed: int = 1
+) -> tuple[Regions, np.ndarray]:
     """Two regions an image, of which the first shows its threats; and which regions show one."""
     random = np.random.default_rng(seed)
     image = np.repeat(np.arange(len(labels)), 2)
@@ -93,7 +95,9 @@ def test_an_image_depends_on_itself_alone(first: Decided, labels: np.ndarray) ->
     for image in (0, 25, 399):
         own = Decided(*(values[image : image + 1] for values in first))
         kept = regions.image == image
-        alone = decision.decide(own, Regions(np.zeros(kept.sum(), np.int64), regions.logits[kept], regions.losses[kept]))
+        alone = decision.decide(
+            own, Regions(np.zeros(kept.sum(), np.int64), regions.logits[kept], regions.losses[kept])
+        )
         np.testing.assert_allclose(alone.log_gated[0], together.log_gated[image], rtol=1e-12)
         np.testing.assert_allclose(alone.any_threat[0], together.any_threat[image], rtol=1e-12)
     order = np.random.default_rng(2).permutation(len(regions.image))
@@ -112,12 +116,22 @@ def test_the_best_region_speaks_for_its_image_and_others_keep_the_first_look() -
 def test_both_looks_are_on_one_scale(first: Decided, labels: np.ndarray) -> None:
     regions, shows = regions_of(labels, 12.0)
     decision, second = fit_second_decision(
-        first, labels, regions, shows, looked_at=0.5, gate=ThreatGate(), suppression="soft", strength=0.0, prevalence=None
+        first,
+        labels,
+        regions,
+        shows,
+        looked_at=0.5,
+        gate=ThreatGate(),
+        suppression="soft",
+        strength=0.0,
+        prevalence=None,
     )
     rows = decision.looks_twice(first.any_threat) & ~labels.any(1)
     np.testing.assert_allclose(second[rows].mean(0), first.ranking[rows].mean(0))
     np.testing.assert_allclose(second[rows].std(0), first.ranking[rows].std(0))
-    np.testing.assert_allclose(decision.decide(first, regions.of_images(decision.looks_twice(first.any_threat))).second, second)
+    np.testing.assert_allclose(
+        decision.decide(first, regions.of_images(decision.looks_twice(first.any_threat))).second, second
+    )
 
 
 def test_the_gate_of_regions_is_used_where_it_knows_more(first: Decided, labels: np.ndarray) -> None:
