@@ -63,7 +63,8 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
         save_plain(second.to_plain(), folder / "second_look.joblib")
         save_plain({"second": of_validation}, folder / "second_look_validation.joblib")
         of_second["second_look"] = {
-            "share": second.share, "threshold": second.threshold, "strength": second.strength,
+            "share": second.share,
+            "threshold": second.threshold if np.isfinite(second.threshold) else None, "strength": second.strength,
             "thresholds": dict(zip(data.classes, second.thresholds, strict=True)),
         }  # fmt: skip
     write_json(
