@@ -44,17 +44,19 @@ def ap_table(metrics: dict[str, Any]) -> Table:
     table = Table(
         title=f"Average precision (%), subset {escape(metrics['subset'])}, {metrics['n_images']:,} test images"
     )
-    for column in ("class", "positives", "prevalence", "CNN ungated", "GBAD gated"):
+    twice = bool(metrics["looked_twice"]["threat_free"] or metrics["looked_twice"]["threats"])
+    methods = {"ungated": "CNN ungated", **({"first_look": "first look"} if twice else {}), "gbad": "GBAD gated"}
+    for column in ("class", "positives", "prevalence", *methods.values()):
         table.add_column(column, justify="left" if column == "class" else "right")
 
     def percent(value: float | None) -> str:
         return "missing" if value is None or value != value else f"{100 * value:.1f}"
 
     for name in metrics["classes"]:
-        scores = [percent(metrics[method]["per_class_ap"][name]) for method in ("ungated", "gbad")]
+        scores = [percent(metrics[method]["per_class_ap"][name]) for method in methods]
         table.add_row(escape(name), f"{metrics['n_positive'][name]:,}", percent(metrics["prevalence"][name]), *scores)
     table.add_section()
     present = [metrics["prevalence"][name] for name in metrics["classes"] if metrics["n_positive"][name]]
     mean = percent(sum(present) / len(present) if present else None)
-    table.add_row("mAP", "", mean, percent(metrics["ungated"]["map"]), percent(metrics["gbad"]["map"]), style="bold")
+    table.add_row("mAP", "", mean, *(percent(metrics[method]["map"]) for method in methods), style="bold")
     return table

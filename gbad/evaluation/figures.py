@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,13 @@ from gbad.evaluation.metrics import (
     recall_at_false_alarm_rate,
 )
 from gbad.explanation import Explanation
+
+PARTS = {
+    "class heads": ("heads", "ungated"),
+    "gate": ("first_look", "heads"),
+    "second look": ("gbad", "first_look"),
+}
+"""Parts of a pipeline behind its classifier: the figures with and without each, the parts before it included."""
 
 
 def evaluate(
@@ -52,14 +60,17 @@ def evaluate(
     dict
         ``classes``, ``n_images``, ``n_positive``, ``prevalence``, ``ap_rule``.
 
-        ``ungated``, ``gbad``: ``map`` and ``per_class_ap``.
+        ``ungated``, ``heads``, ``first_look``, ``gbad``: ``map`` and ``per_class_ap`` of the classifier alone, with
+        class heads, behind the gate, and with the second look; see `PARTS`.
+
+        ``looked_twice``: share of the images with and without threats that had a second look.
 
         ``anomaly``: `any_threat_metrics` and `recall_at_false_alarm_rate` of the gate's score and decision.
         ``any_threat``: the same for the score from all classes, which has no decision.
 
         ``gate``: `gate_diagnostics`, and the gate's recall per class.
 
-        ``intervals``: `bootstrap_intervals` of ``ungated``, ``gbad`` and ``gbad - ungated``.
+        ``intervals``: `bootstrap_intervals` of the same, of ``gbad - ungated``, and of what each part adds.
 
         Missing figures are NaN.
 
@@ -77,7 +88,10 @@ def evaluate(
         "prevalence": prevalence(y_true, classes),
         "ap_rule": rule,
     }
-    scores = {"ungated": explanation.logits, "gbad": explanation.log_gated}
+    scores = {
+        "ungated": explanation.logits, "heads": explanation.first_ranking, "first_look": explanation.first_look,
+        "gbad": explanation.log_gated,
+    }  # fmt: skip
     for name, score in scores.items():
         per_class = average_precision_per_class(y_true, score, classes, rule)
         figures[name] = {"map": mean_average_precision(per_class), "per_class_ap": per_class}
@@ -89,8 +103,12 @@ def evaluate(
         figures[name]["recall_at_false_alarm_rate"] = recall_at_false_alarm_rate(y_any, one)
     recall = {name: gate_diagnostics(y_true[:, c], decision)["recall"] for c, name in enumerate(classes)}
     figures["gate"] = gate_diagnostics(y_any, decision) | {"recall_per_class": recall}
+    figures["looked_twice"] = {
+        name: float(explanation.looked_twice[rows].mean()) if rows.any() else math.nan
+        for name, rows in (("threats", y_any), ("threat_free", ~y_any))
+    }
     if resamples and rule == "all_points":
-        pairs = [("gbad", "ungated")]
+        pairs = [("gbad", "ungated"), *PARTS.values()]
         figures["intervals"] = bootstrap_intervals(
             y_true, scores, classes, differences=pairs, resamples=resamples, seed=seed
         )

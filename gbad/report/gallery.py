@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from gbad.data.images import read_image
 from gbad.errors import ImageError
@@ -22,6 +22,7 @@ Heatmaps = Callable[[Path, int], npt.NDArray[np.floating[Any]] | None]
 """From an image and a class index to a map (h, w) of any size, higher = more of that class. None: no map."""
 
 PICTURE_SIDE = 320
+REGION = "#d00070"
 
 
 def choose(
@@ -101,7 +102,9 @@ def outranked(y_true: Bools, scores: Floats) -> npt.NDArray[np.int64]:
     return counts
 
 
-def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> tuple[list[str], str]:
+def pictures(
+    path: Path, class_index: int, heatmaps: Heatmaps | None = None, regions: npt.NDArray[np.float64] | None = None
+) -> tuple[list[str], str]:
     """Read one image for the report.
 
     Parameters
@@ -112,6 +115,9 @@ def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> 
         Class of the heat-map.
     heatmaps : callable, optional
         Gives the map for a second picture.
+    regions : float64 array (r, 4), optional
+        Left, top, right and bottom of regions as shares of the width and height. They are drawn into the first
+        picture, and the first region gets a picture of its own.
 
     Returns
     -------
@@ -121,15 +127,38 @@ def pictures(path: Path, class_index: int, heatmaps: Heatmaps | None = None) -> 
         The reason if the image cannot be read, else empty.
     """
     try:
-        image = Image.fromarray(read_image(path))
+        whole = Image.fromarray(read_image(path))
     except ImageError as error:
         return [], f"{error.status}: {error.reason}"
+    image = whole.copy()
     image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    sources = [data_address(image)]
+    boxes = np.empty((0, 4)) if regions is None else regions
+    sources = [data_address(_framed(image, boxes))]
     heatmap = heatmaps(path, class_index) if heatmaps else None
     if heatmap is not None:
         sources.append(data_address(overlaid(image, np.asarray(heatmap, dtype=float))))
+    if len(boxes):
+        sources.append(data_address(_cut(whole, boxes[0])))
     return sources, ""
+
+
+def _framed(image: Image.Image, boxes: npt.NDArray[np.float64]) -> Image.Image:
+    """Draw regions into a copy of an image, the first with a thick line."""
+    framed = image.copy()
+    draw = ImageDraw.Draw(framed)
+    for number, box in reversed([*enumerate((boxes * np.tile(image.size, 2)).tolist())]):
+        # White beside the colour: X-ray images have all colours.
+        draw.rectangle(box, outline="white", width=5 if number == 0 else 3)
+        draw.rectangle([box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1], outline=REGION, width=3 if number == 0 else 1)
+    return framed
+
+
+def _cut(image: Image.Image, box: npt.NDArray[np.float64]) -> Image.Image:
+    """Cut a region out of an image, white beyond its border, at `PICTURE_SIDE` px."""
+    left, top, right, bottom = np.round(box * np.tile(image.size, 2)).astype(int).tolist()
+    region = Image.new("RGB", (max(1, right - left), max(1, bottom - top)), "white")
+    region.paste(image, (-left, -top))
+    return region.resize((PICTURE_SIDE, PICTURE_SIDE), Image.Resampling.BICUBIC)
 
 
 def _in_turn(rows: npt.NDArray[np.intp], group: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:

@@ -11,6 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from gbad.errors import DataError
+from gbad.evaluation.figures import PARTS
 from gbad.report.evaluation import Evaluation
 from gbad.report.gallery import Heatmaps, choose, outranked, pictures
 from gbad.report.html import inline, write_page
@@ -76,6 +77,7 @@ def write_report(
         headline=_headline(evaluation.metrics),
         gate=gate_text(evaluation.metrics["phase3"]) if "phase3" in evaluation.metrics else "",
         rows=_class_rows(evaluation.metrics, evaluation.classes),
+        parts=_parts(evaluation.metrics),
         any_prevalence=float(evaluation.any_threat.mean()),
         figures={name: inline(figure) for name, figure in figures(evaluation).items()},
         curves=_curves(evaluation),
@@ -120,6 +122,21 @@ def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _parts(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the classifier alone reaches, and what each part behind it adds."""
+    intervals = metrics.get("intervals") or {}
+    alone = {"name": "Classifier alone", "map": metrics["ungated"]["map"]}
+    rows: list[dict[str, Any]] = [alone | {"interval": (intervals.get("ungated") or {}).get("map"), "adds": None}]
+    for name, (after, before) in PARTS.items():
+        rows.append({
+            "name": f"with {name}", "map": metrics[after]["map"],
+            "interval": (intervals.get(after) or {}).get("map"),
+            "adds": number(metrics[after]["map"]) - number(metrics[before]["map"]),
+            "adds_interval": (intervals.get(f"{after} - {before}") or {}).get("map"),
+        })  # fmt: skip
+    return rows
+
+
 def _class_rows(metrics: Mapping[str, Any], classes: Sequence[str]) -> list[dict[str, Any]]:
     intervals = metrics.get("intervals") or {}
     rows = []
@@ -162,7 +179,10 @@ def _galleries(evaluation: Evaluation, paths: Sequence[str | Path], heatmaps: He
     def tile(row: int, ranking: str) -> dict[str, Any]:
         threats = np.flatnonzero(present[row]).tolist()
         shown = int(ranks[ranking][row].argmin() if threats else gated[row].argmax())
-        sources, problem = pictures(Path(paths[row]), shown, heatmaps)
+        regions = evaluation.scores.regions
+        own = regions.of(row)
+        best = own[regions.log_odds[own, shown].argsort()[::-1]]
+        sources, problem = pictures(Path(paths[row]), shown, heatmaps, regions.boxes[best])
         order = np.lexsort((-ungated[row], ~present[row]))[:CLASSES_PER_TILE].tolist()
         return {
             "path": str(paths[row]),
@@ -171,6 +191,9 @@ def _galleries(evaluation: Evaluation, paths: Sequence[str | Path], heatmaps: He
             "problem": problem,
             "threats": [classes[c] for c in threats],
             "class": classes[shown],
+            "regions": [
+                (float(regions.log_odds[region, shown]), float(regions.gate_score[region])) for region in best.tolist()
+            ],
             "outranked": [int(ranks[when][row, shown]) for when in ("before", "after")],
             "anomalous": bool(anomalous[row]),
             "probabilities": [(classes[c], present[row, c], ungated[row, c], gated[row, c]) for c in order],

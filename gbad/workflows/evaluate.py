@@ -88,7 +88,8 @@ def evaluate(
     chosen = {
         "suppression": decision.suppression, "strength": decision.strength, "heads_share": decision.heads_share,
         "prevalence": settings.prevalence,
-        "thresholds": dict(zip(fitted.classes, decision.thresholds, strict=True)),
+        "second_look_share": fitted.second.decision.share if fitted.second is not None else 0.0,
+        "thresholds": dict(zip(fitted.classes, fitted.thresholds, strict=True)),
     }  # fmt: skip
     metrics = {
         "subset": str(subset), **figures, "phase3": chosen, "n_bad": len(bad.errors), "seed": settings.random_state,

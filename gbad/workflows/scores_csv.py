@@ -25,7 +25,8 @@ def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequenc
     columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
     columns |= dict(zip(explanation.loss_names, explanation.losses.T, strict=True))
     columns |= {name: getattr(explanation, name) for name in IMAGE_COLUMNS}
-    columns["anomalous"] = pd.array(explanation.anomalous.astype(int), dtype="Int64")  # stays whole beside empty rows
+    for name in ("anomalous", "looked_twice"):
+        columns[name] = pd.array(getattr(explanation, name).astype(int), dtype="Int64")  # stays whole beside empty rows
     return pd.DataFrame(columns)
 
 
