@@ -60,15 +60,15 @@ def cached_average_precision(
 
 
 def highest_logits(
-    model: Classifier, cache: DecodedCache, size: int | None, show_progress: bool, rows: Rows
+    model: Classifier, cache: DecodedCache, size: int | None, title: str, show_progress: bool, rows: Rows
 ) -> npt.NDArray[np.float64]:
     """Highest logit of any class, float64 (k,) for rows (k,); minus infinity for images that cannot be used.
 
-    The model is put into evaluation mode. `size` as in `cached_average_precision`.
+    The model is put into evaluation mode. `size` as in `cached_average_precision`; `title` of the training.
     """
     model.eval()
     scores = np.full(len(rows), -np.inf)
-    with progress_bar("phase 1, looking for hard negatives", len(rows), show=show_progress) as advance:
+    with progress_bar(f"{title}, looking for hard negatives", len(rows), show=show_progress) as advance:
         for start in range(0, len(rows), _TOGETHER):
             batch = rows[start : start + _TOGETHER]
             usable = np.isin(batch, cache.fill(batch))

@@ -149,7 +149,7 @@ def train_classifier(
         begun = time.monotonic()
         hardness = None
         if epoch >= epochs // 2:  # in the first half, the classifier cannot tell yet which images are hard
-            hardness = partial(highest_logits, average.module, cache, size, show_progress)
+            hardness = partial(highest_logits, average.module, cache, size, title, show_progress)
         draw = partial(
             epoch_rows, positive, training_rows, negatives=negatives, seed=seed, epoch=epoch,
             negatives_per_positive=negatives_per_positive, hardness=hardness,

@@ -28,7 +28,7 @@ SIDE, PATCH = 128, 24
 
 
 def draw(count: int, threat: bool, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images with one dark patch: fine stripes for threats, else grey, hardly lighter; and where its middle is (n, 2)."""
+    """Images with a dark patch, of fine stripes for threats, else grey and hardly lighter; and its middle (n, 2)."""
     random = np.random.default_rng(seed)
     images = random.integers(200, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
     corners = random.integers(0, SIDE - PATCH, (count, 2))

@@ -28,7 +28,7 @@ from gbad.errors import DataError, GbadError, TooManyBadImagesError
 from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase1_classifier import predict_batch
 from gbad.phase2_anomaly import BiGANDetector
-from gbad.phase3_gate import soft_gate
+from gbad.phase3_gate import log_sigmoid, soft_gate
 from gbad.training.phase1 import load_classifier
 from gbad.training.settings import Settings
 
@@ -153,6 +153,35 @@ def test_phase_3_chooses_for_the_prevalence_of_each_subset(finished: Path) -> No
     assert at_prevalence(test, none, settings, 0.01) == (test, none)
     ungated = Scores.load(next((finished / "cells").glob("cnn-*-seed2-*/validation.npz")))
     assert at_prevalence(ungated, ungated, settings, 0.01) == (ungated, ungated)
+
+
+def test_the_second_look_has_a_row_of_its_own(data: BenchmarkData, tmp_path: Path) -> None:
+    more = QUICK | {"size": 32, "second_look": True, "region_size": 32, "region_epochs": 1, "second_look_share": 1.0}
+    benchmark(tmp_path, data, methods=("gbad_first_look", "gbad"), seeds=(1,), overrides=more)
+    folder = next((tmp_path / "cells").glob("gbad-resnet18-10-seed1-*"))
+    test, validation = Scores.load(next(folder.glob("test-*/scores.npz"))), Scores.load(folder / "validation.npz")
+    for scores in (test, validation):
+        assert scores.second_look is not None
+        assert scores.ranking is not None
+        assert scores.second_share is not None
+        looked = ~np.isnan(scores.second_look)
+        expected = np.where(looked, np.nan_to_num(scores.second_look), scores.ranking)
+        share = float(scores.second_share)
+        both = (1 - share) * scores.ranking + share * expected
+        gate = scores.first_look - log_sigmoid(scores.ranking)
+        np.testing.assert_allclose(scores.log_gated, log_sigmoid(both) + gate, atol=1e-9)
+    assert validation.labels is not None
+    own = validation.labels.any(axis=1).mean()
+    for scores, again in zip(
+        (test, validation), at_prevalence(test, validation, NETWORKS["gbad"].settings, own), strict=True
+    ):
+        for name in ("log_gated", "first_look", "thresholds", "second_share"):
+            np.testing.assert_allclose(getattr(again, name), getattr(scores, name), atol=1e-9, err_msg=name)
+    tidy = pd.read_csv(tmp_path / "results" / "results.csv")
+    assert set(tidy["method"]) == {"gbad_first_look", "gbad"}
+    gates = pd.read_csv(tmp_path / "results" / "gates.csv")
+    assert "second_share" in gates
+    assert pd.read_csv(tmp_path / "results" / "cells.csv")["second_look_seconds"].notna().all()
 
 
 def test_heads_that_help_where_threats_are_rare_count_there_alone() -> None:
