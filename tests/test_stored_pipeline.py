@@ -1,9 +1,9 @@
-"""The promise of compatibility: every later version of gbad loads a file of format 1 and scores alike.
+"""The promise of compatibility: every later version of gbad loads a file of formats 1 and 2 and scores alike.
 
-``tests/stored`` holds such a file with all that it can hold: a pyramid beside a plain network, class heads, BiGAN,
-GANomaly, a soft gate. It was trained on 40 of the noisy images of the fixture ``pixels``; afterwards the weights of the
-classifier were replaced by a short pattern, so that the file is small. Never make it anew: a version that cannot read
-it breaks the promise. A new format gets a file of its own beside it.
+``tests/stored`` holds such files with all that they can hold: a pyramid beside a plain network, class heads, BiGAN,
+GANomaly (format 1), a second look (format 2), a soft gate. They were trained on 40 of the noisy images of the fixture ``pixels``; afterwards the weights of the
+classifiers were replaced by a short pattern, so that the files are small. Never make them anew: a version that cannot
+read them breaks the promise. A new format gets a file of its own beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("real_resnet18")
 STORED = Path(__file__).parent / "stored"
 
 
-@pytest.mark.parametrize("name", ["pipeline-format-1"])
+@pytest.mark.parametrize("name", ["pipeline-format-1", "pipeline-format-2"])
 def test_a_stored_pipeline_loads_and_scores_as_when_it_was_made(name: str, pixels: np.ndarray, tmp_path: Path) -> None:
     (tmp_path / "pipeline.joblib").write_bytes(lzma.decompress((STORED / f"{name}.joblib.xz").read_bytes()))
     expected = json.loads((STORED / f"{name}.json").read_text())
@@ -33,3 +33,10 @@ def test_a_stored_pipeline_loads_and_scores_as_when_it_was_made(name: str, pixel
         np.testing.assert_allclose(getattr(explained, values), expected[values], rtol=1e-3, atol=1e-4, err_msg=values)
     assert pipeline.fitted_.decision.heads is not None
     assert pipeline.settings.backbone == "resnet18"
+    assert explained.looked_twice.tolist() == expected.get("looked_twice", [False] * 5)
+    if "regions" in expected:
+        second = np.array(expected["second_look"], float)
+        np.testing.assert_allclose(explained.second_look, second, rtol=1e-3, atol=1e-4)
+        for values, of_regions in expected["regions"].items():
+            found = getattr(explained.regions, values)
+            np.testing.assert_allclose(found, of_regions, rtol=1e-3, atol=1e-4, err_msg=values)

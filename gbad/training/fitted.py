@@ -10,32 +10,27 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from gbad.data.original import Original
-from gbad.data.regions import choose_regions, cut_regions
 from gbad.explanation import Explanation, SeenRegions
 from gbad.phase1_classifier import (
     Classifier,
     classifier_from_state,
     classifier_state,
-    evidence_peaks,
     predict_batch,
     see,
 )
-from gbad.phase1_classifier.evidence import Seen
 from gbad.phase2_anomaly.detectors import Detectors, sigmoid
-from gbad.phase3_gate import Decision, Regions, SecondDecision
+from gbad.phase3_gate import Decision
 from gbad.runtime.device import chosen_device
 from gbad.storage.files import read_json
+from gbad.training.fitted_second_look import FittedSecondLook
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import load_detectors
 from gbad.training.phase3 import load_decision, load_second_decision
-from gbad.training.second_look import RegionModel, load_region_model
+from gbad.training.second_look import load_region_model
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
-
-_TOGETHER = 64  # regions that are classified at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +46,7 @@ class FittedGBAD:
         Phase 2.
     decision : Decision
         Phase 3.
-    second : SecondLook or None
+    second : FittedSecondLook or None
         The three phases of the second look, if there is one.
     training : mapping
         Per phase, what its ``done.json`` says: seconds, and what it was trained on.
@@ -65,7 +60,7 @@ class FittedGBAD:
     classifier: Mapping[str, Any]
     detectors: Detectors
     decision: Decision
-    second: SecondLook | None
+    second: FittedSecondLook | None
     training: Mapping[str, Any]
     views: int
     device: str
@@ -146,7 +141,7 @@ class FittedGBAD:
         return cls(
             tuple(plain["classes"]), plain["classifier"], Detectors.from_plain(plain["detectors"]),
             Decision.from_plain(plain["decision"]),
-            None if second is None else SecondLook.from_plain(second, settings.device), plain["training"],
+            None if second is None else FittedSecondLook.from_plain(second, settings.device), plain["training"],
             settings.views, settings.device,
         )  # fmt: skip
 
@@ -158,88 +153,9 @@ class FittedGBAD:
         of_second = None
         if second is not None and decision is not None:
             folders["second_look"] = run / "second_look"
-            of_second = SecondLook(second, decision, settings.device)
+            of_second = FittedSecondLook(second, decision, settings.device)
         return cls(
             data.classes, classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), of_second,
             {name: read_json(folder / "done.json") for name, folder in folders.items()}, settings.views,
             settings.device,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class SecondLook:
-    """The fitted phases of the second look.
-
-    Attributes
-    ----------
-    model : RegionModel
-        Phases 1 and 2, on regions.
-    decision : SecondDecision
-        Phase 3.
-    device : {"auto", "cpu"}
-        Where the classifier of regions scores.
-    """
-
-    model: RegionModel
-    decision: SecondDecision
-    device: str
-
-    @cached_property
-    def network(self) -> Classifier:
-        """The classifier of regions in evaluation mode, on the device that scores are computed on."""
-        return classifier_from_state(dict(self.model.classifier)).to(chosen_device(self.device))
-
-    def regions(
-        self, first: Classifier, seen: Seen, twice: npt.NDArray[np.bool_], originals: Sequence[Original]
-    ) -> tuple[Regions, npt.NDArray[np.float64]]:
-        """Cut the regions of images that are looked at twice, and score them.
-
-        Parameters
-        ----------
-        first : Classifier
-            Of the first look.
-        seen : Seen
-            What it has seen in n images.
-        twice : bool array (n,)
-            Which of them are looked at twice.
-        originals : sequence of n Original
-
-        Returns
-        -------
-        regions : Regions
-        boxes : float64 array (m, 4)
-            As in `gbad.explanation.SeenRegions`.
-
-        Raises
-        ------
-        ImageError
-            If an image cannot be decoded at the resolution of its file.
-        """
-        shape, chosen = self.model.shape, np.flatnonzero(twice)
-        if not len(chosen):
-            classes = len(self.model.importance.mean)
-            losses = np.empty((0, len(self.model.detectors.loss_names)))
-            return Regions(np.empty(0, np.int64), np.empty((0, classes)), losses), np.empty((0, 4))
-        peaks = evidence_peaks(first, [level[torch.from_numpy(chosen)] for level in seen.levels], shape.extent)
-        importance = self.model.importance(seen.logits[chosen])
-        centres, boxes = [], []
-        for row, places, order in zip(chosen.tolist(), peaks, importance, strict=True):
-            size = originals[row].size
-            own = places[choose_regions(places, order, size, shape.side, self.model.most)[0]]
-            half = shape.side / 2 / np.array(size)
-            centres.append(own)
-            boxes.append(np.concatenate([own - half, own + half], 1))
-        cut = cut_regions([originals[row] for row in chosen.tolist()], centres, shape)
-        parts = [predict_batch(self.network, cut[i : i + _TOGETHER]) for i in range(0, len(cut), _TOGETHER)]
-        logits, features = (np.concatenate(values) for values in zip(*parts, strict=True))
-        losses = self.model.detectors.losses(features, logits, cut)
-        return Regions(np.repeat(chosen, [len(own) for own in centres]), logits, losses), np.concatenate(boxes)
-
-    def to_plain(self) -> dict[str, Any]:
-        """Everything as numbers, texts and arrays, for `from_plain`."""
-        return {"model": self.model.to_plain(), "decision": self.decision.to_plain()}
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any], device: str) -> Self:
-        """Rebuild; the inverse of `to_plain`."""
-        return cls(RegionModel.from_plain(plain["model"]), SecondDecision.from_plain(plain["decision"]), device)
