@@ -25,8 +25,10 @@ class SeenRegions:
         Which of the n images a region belongs to.
     boxes : float64 array (m, 4)
         Left, top, right and bottom as shares of the image's width and height; a region may reach beyond the image.
+    logits : float64 array (m, C)
+        By the classifier of regions.
     log_odds : float64 array (m, C)
-        Of each class, behind the gate of regions.
+        The same behind the gate of regions.
     losses : float64 array (m, K)
         By the detector of regions.
     gate_score : float64 array (m,)
@@ -35,6 +37,7 @@ class SeenRegions:
 
     image: np.ndarray
     boxes: np.ndarray
+    logits: np.ndarray
     log_odds: np.ndarray
     losses: np.ndarray
     gate_score: np.ndarray
@@ -43,7 +46,8 @@ class SeenRegions:
     def empty(cls, n_classes: int) -> Self:
         """No region."""
         return cls(
-            np.empty(0, np.int64), np.empty((0, 4)), np.empty((0, n_classes)), np.empty((0, 0)), np.empty(0)
+            np.empty(0, np.int64), np.empty((0, 4)), np.empty((0, n_classes)), np.empty((0, n_classes)),
+            np.empty((0, 0)), np.empty(0),
         )  # fmt: skip
 
     def of(self, image: int) -> np.ndarray:

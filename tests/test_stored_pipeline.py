@@ -1,9 +1,10 @@
-"""The promise of compatibility: every later version of gbad loads a file of formats 1 and 2 and scores alike.
+"""The promise of compatibility: every later version of gbad loads files of formats 1 and 2, and scores alike.
 
-``tests/stored`` holds such files with all that they can hold: a pyramid beside a plain network, class heads, BiGAN,
-GANomaly (format 1), a second look (format 2), a soft gate. They were trained on 40 of the noisy images of the fixture ``pixels``; afterwards the weights of the
-classifiers were replaced by a short pattern, so that the files are small. Never make them anew: a version that cannot
-read them breaks the promise. A new format gets a file of its own beside it.
+``tests/stored`` holds such files with all that they can hold: a pyramid beside a plain network, class heads, BiGAN, a
+soft gate; in format 1 GANomaly, in format 2 a second look. They were trained on 40 of the noisy images of the fixture
+``pixels``; afterwards the weights of the classifiers were replaced by a short pattern, so that the files are small.
+Never make them anew: a version that cannot read them breaks the promise. A new format gets a file of its own beside
+them.
 """
 
 from __future__ import annotations

@@ -120,7 +120,9 @@ class FittedGBAD:
         return Explanation(
             **of_first, ranking=both.ranking, log_gated=both.log_gated, any_threat=both.any_threat, looked_twice=twice,
             second_look=both.second,
-            regions=SeenRegions(regions.image, boxes, both.region_log_odds, regions.losses, both.region_gate_score),
+            regions=SeenRegions(
+                regions.image, boxes, regions.logits, both.region_log_odds, regions.losses, both.region_gate_score
+            ),
         )  # fmt: skip
 
     def to_plain(self) -> dict[str, Any]:

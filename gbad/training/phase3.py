@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,55 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
     if (folder / "done.json").exists():
         return
     begun = time.monotonic()
+    first = fit_first_look(data, settings, run)
+    decision, threat = first.decision, data.positive[first.found.rows]
+    save_plain(decision.to_plain(), folder / "gate.joblib")
+    of_second: dict[str, Any] = {}
+    if settings.second_look:
+        second, of_validation = fit_second_look(data, settings, run, first)
+        save_plain(second.to_plain(), folder / "second_look.joblib")
+        save_plain({"second": of_validation}, folder / "second_look_validation.joblib")
+        of_second["second_look"] = {
+            "share": second.share, "strength": second.strength,
+            "threshold": second.threshold if np.isfinite(second.threshold) else None,
+            "thresholds": dict(zip(data.classes, second.thresholds, strict=True)),
+        }  # fmt: skip
+    write_json(
+        folder / "done.json",
+        {
+            "seconds": time.monotonic() - begun, "rows": int(first.used.sum()),
+            "positives": int(threat[first.used].sum()), "suppression": decision.suppression,
+            "strength": decision.strength, "heads_share": decision.heads_share,
+            "thresholds": dict(zip(data.classes, decision.thresholds, strict=True)), **of_second,
+        },
+    )  # fmt: skip
+
+
+class FirstLook(NamedTuple):
+    """Phase 3 of the first look, fitted.
+
+    Attributes
+    ----------
+    decision : Decision
+    judged : Decided
+        What it says of the validation part, as of rows that it has not seen.
+    found : Losses
+        What phase 2 has left, of n rows.
+    used : bool array (n,)
+        Rows that the gate was fitted on.
+    prevalence : float or None
+        Share of images with a threat that the choices are for.
+    """
+
+    decision: Decision
+    judged: Decided
+    found: Losses
+    used: npt.NDArray[np.bool_]
+    prevalence: float | None
+
+
+def fit_first_look(data: TrainingSet, settings: Settings, run: Path) -> FirstLook:
+    """Fit phase 3 of the first look on what phase 2 has left; nothing is written."""
     found = read_losses(run, data.classes)
     labels, threat = data.labels[found.rows], data.positive[found.rows]
     used = ~found.validation if settings.gate_fit == "paper" else found.validation
@@ -54,44 +103,36 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
     decision, judged = fit_decision(
         found.logits, features_of(run, found.rows) if settings.class_heads else None, found.losses, labels,
         found.validation, gate=settings.gate, gate_fit=settings.gate_fit, suppression=settings.suppression,
-        strength=settings.epsilon if settings.suppression == "hard" else settings.alpha, prevalence=prevalence,
+        strength=_strength(settings), prevalence=prevalence,
     )  # fmt: skip
-    save_plain(decision.to_plain(), folder / "gate.joblib")
-    of_second: dict[str, Any] = {}
-    if settings.second_look:
-        second, of_validation = _fit_second(data, settings, run, found, judged, prevalence)
-        save_plain(second.to_plain(), folder / "second_look.joblib")
-        save_plain({"second": of_validation}, folder / "second_look_validation.joblib")
-        of_second["second_look"] = {
-            "share": second.share,
-            "threshold": second.threshold if np.isfinite(second.threshold) else None, "strength": second.strength,
-            "thresholds": dict(zip(data.classes, second.thresholds, strict=True)),
-        }  # fmt: skip
-    write_json(
-        folder / "done.json",
-        {
-            "seconds": time.monotonic() - begun, "rows": int(used.sum()), "positives": int(threat[used].sum()),
-            "suppression": decision.suppression, "strength": decision.strength, "heads_share": decision.heads_share,
-            "thresholds": dict(zip(data.classes, decision.thresholds, strict=True)), **of_second,
-        },
-    )  # fmt: skip
+    return FirstLook(decision, judged, found, used, prevalence)
 
 
-def _fit_second(
-    data: TrainingSet, settings: Settings, run: Path, found: Losses, judged: Decided, prevalence: float | None
+def fit_second_look(
+    data: TrainingSet, settings: Settings, run: Path, first: FirstLook
 ) -> tuple[SecondDecision, npt.NDArray[np.float64]]:
-    """Fit phase 3 of the second look on the validation part; give what it says of that part, too."""
+    """Fit phase 3 of the second look on the validation part; nothing is written.
+
+    Returns
+    -------
+    decision : SecondDecision
+    second : float64 array (n, C)
+        What it says of the validation part, see `gbad.phase3_gate.fit_second_decision`.
+    """
     scores = validation_regions(run)
-    rows = found.rows[found.validation]
+    rows = first.found.rows[first.found.validation]
     order = np.argsort(rows)
     image = order[np.searchsorted(rows, scores.regions.rows, sorter=order)]
     shows = np.where(scores.regions.positive, 1.0, np.where(scores.regions.threat_free, 0.0, np.nan))
-    strength = settings.epsilon if settings.suppression == "hard" else settings.alpha
     return fit_second_decision(
-        judged, data.labels[rows], Regions(image, scores.logits, scores.losses), shows,
+        first.judged, data.labels[rows], Regions(image, scores.logits, scores.losses), shows,
         looked_at=settings.second_look_share, gate=settings.gate or default_gate("held-out"),
-        suppression=settings.suppression, strength=strength, prevalence=prevalence,
+        suppression=settings.suppression, strength=_strength(settings), prevalence=first.prevalence,
     )  # fmt: skip
+
+
+def _strength(settings: Settings) -> float | None:
+    return settings.epsilon if settings.suppression == "hard" else settings.alpha
 
 
 def load_second_decision(run: Path) -> SecondDecision | None:

@@ -10,7 +10,9 @@ from rich.markup import escape
 
 from gbad.data.simulate import simulate_dataset
 from gbad.phase1_classifier.checkpoints import read_history
+from gbad.phase2_anomaly import BiGANDetector
 from gbad.pipeline import load
+from gbad.runtime.randomness import derived_seed
 from gbad.training.run_folder import start_run
 from gbad.training.settings import Settings
 from gbad.workflows.evaluate import evaluate
@@ -22,15 +24,17 @@ SUBSET = 10
 def simulate_demo_data(out: Path, seed: int) -> None:
     """Simulate data that a network learns within minutes on two cores: lightly packed bags, few threat-free images."""
     simulate_dataset(
-        out, SUBSET, train_positives=900, test_positives=150, negatives_per_positive=4, load=0.3, size=192, seed=seed,
+        out, SUBSET, train_positives=900, test_positives=150, negatives_per_positive=4, load=0.3, size=320, seed=seed,
         show_progress=True,
     )  # fmt: skip
 
 
 def demo_settings(seed: int) -> Settings:
-    """Settings of the demonstration: a small pretrained backbone, a narrow FPN and few epochs."""
+    """Settings of the demonstration: a small pretrained backbone, small images and regions, and few epochs."""
+    detector = BiGANDetector(min_steps=300, random_state=derived_seed(seed, "phase 2"))
     return Settings(
-        backbone="efficientnet_lite0", size=160, fpn_width=64, head_width=64, epochs=7, random_state=seed,
+        backbone="efficientnet_lite0", size=128, fpn_width=64, head_width=64, epochs=6, detector=detector,
+        region_size=96, region_epochs=4, random_state=seed,
     )  # fmt: skip
 
 

@@ -41,4 +41,4 @@ def test_the_demo_simulates_trains_and_evaluates_and_goes_on(gbad_command: Calla
 def test_the_demo_has_the_documented_settings() -> None:
     settings = demo.demo_settings(12)
     settings.check_values()
-    assert (settings.backbone, settings.size, settings.random_state) == ("efficientnet_lite0", 160, 12)
+    assert (settings.backbone, settings.size, settings.random_state) == ("efficientnet_lite0", 128, 12)
