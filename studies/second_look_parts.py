@@ -85,9 +85,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         pipeline.check_fitted().decision.any_threat.score(log_odds(seen.first_look)),
     )  # fmt: skip
     rows = []
-    for name, settings in variants(run.settings):
-        for ratio in RATIOS:
-            of_first = fit_first_look(run.data, run.settings.changed(prevalence=1 / (1 + ratio)), run.folder)
+    for ratio in RATIOS:
+        of_first = fit_first_look(run.data, run.settings.changed(prevalence=1 / (1 + ratio)), run.folder)
+        for name, settings in variants(run.settings):
             fitted, _ = fit_second_look(run.data, settings, run.folder, of_first)
             looked = fitted.looks_twice(first.any_threat)
             both = fitted.decide(first, regions.of_images(looked))

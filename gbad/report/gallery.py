@@ -104,7 +104,7 @@ def outranked(y_true: Bools, scores: Floats) -> npt.NDArray[np.int64]:
 
 def pictures(
     path: Path, class_index: int, heatmaps: Heatmaps | None = None, regions: npt.NDArray[np.float64] | None = None
-) -> tuple[list[str], str]:
+) -> tuple[dict[str, str], str]:
     """Read one image for the report.
 
     Parameters
@@ -121,24 +121,25 @@ def pictures(
 
     Returns
     -------
-    sources : list of str
-        ``data:`` addresses of JPEG pictures of at most `PICTURE_SIDE` px a side; empty if the image cannot be read.
+    sources : dict of str to str
+        ``data:`` addresses of JPEG pictures of at most `PICTURE_SIDE` px a side, by what they show: ``"image"``,
+        ``"heat-map"``, ``"best region"``; empty if the image cannot be read.
     problem : str
         The reason if the image cannot be read, else empty.
     """
     try:
         whole = Image.fromarray(read_image(path))
     except ImageError as error:
-        return [], f"{error.status}: {error.reason}"
+        return {}, f"{error.status}: {error.reason}"
     image = whole.copy()
     image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     boxes = np.empty((0, 4)) if regions is None else regions
-    sources = [data_address(_framed(image, boxes))]
+    sources = {"image": data_address(_framed(image, boxes))}
     heatmap = heatmaps(path, class_index) if heatmaps else None
     if heatmap is not None:
-        sources.append(data_address(overlaid(image, np.asarray(heatmap, dtype=float))))
+        sources["heat-map"] = data_address(overlaid(image, np.asarray(heatmap, dtype=float)))
     if len(boxes):
-        sources.append(data_address(_cut(whole, boxes[0])))
+        sources["best region"] = data_address(_cut(whole, boxes[0]))
     return sources, ""
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import torch
 from accelerate import PartialState
+
+_PATIENCE = timedelta(days=7)  # processes wait for the main one while it extracts features or trains a detector
 
 
 def chosen_device(choice: str = "auto") -> str:
@@ -61,4 +65,4 @@ def training_processes(choice: str) -> PartialState:
     PartialState
         Of accelerate. The main process (``is_main_process``) is the one that writes files.
     """
-    return PartialState(cpu=chosen_device(choice) == "cpu")
+    return PartialState(cpu=chosen_device(choice) == "cpu", timeout=_PATIENCE)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -16,11 +18,12 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gbad.errors import DataError
-from gbad.evaluation.figures import evaluate
-from gbad.explanation import Explanation
+from gbad.evaluation.figures import PARTS, evaluate
+from gbad.explanation import Explanation, SeenRegions
 from gbad.report import Evaluation, gallery, save_plots, write_report
-from gbad.report.gallery import choose, outranked
+from gbad.report.gallery import PICTURE_SIDE, choose, outranked, pictures
 from gbad.report.loss_plot import MAX_SCATTER_POINTS, loss_figure
+from gbad.report.numbers import points
 from gbad.report.page import gate_text
 from gbad.report.plots import figures, precision_recall_figure, roc_figure, training_figure
 from gbad.report.style import svg
@@ -318,3 +321,50 @@ def test_training_figure_sorts_columns_and_tolerates_the_rest():
     assert "$\\frac{$ loss" in svg(figure)
     assert training_figure(pd.DataFrame({"seconds": [1.0]})) is None
     assert training_figure(pd.DataFrame()) is None
+
+
+def test_what_each_part_adds_is_told_and_regions_are_drawn(tmp_path):
+    labels, scores = simulated_scores()
+    better = scores.log_gated + 2 * labels - 2
+    image = np.repeat(np.arange(300), 2)
+    boxes = np.tile([[0.1, 0.1, 0.4, 0.9], [0.5, -0.2, 1.1, 0.4]], (300, 1))
+    log_odds = np.tile([[-1.0, 2.5, -3.0], [-2.0, -2.5, -1.0]], (300, 1))
+    regions = SeenRegions(image, boxes, log_odds, log_odds, np.ones((600, 2)), np.zeros(600))
+    scores = replace(
+        scores, log_gated=better, looked_twice=np.ones(300, bool), second_look=log_odds[::2], regions=regions
+    )
+    evaluation = make_evaluation(labels, scores, resamples=50)
+    path = tmp_path / "P1.png"
+    Image.new("RGB", (200, 100), (255, 200, 90)).save(path)
+    write_report(tmp_path / "report.html", evaluation, title="Twice", paths=[path] * 300)
+    page = Page(tmp_path / "report.html")
+    metrics = evaluation.metrics
+    for name, (after, before) in PARTS.items():
+        assert f"with {name}" in page.text
+        assert points(metrics[after]["map"] - metrics[before]["map"]) in page.text
+        assert f"{after} - {before}" in metrics["intervals"]
+    assert metrics["gbad"]["map"] > metrics["first_look"]["map"]
+    assert metrics["looked_twice"] == {"threats": 1.0, "threat_free": 1.0}
+    shown = [attrs["alt"] for tag, attrs in page.tags if tag == "img"]
+    assert any(text in {f"P1.png, best region of {name}" for name in CLASSES} for text in shown)
+    assert "2 regions looked at again; best for Knife: log-odds +2.5" in page.text
+
+
+def test_regions_are_framed_and_cut(tmp_path):
+    path = tmp_path / "bag.png"
+    Image.fromarray(np.full((100, 200, 3), 120, np.uint8)).save(path)
+    boxes = np.array([[0.25, 0.25, 0.5, 0.75], [0.9, -0.5, 1.4, 0.5]])
+    sources, problem = pictures(path, 0, None, boxes)
+    assert not problem
+    framed, cut = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))) for source in sources.values()
+    )
+    assert framed.shape == (100, 200, 3)
+    assert np.abs(framed[25:75, 50:100].astype(int) - 120).max() > 60  # the frame
+    assert np.abs(framed[40:60, 65:85].astype(int) - 120).max() < 10  # what is in it
+    assert cut.shape[:2] == (PICTURE_SIDE, PICTURE_SIDE)
+    assert np.abs(cut.astype(int) - 120).max() < 10
+    assert len(pictures(path, 0, None, boxes[:0])[0]) == 1
+    beyond = pictures(path, 0, None, boxes[1:])[0]["best region"]
+    half = np.asarray(Image.open(io.BytesIO(base64.b64decode(beyond.split(",")[1]))))
+    assert half[:, -20:].min() > 240  # white beyond the border

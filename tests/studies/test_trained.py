@@ -13,7 +13,8 @@ import pytest
 
 from gbad.data.labels import read_sixray
 from gbad.pipeline import GBADPipeline
-from gbad.training.run_folder import Run
+from gbad.training.run_folder import Run, start_run
+from gbad.workflows.train import train
 
 
 def test_gates_on_validation(
@@ -52,6 +53,27 @@ def test_shuffled_labels_as_in_the_demonstration(
     np.testing.assert_array_equal(after.labels.sum(axis=0), before.labels.sum(axis=0))
     assert metrics["n_images"] == 36
     assert "mAP" in capsys.readouterr().out
+
+
+def test_the_parts_of_a_second_look(
+    script: Callable[[str], ModuleType], dataset: Path, make_pipeline: Callable[..., GBADPipeline], tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    settings = make_pipeline(second_look=True, detector="gaussian", size=32, epochs=1, suppression="soft").settings
+    run = start_run(tmp_path / "run", dataset, 10, settings)
+    train(run)
+    script("studies/second_look_parts.py").main([str(run.folder), str(dataset), "--out", str(tmp_path / "parts.csv")])
+    table = pd.read_csv(tmp_path / "parts.csv")
+    assert table["ratio"].unique().tolist() == [10, 100, 1000]
+    looked = table[(table["variant"] == "looked at 100%") & (table["share of the second look"] > 0)]
+    assert (looked["looked at, threats"] == 1).all()
+    none = table[table["share of the second look"] == 0]
+    np.testing.assert_allclose(none["mAP"], none["mAP, first look"])
+    assert "mAP" in capsys.readouterr().out
+    script("benchmarks/second_look_speed.py").main(
+        [str(run.folder / "pipeline.joblib"), str(dataset), "--images", "8", "--rounds", "1"]
+    )
+    assert "x one look" in capsys.readouterr().out
 
 
 def test_shuffled_copy_for_the_benchmark(script: Callable[[str], ModuleType], dataset: Path, tmp_path: Path) -> None:
