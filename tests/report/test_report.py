@@ -350,21 +350,22 @@ def test_what_each_part_adds_is_told_and_regions_are_drawn(tmp_path):
     assert "2 regions looked at again; best for Knife: log-odds +2.5" in page.text
 
 
+def decoded(address):
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))))
+
+
 def test_regions_are_framed_and_cut(tmp_path):
     path = tmp_path / "bag.png"
     Image.fromarray(np.full((100, 200, 3), 120, np.uint8)).save(path)
     boxes = np.array([[0.25, 0.25, 0.5, 0.75], [0.9, -0.5, 1.4, 0.5]])
     sources, problem = pictures(path, 0, None, boxes)
     assert not problem
-    framed, cut = (
-        np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))) for source in sources.values()
-    )
+    framed, cut = (decoded(sources[kind]) for kind in ("image", "best region"))
     assert framed.shape == (100, 200, 3)
     assert np.abs(framed[25:75, 50:100].astype(int) - 120).max() > 60  # the frame
     assert np.abs(framed[40:60, 65:85].astype(int) - 120).max() < 10  # what is in it
     assert cut.shape[:2] == (PICTURE_SIDE, PICTURE_SIDE)
     assert np.abs(cut.astype(int) - 120).max() < 10
     assert len(pictures(path, 0, None, boxes[:0])[0]) == 1
-    beyond = pictures(path, 0, None, boxes[1:])[0]["best region"]
-    half = np.asarray(Image.open(io.BytesIO(base64.b64decode(beyond.split(",")[1]))))
+    half = decoded(pictures(path, 0, None, boxes[1:])[0]["best region"])
     assert half[:, -20:].min() > 240  # white beyond the border

@@ -59,4 +59,4 @@ def _tile(group: Group, row: int, ranks: Rows, scores: Floats, paths: Mapping[st
     rank = int(ranks[row, shown]) if threats else int(above.sum())
     labels = [group.classes[c] for c in threats] or ["threat-free"]
     text = f"{label}: rank {rank:,}"
-    return Tile(name, images, labels, verdict, bool(threats), name=name, text=text, problem=problem or "")
+    return Tile(name, [*images.values()], labels, verdict, bool(threats), name=name, text=text, problem=problem or "")
