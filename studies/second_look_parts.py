@@ -22,7 +22,7 @@ from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
 from gbad.explanation import Explanation
-from gbad.phase3_gate import Decided, Regions, log_odds
+from gbad.phase3_gate import Decided, Decision, Evidence, Regions, apply_choices, log_odds
 from gbad.pipeline import GBADPipeline, load
 from gbad.training.phase3 import fit_first_look, fit_second_look
 from gbad.training.run_folder import open_run
@@ -58,6 +58,16 @@ def variants(settings: Settings) -> Iterator[tuple[str, Settings]]:
     yield "gate of regions, hard", settings.changed(suppression="hard")
 
 
+def first_look(seen: Explanation, decision: Decision) -> Decided:
+    """What phase 3 of the first look, fitted anew, says of the images."""
+    p_anomalous = decision.gate.probability(seen.gate_score)
+    evidence = Evidence(seen.logits, None if decision.heads is None else seen.heads, seen.gate_score, p_anomalous)
+    ranking, gated = apply_choices(evidence, decision.suppression, decision.heads_share, decision.strength)
+    return Decided(
+        seen.heads, ranking, gated, seen.gate_score, seen.anomalous, decision.any_threat.score(log_odds(gated))
+    )
+
+
 def mean_ap(
     labels: npt.NDArray[np.uint8], scores: npt.NDArray[np.float64], ratio: float, classes: Sequence[str]
 ) -> float:
@@ -80,13 +90,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     pipeline = load(options.run / "pipeline.joblib")
     seen = look_at_all(pipeline, image_paths(options.data, test.names))
     regions = Regions(seen.regions.image, seen.regions.logits, seen.regions.losses)
-    first = Decided(
-        seen.heads, seen.first_ranking, seen.first_look, seen.gate_score, seen.anomalous,
-        pipeline.check_fitted().decision.any_threat.score(log_odds(seen.first_look)),
-    )  # fmt: skip
     rows = []
     for ratio in RATIOS:
         of_first = fit_first_look(run.data, run.settings.changed(prevalence=1 / (1 + ratio)), run.folder)
+        first = first_look(seen, of_first.decision)
         for name, settings in variants(run.settings):
             fitted, _ = fit_second_look(run.data, settings, run.folder, of_first)
             looked = fitted.looks_twice(first.any_threat)

@@ -11,9 +11,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from gbad.data.arrays import Pixels
-from gbad.data.images import MAX_PIXELS, DecodedImage, decode, header_size, read_file
+from gbad.data.images import MAX_PIXELS, decode, header_size, read_file
 
-_KEPT_PIXELS = 4_000_000  # of a decoded image that waits for a second look; larger ones are decoded again
+# Of an image that waits for a second look. Some hundred images may wait at a time.
+_KEPT_PIXELS = 2_000_000
+_KEPT_BYTES = 1_000_000
 
 
 class Original(ABC):
@@ -38,7 +40,7 @@ class FileImage(Original):
 
     If the first look needed the whole resolution of the file, the second look takes what was decoded then. A JPEG much
     larger than the first look was decoded at a reduced scale, which is faster than decoding it whole: most images get
-    no second look.
+    no second look. Large files are read and decoded again.
 
     Parameters
     ----------
@@ -54,29 +56,34 @@ class FileImage(Original):
 
     def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
         self._path, self._max_pixels = path, max_pixels
-        self._data = read_file(path, max_pixels)
+        self._data: bytes | None = read_file(path, max_pixels)
         self._whole: Pixels | None = None
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, from the header."""
-        return header_size(self._path, self._data, self._max_pixels)
+        if self._whole is not None:
+            return self._whole.shape[1], self._whole.shape[0]
+        return header_size(self._path, self._content, self._max_pixels)
 
     def warped(self, size: int) -> Pixels:
         """The image warped to uint8 (size, size, 3)."""
-        decoded = self._decoded(size)
+        decoded = decode(self._path, self._content, size, self._max_pixels)
         if decoded.is_whole and decoded.image.width * decoded.image.height <= _KEPT_PIXELS:
-            self._whole = np.asarray(decoded.image.convert("RGB"))
+            self._whole = decoded.warped(None)
+        if self._whole is not None or len(self._content) > _KEPT_BYTES:
+            self._data = None
         return decoded.warped(size)
 
     def pixels(self) -> Pixels:
         """The image at its own resolution, uint8 (height, width, 3)."""
         if self._whole is not None:
             return self._whole
-        return np.asarray(self._decoded(None).image.convert("RGB"))
+        return decode(self._path, self._content, None, self._max_pixels).warped(None)
 
-    def _decoded(self, size: int | None) -> DecodedImage:
-        return decode(self._path, self._data, size, self._max_pixels)
+    @property
+    def _content(self) -> bytes:
+        return read_file(self._path, self._max_pixels) if self._data is None else self._data
 
 
 class ArrayImage(Original):

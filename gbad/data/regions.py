@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ USUAL_SIDE = 640
 """Longer side in pixels of the images that regions are cut from. Files are larger as a rule: they are scaled down."""
 
 _SAMPLE = 200  # images whose sizes say how large the images of a list are
-_OPEN = 8  # decoded images that wait for their next region: the regions of an image come one after the other
+_OPEN = 16  # decoded images that wait for their next region: the regions of an image come one after the other
 
 
 @dataclass(frozen=True)
@@ -140,13 +141,30 @@ def region_source(
         From 1: a region is cut this many times as large, with what surrounds it.
     """
     size = round(shape.size * margin / 2) * 2  # even, as the sides of regions are: both have the same middle
-    names = [f"{images.names[row]}, region {number}" for number, row in enumerate(rows.tolist())]
-    pixels = lru_cache(_OPEN)(lambda row: opened(images, row).pixels())
+    places = zip(rows.tolist(), centres.tolist(), strict=True)
+    names = [f"{number}: {images.names[row]} at {x:.6f}, {y:.6f}" for number, (row, (x, y)) in enumerate(places)]
+    decoded = lru_cache(_OPEN)(lambda row: _DecodedOnce(images, row))
 
     def load(number: int) -> Pixels:
-        return cut_region(pixels(int(rows[number])), centres[number], shape.side * size / shape.size, size)
+        pixels = decoded(int(rows[number])).pixels()
+        return cut_region(pixels, centres[number], shape.side * size / shape.size, size)
 
     return ImageSource(names, size, load)
+
+
+class _DecodedOnce:
+    """An image whose regions several threads cut: the first decodes it, the others wait."""
+
+    def __init__(self, images: ImageSource, row: int) -> None:
+        self._images, self._row = images, row
+        self._lock = Lock()
+        self._pixels: Pixels | None = None
+
+    def pixels(self) -> Pixels:
+        with self._lock:
+            if self._pixels is None:
+                self._pixels = opened(self._images, self._row).pixels()
+            return self._pixels
 
 
 def cut_regions(

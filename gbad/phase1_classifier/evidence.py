@@ -16,6 +16,7 @@ from gbad.phase1_classifier.classifier import Classifier
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.prediction import FLIPS, full_precision
 
+_CELLS = 32  # of a map, at least, along each side, where the highest place is looked for
 _TOGETHER = 16  # images whose gradients are computed together: each level of each class takes memory
 
 
@@ -106,14 +107,14 @@ def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | 
 
 
 def evidence_peaks(model: Classifier, levels: list[Tensor], extent: float) -> npt.NDArray[np.float32]:
-    """Centre of the square that holds the most evidence for each class.
+    """Place around which there is the most evidence for each class, within about a square.
 
     Parameters
     ----------
     model, levels
         As in `evidence_maps`.
     extent : float
-        Side of the square as a share of the image's side, in (0, 1].
+        Side of the square as a share of the image's side, in (0, 1]. The middle counts most.
 
     Returns
     -------
@@ -132,12 +133,16 @@ def evidence_peaks(model: Classifier, levels: list[Tensor], extent: float) -> np
 
 def _peaks(maps: Tensor, extent: float) -> Tensor:
     """Centres of the windows with the largest sums: (n, C, h, w) -> (n, C, 2)."""
+    if min(maps.shape[2:]) < _CELLS:  # a coarse map has its highest place between its cells
+        maps = F.interpolate(maps, size=(_CELLS, _CELLS), mode="bilinear", align_corners=False)
     height, width = maps.shape[2:]
-    window = [max(1, round(extent * side)) // 2 * 2 + 1 for side in (height, width)]  # odd: a window has a middle cell
-    # The zeros beyond the border count: a window there would hold less of the image.
-    sums = F.avg_pool2d(maps, window, 1, [side // 2 for side in window])
-    flat = sums.flatten(2)
-    highest, place = flat.max(2)
+    # Twice half as wide: the sums then fall off from one place. A plain window that is wider than the evidence has the
+    # same sum at many places, of which rounding would choose one.
+    half = [max(1, round(extent * side / 2)) // 2 * 2 + 1 for side in (height, width)]  # odd: they have a middle
+    sums = maps
+    for _ in range(2):  # the zeros beyond the border count: a window there would hold less of the image
+        sums = F.avg_pool2d(sums, half, 1, [side // 2 for side in half])
+    highest, place = sums.flatten(2).max(2)
     row, column = place // width, place % width
     centres = torch.stack([(column + 0.5) / width, (row + 0.5) / height], 2)
     return torch.where((highest > 0)[:, :, None], centres, torch.full_like(centres, 0.5))

@@ -181,7 +181,7 @@ def train_classifier(
             per_class = cached_average_precision(average.module, cache, labels, validation_rows, classes, size)
         except DivergedError as error:
             raise DivergedError(
-                f"phase 1: {error} in epoch {epoch + 1}. In another run folder, try a smaller learning_rate "
+                f"{title}: {error} in epoch {epoch + 1}. In another run folder, try a smaller learning_rate "
                 f"(now {learning_rate}) or precision 'no' (now {accelerator.mixed_precision!r}). "
                 "This run folder keeps the last finite epoch.",
                 settings=("learning_rate", "precision"),

@@ -17,10 +17,11 @@ from sklearn.base import clone
 
 from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
 from gbad.phase3_gate.choices import MAX_WEIGHT, best_thresholds, prevalence_weights
-from gbad.phase3_gate.class_heads import choose_share, mixed
+from gbad.phase3_gate.class_heads import mixed
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
 from gbad.phase3_gate.decision import Decided
 from gbad.phase3_gate.gate import ThreatGate
+from gbad.phase3_gate.ranking import classes_shown, mean_ap
 from gbad.phase3_gate.suppression import DEFAULT_ALPHAS, least_as_good, log_odds, log_sigmoid, suppress
 
 Float = npt.NDArray[np.float64]
@@ -287,7 +288,15 @@ def choose_second_share(ranking: Float, second: Float, labels: npt.NDArray[np.ui
     weights : float64 array (n,)
         How often each row counts.
     """
-    return choose_share(ranking, np.where(np.isnan(second), ranking, second), labels, SHARES, weights)
+    if np.isnan(second).all():
+        return 0.0
+    shown = classes_shown(labels, "the share of the second look")
+
+    def quality(share: float) -> float:
+        both, _ = both_looks(ranking, ranking, second, share)
+        return mean_ap(labels[:, shown], both[:, shown], weights)
+
+    return max(SHARES, key=quality)
 
 
 def _threshold(threat_free: Float, share: float) -> float:

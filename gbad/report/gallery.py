@@ -150,7 +150,8 @@ def _framed(image: Image.Image, boxes: npt.NDArray[np.float64]) -> Image.Image:
     for number, box in reversed([*enumerate((boxes * np.tile(image.size, 2)).tolist())]):
         # White beside the colour: X-ray images have all colours.
         draw.rectangle(box, outline="white", width=5 if number == 0 else 3)
-        draw.rectangle([box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1], outline=REGION, width=3 if number == 0 else 1)
+        inner = [box[0] + 1, box[1] + 1, max(box[0] + 1, box[2] - 1), max(box[1] + 1, box[3] - 1)]
+        draw.rectangle(inner, outline=REGION, width=3 if number == 0 else 1)
     return framed
 
 

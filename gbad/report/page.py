@@ -92,13 +92,20 @@ def gate_text(phase3: Mapping[str, Any]) -> str:
     Parameters
     ----------
     phase3 : mapping
-        ``suppression`` ("hard" or "soft"), ``strength`` and ``heads_share``, as in ``metrics.json``.
+        ``suppression`` ("hard" or "soft"), ``strength`` and ``heads_share``, as in ``metrics.json``; for a pipeline
+        with a second look also ``second_look``: its ``share`` and ``strength``.
     """
     suppression, strength = phase3["suppression"], f"{phase3['strength']:g}"
     text = f"The {suppression} gate has the strength {strength}."
     if phase3["strength"] == (1 if suppression == "hard" else 0):
         text = f"This gate changes no probability ({suppression}, strength {strength}). Below are its decisions."
-    return f"{text} Class heads have {percent(phase3['heads_share'])} of the ranking."
+    text = f"{text} Class heads have {percent(phase3['heads_share'])} of the first look's ranking."
+    if second := phase3.get("second_look"):
+        text += (
+            f" The second look has {percent(second['share'])} of the ranking of the images that it sees, its own gate "
+            f"the strength {second['strength']:g}."
+        )
+    return text
 
 
 def _headline(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,11 @@ def check_settings(settings: Settings) -> None:
         raise GbadError(
             f"size must be at least {least} px for {settings.backbone}, not {settings.size}", settings=("size",)
         )
+    if settings.second_look and (settings.region_size < least or settings.region_size % 2):
+        raise GbadError(
+            f"region_size must be an even number from {least} px for {settings.backbone}, not {settings.region_size}",
+            settings=("region_size",),
+        )
     if settings.weights is not None and not Path(settings.weights).is_file():
         raise GbadError(f"{settings.weights}: no such file. Give the path of a file of backbone weights.")
     if settings.gate is not None and not isinstance(settings.gate, ThreatGate):

@@ -151,11 +151,10 @@ class FittedGBAD:
     def from_run(cls, run: Path, data: TrainingSet, settings: Settings) -> Self:
         """Read the three phases from a run folder in which they are done."""
         folders = {f"phase{phase}": run / f"phase{phase}" for phase in (1, 2, 3)}
-        second, decision = load_region_model(run, data, settings), load_second_decision(run)
-        of_second = None
-        if second is not None and decision is not None:
+        decision, of_second = load_second_decision(run), None
+        if settings.second_look and decision is not None:
             folders["second_look"] = run / "second_look"
-            of_second = FittedSecondLook(second, decision, settings.device)
+            of_second = FittedSecondLook(load_region_model(run, data, settings), decision, settings.device)
         return cls(
             data.classes, classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), of_second,
             {name: read_json(folder / "done.json") for name, folder in folders.items()}, settings.views,

@@ -15,7 +15,6 @@ from sklearn.base import clone
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import decode_images
-from gbad.data.regions import region_shape
 from gbad.errors import DataError, RunError
 from gbad.phase1_classifier import FeatureFile, extract_features
 from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS, BiGANDetector, FeatureDetector, ImageAnomalyDetector
@@ -62,12 +61,14 @@ class Losses:
 
 
 def fit_phase2(
-    data: TrainingSet, settings: Settings, run: Path, bad: BadImages, *, show_progress: bool = False
-) -> None:
+    data: TrainingSet, settings: Settings, run: Path, bad: BadImages, *, peak_extent: float | None = None,
+    show_progress: bool = False,
+) -> None:  # fmt: skip
     """Train the anomaly detectors on threat-free training rows, unless that is done; leave the losses for phase 3.
 
     The rows: up to ``max_negatives`` threat-free rows of the training part, on which the detectors are trained, its
-    rows with threats, and the validation part, again with up to ``max_negatives`` threat-free rows.
+    rows with threats, and the validation part, again with up to ``max_negatives`` threat-free rows. With a
+    `peak_extent`, the places of the evidence in them are kept for a second look, see `extract_features`.
     """
     folder = run / "phase2"
     if (folder / "done.json").exists():
@@ -76,7 +77,7 @@ def fit_phase2(
     model = load_classifier(run).to(chosen_device(settings.device))
     features = extract_features(
         model, data.source, _phase2_rows(data, settings), folder / "features", bad, views=settings.views,
-        peak_extent=region_shape(data.source, settings.region_size).extent if settings.second_look else None,
+        peak_extent=peak_extent,
         show_progress=show_progress,
     )  # fmt: skip
     x = detector_input(features.features, features.logits)

@@ -11,7 +11,7 @@ from gbad.training.checks import check_parts
 from gbad.training.phase1 import fit_phase1
 from gbad.training.phase2 import fit_phase2
 from gbad.training.phase3 import fit_phase3
-from gbad.training.second_look import fit_second_look
+from gbad.training.second_look import fit_second_look, shape_of_regions
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
 
@@ -42,13 +42,13 @@ def fit_phases(
     check_parts(data.positive, data.validation, settings.gate_fit)
     is_main: bool = training_processes(settings.device).is_main_process
     if is_main:
-        for left in run.glob("phase?/.*"):  # what a killed run was writing
-            remove_folder(left)
+        for left in (*run.glob("phase?/.*"), *run.glob("second_look/.*"), *run.glob("second_look/*/.*")):
+            remove_folder(left)  # what a killed run was writing
     fit_phase1(data, settings, run, bad, show_progress=show_progress)
     if is_main and last >= 2:
-        fit_phase2(data, settings, run, bad, show_progress=show_progress)
+        extent = shape_of_regions(run, data, settings).extent if settings.second_look else None
+        fit_phase2(data, settings, run, bad, peak_extent=extent, show_progress=show_progress)
     if last >= 2:
-        training_processes(settings.device).wait_for_everyone()
         fit_second_look(data, settings, run, bad, show_progress=show_progress)
     if is_main and last >= 3:
         fit_phase3(data, settings, run)

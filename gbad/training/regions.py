@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gbad.data.arrays import UNKNOWN, Labels, Mask, Rows
+from gbad.data.bad_images import BadImages
 from gbad.data.regions import RegionShape, choose_regions, opened
 from gbad.data.source import ImageSource
-from gbad.errors import ImageError
+from gbad.errors import DataError, ImageError, RunError
 from gbad.phase1_classifier import FeatureFile
+from gbad.storage.digests import digest
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.training_set import TrainingSet
 
@@ -61,12 +64,15 @@ class RegionList:
         1 = the region shows the class, 0 = it does not, `UNKNOWN` = its image does, perhaps elsewhere.
     validation : bool array (m,)
         Regions of the validation part, of which there are as many as a finished pipeline would look at.
+    found_in : str
+        Digest of what phase 2 left: of rows and places.
     """
 
     rows: Rows
     centres: npt.NDArray[np.float32]
     labels: Labels
     validation: Mask
+    found_in: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,7 +89,7 @@ class RegionList:
 
     def save(self, path: Path) -> None:
         """Write to a file."""
-        save_plain({name: getattr(self, name) for name in ("rows", "centres", "labels", "validation")}, path)
+        save_plain({field.name: getattr(self, field.name) for field in fields(self)}, path)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -92,7 +98,7 @@ class RegionList:
         return cls(**plain)
 
 
-def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, most: int) -> RegionList:
+def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, most: int, bad: BadImages) -> RegionList:
     """Find the regions that the second look learns from and is judged on.
 
     Of a training image with threats: a region at each box, or where there are none at the evidence for each class that
@@ -107,15 +113,25 @@ def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, m
     shape : RegionShape
     most : int
         Largest number of regions of an image.
+    bad : BadImages
+        Counts images that cannot be used.
+
+    Raises
+    ------
+    RunError
+        If phase 2 was run without a second look.
+    DataError
+        If no image can be used.
     """
-    assert features.peaks is not None
+    if features.peaks is None:
+        raise RunError("phase 2 was run without a second look. Train in another run folder.")
     rows, logits = features.rows, np.asarray(features.logits)
     free = ~data.validation[rows] & ~data.positive[rows]
     importance = Importance.of(logits[free])(logits)
+    sizes = _sizes(data.source, rows, bad)
     found: list[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.uint8], float]] = []
     for number, row in enumerate(rows.tolist()):
-        size = _size(data.source, row)
-        if size is None:
+        if row not in sizes:
             continue
         peaks, of_image = np.asarray(features.peaks[number]), data.labels[row]
         places, classes, limit = peaks, np.arange(len(of_image)), most
@@ -123,12 +139,14 @@ def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, m
             boxes = None if data.boxes is None else data.boxes.get(row)
             places, classes = threat_places(peaks, of_image, boxes)
             limit = len(places)
-        middles, region = choose_regions(places, importance[number, classes], size, shape.side, limit)
+        middles, region = choose_regions(places, importance[number, classes], sizes[row], shape.side, limit)
         for which, middle in enumerate(middles.tolist()):
             inside = classes[region == which]
             shown = np.where(of_image == 1, UNKNOWN, 0).astype(np.uint8)
             shown[inside[of_image[inside] == 1]] = 1
             found.append((row, places[middle], shown, float(importance[number, inside].max())))
+    if not found:
+        raise DataError("no image can be looked at twice: run `gbad check` on the data.")
     of_row, centres, labels, hardness = (np.array(values) for values in zip(*found, strict=True))
     validation = data.validation[of_row]
     threat_free = (labels == 0).all(1)
@@ -136,7 +154,14 @@ def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, m
     most_mined = POOL * int((~validation & ~threat_free).sum())
     mined = mined[np.argsort(-hardness[mined], kind="stable")[:most_mined]]
     kept = np.sort(np.concatenate([np.flatnonzero(validation | ~threat_free), mined]))
-    return RegionList(of_row[kept].astype(np.int64), centres[kept], labels[kept], validation[kept])
+    return RegionList(
+        of_row[kept].astype(np.int64), centres[kept], labels[kept], validation[kept], places_digest(features)
+    )
+
+
+def places_digest(features: FeatureFile) -> str:
+    """Digest of the rows and places that phase 2 has left."""
+    return digest(features.rows, np.asarray(features.peaks))
 
 
 def threat_places(
@@ -162,8 +187,20 @@ def threat_places(
     return np.concatenate([middles, peaks[others]]), np.concatenate([boxed[:, 0].astype(np.intp), others])
 
 
-def _size(source: ImageSource, row: int) -> tuple[int, int] | None:
-    try:
-        return opened(source, row).size
-    except ImageError:  # it could be read a moment ago; the code that cuts regions counts it as bad
-        return None
+def _sizes(source: ImageSource, rows: Rows, bad: BadImages) -> dict[int, tuple[int, int]]:
+    """Width and height of images from their headers, by row; without those that cannot be read."""
+
+    def size(row: int) -> tuple[int, int] | ImageError:
+        try:
+            return opened(source, row).size
+        except ImageError as error:
+            return error
+
+    found: dict[int, tuple[int, int]] = {}
+    with ThreadPoolExecutor() as pool:
+        for row, one in zip(rows.tolist(), pool.map(size, rows.tolist()), strict=True):
+            if isinstance(one, ImageError):
+                bad.add(one)
+            else:
+                found[row] = one
+    return found

@@ -138,7 +138,7 @@ def read_run_head(folder: Path) -> Head:
     if missing := [name for name in names if name not in content]:
         raise RunError(f"{path}: damaged, it has no {', '.join(missing)}. Restore it, or train again.")
     try:
-        settings = from_plain(content["settings"])
+        settings = from_plain({"second_look": False} | content["settings"])  # older runs know no second look
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"{path}: damaged, or written by a newer gbad ({error}). Restore it, update gbad, or choose another run "

@@ -3,6 +3,7 @@
 What the first look takes for a threat in threat-free images is what the second look learns to tell from threats, at the
 resolution of the files. The run folder holds, in ``second_look/``::
 
+    shape.json               how regions are cut
     regions.joblib           the regions that are learnt from, see `gbad.training.regions.RegionList`
     cache/                   cut regions (may be deleted)
     classifier/              classifier.joblib, history.csv, checkpoint-<epoch>.pt
@@ -16,18 +17,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
+from accelerate.utils import broadcast_object_list
 
 from gbad.data.arrays import Rows
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache
 from gbad.data.regions import RegionShape, region_shape, region_source
 from gbad.data.transforms import region_augmentation
+from gbad.errors import RunError
 from gbad.phase1_classifier import (
     BACKBONES,
     Classifier,
@@ -43,7 +47,7 @@ from gbad.runtime.randomness import derived_seed
 from gbad.storage.files import read_json, write_json
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.phase2 import fit_detector, make_detector
-from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions
+from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions, places_digest
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
 
@@ -115,9 +119,12 @@ class RegionScores:
     losses: npt.NDArray[np.float64]
 
 
-def shape_of_regions(data: TrainingSet, settings: Settings) -> RegionShape | None:
-    """How regions of a training list's images are cut; None without a second look."""
-    return region_shape(data.source, settings.region_size) if settings.second_look else None
+def shape_of_regions(run: Path, data: TrainingSet, settings: Settings) -> RegionShape:
+    """How regions of a training list's images are cut: measured once, and kept in the run folder."""
+    path = run / "second_look" / "shape.json"
+    if not path.exists():
+        write_json(path, asdict(region_shape(data.source, settings.region_size)))
+    return RegionShape(**read_json(path))
 
 
 def fit_second_look(
@@ -132,29 +139,26 @@ def fit_second_look(
     run : Path
         The run folder, in which phase 2 is done.
     bad : BadImages
-        Its limits hold for regions as well.
+        Counts images that cannot be used.
     show_progress : bool
         Show progress bars.
     """
     folder = run / "second_look"
-    shape = shape_of_regions(data, settings)
-    if shape is None or (folder / "done.json").exists():
+    if not settings.second_look or (folder / "done.json").exists():
         return
     begun = time.monotonic()
-    processes = training_processes(settings.device)
-    if processes.is_main_process and not (folder / "regions.joblib").exists():
-        found = find_regions(data, FeatureFile(run / "phase2" / "features"), shape, settings.regions)
-        found.save(folder / "regions.joblib")
-    processes.wait_for_everyone()
-    regions = RegionList.load(folder / "regions.joblib")
-    model, history = _train(data, regions, settings, shape, folder, bad, show_progress)
-    if not processes.is_main_process:
+    is_main = training_processes(settings.device).is_main_process
+    # Only the main process has the files of phase 2: folders of several machines need not be the same.
+    found = [_regions(data, settings, run, bad) if is_main else None]
+    shape, regions = broadcast_object_list(found)[0]
+    model, origin, history = _train(data, regions, settings, shape, folder, bad, show_progress)
+    if not is_main:
         return
     save_plain(classifier_state(model), folder / "classifier" / "classifier.joblib")
     learnt = ~regions.validation & regions.threat_free
     features = extract_features(
         model.to(chosen_device(settings.device)), region_source(data.source, regions.rows, regions.centres, shape),
-        np.flatnonzero(learnt | regions.validation), folder / "features", _limits(bad, len(regions)),
+        np.flatnonzero(learnt | regions.validation), folder / "features", bad,
         title="second look, features", show_progress=show_progress,
     )  # fmt: skip
     x = detector_input(features.features, features.logits)
@@ -163,7 +167,8 @@ def fit_second_look(
     write_json(
         folder / "done.json",
         {
-            "seconds": time.monotonic() - begun,
+            "seconds": max(time.monotonic() - begun, float(history["seconds"].sum())),
+            "backbone_weights": origin,
             "regions_with_threat": int((~regions.validation & regions.positive).sum()),
             "threat_free_regions": int(learnt.sum()), "validation_regions": int(regions.validation.sum()),
             "region_side": shape.side, "images": int(history["images"].sum()),
@@ -171,16 +176,33 @@ def fit_second_look(
     )  # fmt: skip
 
 
-def load_region_model(run: Path, data: TrainingSet, settings: Settings) -> RegionModel | None:
-    """Load what `fit_second_look` left in a run folder; None if no second look is wanted."""
-    shape = shape_of_regions(data, settings)
-    if shape is None:
-        return None
+def _regions(data: TrainingSet, settings: Settings, run: Path, bad: BadImages) -> tuple[RegionShape, RegionList]:
+    """Find the regions, or read those that an earlier call has found."""
+    path, features = run / "second_look" / "regions.joblib", FeatureFile(run / "phase2" / "features")
+    shape = shape_of_regions(run, data, settings)
+    if not path.exists():
+        find_regions(data, features, shape, settings.regions, bad).save(path)
+    regions = RegionList.load(path)
+    check_regions(regions, features, path)
+    return shape, regions
+
+
+def check_regions(regions: RegionList, features: FeatureFile, path: Path) -> None:
+    """RunError if regions were found with another phase 2 than the one that is there now."""
+    if regions.found_in != places_digest(features):
+        raise RunError(
+            f"{path} was made with another phase 2. Delete the folder {path.parent} and run the same command again: "
+            "the second look begins again."
+        )
+
+
+def load_region_model(run: Path, data: TrainingSet, settings: Settings) -> RegionModel:
+    """Load what `fit_second_look` left in a run folder."""
     folder = run / "second_look"
     features = FeatureFile(run / "phase2" / "features")
     free = ~data.validation[features.rows] & ~data.positive[features.rows]
     return RegionModel(
-        shape, settings.regions, Importance.of(np.asarray(features.logits)[free]),
+        shape_of_regions(run, data, settings), settings.regions, Importance.of(np.asarray(features.logits)[free]),
         load_plain(folder / "classifier" / "classifier.joblib"),
         Detectors(detector_from_plain(load_plain(folder / "detector.joblib"))),
     )  # fmt: skip
@@ -191,6 +213,7 @@ def validation_regions(run: Path) -> RegionScores:
     folder = run / "second_look"
     features = FeatureFile(folder / "features")
     regions = RegionList.load(folder / "regions.joblib")
+    check_regions(regions, FeatureFile(run / "phase2" / "features"), folder / "regions.joblib")
     chosen = np.flatnonzero(regions.validation[features.rows])
     rows = features.rows[chosen]
     logits = np.asarray(features.logits)[chosen]
@@ -200,19 +223,13 @@ def validation_regions(run: Path) -> RegionScores:
     return RegionScores(some, logits, losses)
 
 
-def seconds_of(run: Path) -> dict[str, Any]:
-    """What ``done.json`` says."""
-    done: dict[str, Any] = read_json(run / "second_look" / "done.json")
-    return done
-
-
 def _train(
     data: TrainingSet, regions: RegionList, settings: Settings, shape: RegionShape, folder: Path, bad: BadImages,
     show_progress: bool,
-) -> tuple[Classifier, Any]:  # fmt: skip
+) -> tuple[Classifier, str, pd.DataFrame]:  # fmt: skip
     suits, seed = BACKBONES[settings.backbone], derived_seed(settings.random_state, "second look")
     trained = folder / "classifier" / "classifier.joblib"
-    model, _ = build_classifier(
+    model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture="plain", pretrained=settings.pretrained,
         weights=settings.weights,
         frozen_stages=suits.frozen_stages if settings.frozen_stages is None else settings.frozen_stages,
@@ -221,9 +238,9 @@ def _train(
     source = region_source(data.source, regions.rows, regions.centres, shape, MARGIN)
     processes = training_processes(settings.device)
     with processes.main_process_first():
-        opened = DecodedCache(source, folder / "cache", _limits(bad, len(regions)))
+        opened = DecodedCache(source, folder / "cache", bad)
     with closing(opened) as cache:
-        return train_classifier(
+        model, history = train_classifier(
             model, cache, regions.labels, np.flatnonzero(~regions.validation), _monitored(regions, seed), data.classes,
             trained.parent, boxes=None, epochs=settings.region_epochs, batch_size=settings.batch_size,
             optimiser=suits.optimiser if settings.optimiser is None else settings.optimiser,
@@ -233,6 +250,7 @@ def _train(
             precision=settings.precision, device=settings.device, seed=seed, size=shape.size, title="second look",
             show_progress=show_progress,
         )  # fmt: skip
+    return model, origin, history
 
 
 def _monitored(regions: RegionList, seed: int) -> Rows:
@@ -241,7 +259,3 @@ def _monitored(regions: RegionList, seed: int) -> Rows:
     if len(free) > _MONITORED:
         free = np.random.default_rng(derived_seed(seed, "monitor")).choice(free, _MONITORED, replace=False)
     return np.sort(np.concatenate([np.flatnonzero(regions.validation & regions.positive), free]))
-
-
-def _limits(bad: BadImages, count: int) -> BadImages:
-    return BadImages(count, bad.limit, strict=bad.strict)

@@ -88,7 +88,9 @@ def evaluate(
     chosen = {
         "suppression": decision.suppression, "strength": decision.strength, "heads_share": decision.heads_share,
         "prevalence": settings.prevalence,
-        "second_look_share": fitted.second.decision.share if fitted.second is not None else 0.0,
+        "second_look": None if fitted.second is None else {
+            "share": fitted.second.decision.share, "strength": fitted.second.decision.strength
+        },
         "thresholds": dict(zip(fitted.classes, fitted.thresholds, strict=True)),
     }  # fmt: skip
     metrics = {

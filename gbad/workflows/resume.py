@@ -169,6 +169,8 @@ def _whole_rows(partial: Path, paths: Sequence[str]) -> list[_Row]:
 def _can_be_used(source: ImageSource, row: int, bad: BadImages) -> bool:
     try:
         source.load(row)
+        if source.open is not None:
+            source.open(row).pixels()  # a second look may need it
     except ImageError as error:
         bad.add(error)
         return False

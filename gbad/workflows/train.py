@@ -102,7 +102,9 @@ def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:
         raise RunError(f"{out}: the run itself cannot be refitted. Give another folder; both share phases 1 and 2.")
     trained = ["phase2", *(["second_look"] if before.settings.second_look else [])]
     if not all((run / name / "done.json").exists() for name in trained):
-        raise RunError(f"{run}: phase 2 is not done yet. Finish the run first, with the command that began it.")
+        raise RunError(
+            f"{run}: phase 2 or the second look is not done yet. Finish the run first, with the command that began it."
+        )
     settings = before.settings.changed(**changes)
     check_settings(settings)
     check_parts(before.data.positive, before.data.validation, settings.gate_fit)

@@ -62,18 +62,36 @@ def test_the_evidence_of_maximum_pooling_adds_up_to_the_logit(build: Build) -> N
     torch.testing.assert_close(sums, model.classify_levels(levels).logits.detach(), rtol=0.02, atol=0.0)
 
 
-def test_peaks_are_the_middles_of_the_windows_with_the_most_evidence(build: Build) -> None:
+def peaks_of(build: Build, maps: torch.Tensor, extent: float) -> np.ndarray:
+    """Peaks of a classifier that sees given maps of logits, for its first image."""
     model = build("fpn", position_weight=1.0).eval()
-    maps = torch.full((1, 2, 16, 16), -9.0)
-    maps[0, 0, 3, 12] = 9.0  # one bright cell, against six in a window at the other end
-    maps[0, 0, 10:12, 2:5] = 2.0
     assert model.position is not None
-    model.position.heat_map = lambda levels: maps  # type: ignore[method-assign]
-    levels = see(model, PIXELS[:1]).levels
-    fine, coarse = evidence_peaks(model, levels, 1 / 16)[0, 0], evidence_peaks(model, levels, 5 / 16)[0, 0]
-    np.testing.assert_allclose(fine, [12.5 / 16, 3.5 / 16])
-    assert abs(coarse[0] - 3.5 / 16) < 2 / 16
-    assert abs(coarse[1] - 11 / 16) < 2 / 16
+    model.position.heat_map = lambda levels: maps  # type: ignore[method-assign,union-attr]
+    return evidence_peaks(model, see(model, PIXELS[: len(maps)]).levels, extent)[0]
+
+
+def test_a_peak_is_where_the_most_evidence_is_near(build: Build) -> None:
+    maps = torch.full((1, 2, 64, 64), -12.0)
+    maps[0, :, 12, 48] = 9.0  # one bright cell, against many in a window at the other end
+    maps[0, :, 40:48, 8:20] = 2.0
+    np.testing.assert_allclose(peaks_of(build, maps, 1 / 64), [[48.5 / 64, 12.5 / 64]] * 2)
+    np.testing.assert_allclose(peaks_of(build, maps, 0.3), [[14 / 64, 44 / 64]] * 2, atol=1.5 / 64)
+
+
+@pytest.mark.parametrize("extent", [0.1, 0.2, 0.3, 0.4])
+@pytest.mark.parametrize("blob", [1, 3, 5])
+def test_a_region_is_centred_on_evidence_that_is_smaller(build: Build, extent: float, blob: int) -> None:
+    maps = torch.full((1, 2, 56, 56), -20.0)
+    maps[0, :, 28 - blob // 2 : 29 + blob // 2, 20 - blob // 2 : 21 + blob // 2] = 3.0
+    np.testing.assert_allclose(peaks_of(build, maps, extent), [[20.5 / 56, 28.5 / 56]] * 2, atol=0.6 / 56)
+    noisy = maps + 0.02 * torch.randn(maps.shape, generator=torch.Generator().manual_seed(0))
+    np.testing.assert_allclose(peaks_of(build, noisy, extent), [[20.5 / 56, 28.5 / 56]] * 2, atol=1.6 / 56)
+
+
+def test_the_peak_of_a_coarse_map_lies_between_its_cells(build: Build) -> None:
+    maps = torch.full((1, 2, 8, 8), -20.0)
+    maps[0, :, 3, 4:6] = 3.0
+    np.testing.assert_allclose(peaks_of(build, maps, 0.2), [[5 / 8, 3.5 / 8]] * 2, atol=1 / 32)
 
 
 def test_a_class_without_evidence_is_looked_for_in_the_middle(build: Build) -> None:

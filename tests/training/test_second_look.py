@@ -15,6 +15,7 @@ from PIL import Image
 import gbad
 from gbad import GBADPipeline
 from gbad.data.arrays import UNKNOWN
+from gbad.data.bad_images import BadImages
 from gbad.errors import ImageError, RunError
 from gbad.evaluation.metrics import average_precision
 from gbad.explanation import Explanation
@@ -222,7 +223,7 @@ def test_the_hardest_regions_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch
     validation[table["row"][table["part"] == "validation"]] = True
     data = TrainingSet(source_from_array(images, 32), labels, ("class_0",), validation)
     monkeypatch.setattr(module, "POOL", 1)
-    few = find_regions(data, features, region_shape(data.source, 32), 4)
+    few = find_regions(data, features, region_shape(data.source, 32), 4, BadImages(360))
     hard = few.rows[~few.validation & few.threat_free]
     assert len(hard) == 96 < (~whole.validation & whole.threat_free).sum()
     logit = dict(zip(features.rows.tolist(), np.asarray(features.logits)[:, 0], strict=True))

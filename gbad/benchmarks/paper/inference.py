@@ -247,7 +247,7 @@ def at_prevalence(test: Scores, validation: Scores, settings: Settings, prevalen
     first = first_look(validation)
     weights = prevalence_weights(validation.labels.any(1), prevalence)
     second_share = 0.0
-    if validation.second_look is not None and not np.isnan(validation.second_look).all():
+    if validation.second_look is not None and validation.second_share:  # else no test image was looked at twice
         capped = np.minimum(weights, MAX_WEIGHT)
         second_share = choose_second_share(first[0], validation.second_look, validation.labels, capped)
     gated = _with_second(first, validation, second_share)

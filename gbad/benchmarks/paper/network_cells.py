@@ -59,9 +59,11 @@ class NetworkCell(Cell):
         phases = train(run, last=self.phases, show_progress=show_progress)
         validation_scores(run, self.phases).save(self._validation)
         # As large as the data and as three copies of the network: a trained network needs neither.
-        remove_folder(run.folder / "cache")
-        for checkpoint in run.folder.glob("phase1/checkpoint-*"):
-            checkpoint.unlink()
+        for cache in (run.folder / "cache", run.folder / "second_look" / "cache"):
+            remove_folder(cache)
+        for pattern in ("phase1/checkpoint-*", "second_look/classifier/checkpoint-*"):
+            for checkpoint in run.folder.glob(pattern):
+                checkpoint.unlink()
         history = read_history(run.folder / "phase1")
         if history is None or "images" not in history:
             raise RunError(f"{run.folder}: phase 1 has no history.csv. Delete {self.entry.folder} and run again.")
@@ -84,7 +86,8 @@ class NetworkCell(Cell):
     def _require_weights(self) -> None:
         """Stop before a training whose results would pass for those of a network that started from ImageNet weights."""
         chosen = self.settings
-        if not chosen.pretrained or (self.run / "phase1" / "done.json").exists():
+        networks = ["phase1", *(["second_look"] if chosen.second_look and self.phases > 1 else [])]
+        if not chosen.pretrained or all((self.run / name / "done.json").exists() for name in networks):
             return
         if load_imagenet_weights(build_backbone(self.backbone), self.backbone, chosen.weights) is None:
             raise GbadError(

@@ -98,8 +98,12 @@ class Scale:
         }
 
 
-_LEFT_OUT = ("chr_none", "chr_released", "cnn_all", "chr_all", "cnn_fresh", "cnn_fresh_heads")
-"""Methods that the small scale leaves out: CHR with other masks, epochs of the whole list, and an ablation."""
+_LEFT_OUT = (
+    "chr_none", "chr_released", "cnn_all", "chr_all", "cnn_fresh", "cnn_fresh_heads", "gbad_first_look",
+    "gbad_boxes_first_look",
+)  # fmt: skip
+"""Methods that the small scale leaves out: CHR with other masks, epochs of the whole list, an ablation, and those that
+differ by the second look, which it has not."""
 
 _TWICE = (
     "cnn_balanced", "chr_balanced", "gbad_ungated", "gbad_heads", "gbad_first_look", "gbad", "gbad_boxes_first_look",
