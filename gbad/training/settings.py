@@ -209,7 +209,7 @@ class Settings:
     )  # fmt: skip
     region_size: int = _setting("regions", 128, "Side of a region.", unit="px", low=32)
     regions: int = _setting("regions", 4, "Largest number of regions of an image.", low=1)
-    region_epochs: int = _setting("regions", 8, "Passes over the training set of regions.", low=1)
+    region_epochs: int = _setting("regions", 6, "Passes over the training set of regions.", low=1)
     class_heads: bool = _setting(
         "gate", True, "Mix in linear heads on the features of all images where they rank the validation part better."
     )

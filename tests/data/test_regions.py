@@ -15,7 +15,7 @@ from gbad.errors import DataError
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 60, 60, 3), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("side", "expected"), [(60, 16.0), (640, 16.0), (1280, 32.0)])
+@pytest.mark.parametrize(("side", "expected"), [(60, 16.0), (384, 16.0), (768, 32.0)])
 def test_files_larger_than_usual_are_scaled_down(tmp_path: Path, side: int, expected: float) -> None:
     for name in ("a.png", "b.png"):
         Image.new("L", (side, side // 2)).save(tmp_path / name)

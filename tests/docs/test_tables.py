@@ -32,7 +32,7 @@ METHODS = {
     "CNN on the natural list": "cnn", "CNN, balanced": "cnn_balanced", "CNN + FPN, balanced": "cnn_balanced_fpn",
     "CHR on the natural list": "chr", "CHR, balanced": "chr_balanced", "GBAD as in the paper": "gbad_paper",
     "GBAD's classifier alone": "gbad_ungated", "GBAD without gate": "gbad_heads", "GBAD": "gbad",
-    "GBAD with class heads, no gate": "gbad_heads", "GBAD's classifier alone, boxes": "gbad_boxes_ungated",
+    "GBAD with class heads, no gate": "gbad_heads", "GBAD without second look": "gbad_first_look", "GBAD's classifier alone, boxes": "gbad_boxes_ungated",
     "GBAD, boxes": "gbad_boxes", "paper's settings: oracle gate": "gbad_paper_oracle_gate",
     "paper's settings: random gate": "gbad_paper_random_gate", "GBAD: oracle gate": "gbad_oracle_gate",
     "GBAD: random gate": "gbad_random_gate",
