@@ -72,7 +72,7 @@ def test_a_new_process_gives_the_same_scores_bit_for_bit(
     arguments = [pipeline_file, tmp_path / "images.npy", tmp_path / "plain.npz", tmp_path / "strict.npz"]
     outcome = run_python("-W", "error", "-c", SCORE, *arguments)
     assert outcome.status == 0, outcome.err
-    from_run = FittedGBAD.from_run(trained.folder, trained.data.classes, trained.settings)
+    from_run = FittedGBAD.from_run(trained.folder, trained.data, trained.settings)
     fitted = GBADPipeline.from_fitted(trained.settings, from_run).explain(pixels)
     assert np.ptp(fitted.logits, axis=0).min() > 1e-3
     for name in FIELDS:

@@ -65,7 +65,7 @@ def with_detectors(trained: Run, folder: Path, make_pipeline: Make, **options: A
 def fit_in(folder: Path, trained: Run, make_pipeline: Make, **options: Any) -> GBADPipeline:
     settings = make_pipeline(**options).settings
     fit_phases(trained.data, settings, folder, BadImages(72))
-    return GBADPipeline.from_fitted(settings, FittedGBAD.from_run(folder, trained.data.classes, settings))
+    return GBADPipeline.from_fitted(settings, FittedGBAD.from_run(folder, trained.data, settings))
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,8 @@ def test_run_folders_report_and_scores_follow(dataset: Path, trained: Run, make_
     assert run.settings.detector == "gaussian"
     evaluate(gbad.load(tmp_path / "run" / "pipeline.joblib"), dataset, 10, tmp_path / "out")
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
-    assert list(scores.columns[-5:-1]) == ["mahalanobis_distance", "image_anomaly", "gate_score", "anomalous"]
+    of_image = ["gate_score", "anomalous", "any_threat", "looked_twice"]
+    assert list(scores.columns[-6:]) == ["mahalanobis_distance", "image_anomaly", *of_image]
     assert scores.notna().all().all()
     assert (tmp_path / "out" / "plots" / "losses.png").stat().st_size > 1000
     with pytest.raises(gbad.RunError, match="another detector"):

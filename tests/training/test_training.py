@@ -164,7 +164,7 @@ def test_damaged_results_of_a_phase_are_named(trained: Run, make_pipeline: Make,
         whole = (folder / name).read_bytes()
         (folder / name).write_bytes(whole[:-10])
         with pytest.raises(GbadError, match=f"{name}: damaged"):
-            FittedGBAD.from_run(folder, trained.data.classes, trained.settings).network  # noqa: B018
+            FittedGBAD.from_run(folder, trained.data, trained.settings).network  # noqa: B018
         (folder / name).write_bytes(whole)
 
 
