@@ -340,12 +340,12 @@ def test_other_files_are_refused(pipeline: GBADPipeline, trained: Run, tmp_path:
 
 
 def test_a_newer_format_is_refused(pipeline: GBADPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gbad.pipeline.FORMAT", 2)
+    monkeypatch.setattr("gbad.pipeline.FORMAT", 3)
     pipeline.save(tmp_path / "newer.joblib")
     monkeypatch.undo()
     for read in (gbad.load, joblib.load):
         with pytest.raises(
-            PipelineFileError, match="format 2 of another version of gbad; this one reads .* 1.*Install"
+            PipelineFileError, match="format 3 of another version of gbad; this one reads formats 1 to 2.*Install"
         ):
             read(tmp_path / "newer.joblib")
 

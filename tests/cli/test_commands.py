@@ -120,13 +120,17 @@ def test_class_names_and_missing_figures_in_the_table() -> None:
     method = {"map": 0.5, "per_class_ap": per_class}
     metrics = {
         "subset": "[10]", "n_images": 1234, "classes": list(per_class), "n_positive": {"[red]Gun": 1000, "Pliers": 0},
-        "prevalence": {"[red]Gun": 0.25, "Pliers": None}, "ungated": method, "gbad": method,
+        "prevalence": {"[red]Gun": 0.25, "Pliers": None}, "ungated": method, "gbad": method, "first_look": method,
+        "looked_twice": {"threats": 0.0, "threat_free": None},
     }  # fmt: skip
     console.print(ap_table(metrics))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for expected in ("subset [10]", "1,234", "[red]Gun", "1,000", "25.0", "missing"):
         assert expected in text
     assert text.count("missing") == 3
+    assert "first look" not in text
+    console.print(ap_table(metrics | {"looked_twice": {"threats": 0.5, "threat_free": 0.2}}))
+    assert "first look" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("nothing_trained")

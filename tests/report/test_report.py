@@ -235,7 +235,12 @@ def test_save_plots_writes_png_files_by_name(tmp_path):
 def test_a_gate_that_changes_nothing_is_called_so(suppression, strength, idle):
     text = gate_text({"suppression": suppression, "strength": strength, "heads_share": 0.125})
     assert ("This gate changes no probability" in text) == idle
-    assert "Class heads have 12.5\N{NO-BREAK SPACE}% of the ranking" in text
+    assert "Class heads have 12.5\N{NO-BREAK SPACE}% of the first look's ranking" in text
+    assert "second look" not in text
+    chosen = {"suppression": suppression, "strength": strength, "heads_share": 0.125}
+    twice = gate_text(chosen | {"second_look": {"share": 0.75, "strength": 0.0}})
+    assert twice.startswith(text)
+    assert "second look has 75.0\N{NO-BREAK SPACE}% of the ranking" in twice
 
 
 def test_every_score_for_any_threat_has_its_curve():

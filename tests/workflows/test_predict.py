@@ -31,7 +31,7 @@ from gbad.workflows.scores_csv import score_to_csv
 
 COLUMNS = [
     "status", *SIXRAY_CLASSES, *(f"ungated_{name}" for name in SIXRAY_CLASSES), "reconstruction_loss",
-    "feature_matching_loss", "gate_score", "anomalous", "any_threat",
+    "feature_matching_loss", "gate_score", "anomalous", "any_threat", "looked_twice",
 ]  # fmt: skip
 
 
@@ -71,6 +71,7 @@ def test_evaluation_leaves_what_is_promised(pipeline: GBADPipeline, dataset: Pat
     assert stored["n_bad"] == 0
     assert stored["phase3"] == {
         "suppression": "hard", "strength": pipeline.fitted_.decision.strength, "heads_share": 0.0, "prevalence": None,
+        "second_look": None,
         "thresholds": dict(zip(pipeline.classes_, pipeline.thresholds_, strict=True)),
     }  # fmt: skip
     assert set(stored["ungated"]) == set(stored["gbad"]) == {"map", "per_class_ap"}
@@ -93,7 +94,7 @@ def test_scores_csv_has_all_values_in_the_order_of_the_list(
     assert set(table["status"]) == {"ok"}
     explained = pipeline.explain(image_paths(dataset, test.names))
     expected = np.column_stack([explained.gated, explained.ungated, explained.losses, explained.gate_score])
-    np.testing.assert_array_equal(table[COLUMNS[1:-2]].to_numpy(np.float64), expected)
+    np.testing.assert_array_equal(table[COLUMNS[1:-3]].to_numpy(np.float64), expected)
     np.testing.assert_array_equal(table["any_threat"].to_numpy(np.float64), explained.any_threat)
     np.testing.assert_array_equal(table["anomalous"], explained.anomalous.astype(int).astype(str))
 
@@ -191,7 +192,7 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     table = read(out / "scores.csv")
     assert len(table) == 36
     assert table["status"].tolist().count("ok") == 34
-    assert table.loc[3].tolist()[1:] == ["unreadable"] + [""] * 15
+    assert table.loc[3].tolist()[1:] == ["unreadable"] + [""] * 16
     assert table.loc[7, "status"] == "missing"
     assert set(table["anomalous"]) <= {"0", "1", ""}
     for path in (paths[3], paths[7]):

@@ -503,7 +503,7 @@ def test_phase_3_alone_refuses_what_it_cannot_do(
         refit(trained.folder, out, prevalence=1.5)
     unfinished = shutil.copytree(trained.folder, tmp_path / "unfinished")
     (unfinished / "phase2" / "done.json").unlink()
-    with pytest.raises(RunError, match="phase 2 is not done yet"):
+    with pytest.raises(RunError, match="phase 2 or the second look is not done yet"):
         refit(unfinished, out, prevalence=0.1)
     assert not out.exists()
     same = gbad_command("refit", trained.folder, "--out", trained.folder, "--prevalence", 0.1)

@@ -39,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     heads = ClassHeads(np.zeros(1), np.full((1, 1), 2.0), np.zeros(1))
     gate: Any = Gate()
     decision = Decision(gate, "soft", 1.0, heads, 0.5, AnyThreat.identity(1), np.full(1, 0.5))
-    pipeline = SimpleNamespace(fitted_=SimpleNamespace(decision=decision))
+    pipeline = SimpleNamespace(fitted_=SimpleNamespace(decision=decision, second=None, thresholds=decision.thresholds))
     monkeypatch.setattr(inference, "load", lambda path: pipeline)
     return SimpleNamespace(folder=tmp_path, data=data, settings=Settings(gate_fit="paper"))
 

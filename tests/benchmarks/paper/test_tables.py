@@ -34,6 +34,7 @@ def network_scores(y_true: np.ndarray, gain: float, seed: int, *, gated: bool, p
     score = generator.normal(size=len(y_true)) + 3 * y_true.any(axis=1) - 1
     return Scores(
         names, logits - 1.0, heads=logits, ranking=logits, log_gated=hard_gate(logits, score > 0),
+        first_look=hard_gate(logits, score > 0), second_share=np.array(0.0),
         losses=np.exp(generator.normal(size=(len(y_true), 2))), gate_score=score, p_anomalous=expit(score),
         anomalous=score > 0, thresholds=np.full(y_true.shape[1], 0.5), strength=np.array(seed / 4),
         heads_share=np.array(0.5), labels=y_true.astype(np.uint8), peaks=np.where(y_true, peak, -1).astype(np.int8),

@@ -116,7 +116,7 @@ def test_a_prepared_scorer_gives_the_same_scores(fitted: Detector, images: np.nd
         # Other batches may take other kernels: float32 rounds what scores are made of, before it is brought to [-1, 0].
         again = fitted.prepared_scorer(batch_size)(images[:some])
         anomaly, anomaly_again = (fitted.score_min_ - fitted.score_range_ * x for x in (scores[:some], again))
-        np.testing.assert_allclose(anomaly_again, anomaly, rtol=1e-6)
+        np.testing.assert_allclose(anomaly_again, anomaly, rtol=1e-6, atol=1e-8)
     with pytest.raises(NotFittedError):
         clone(fitted).prepared_scorer(1)
 
