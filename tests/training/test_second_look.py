@@ -177,7 +177,7 @@ def test_a_saved_pipeline_scores_alike(
     np.testing.assert_allclose(on_cpu.log_gated, explained.log_gated[:4], atol=1e-4)
 
 
-def test_equal_seeds_give_equal_regions_and_scores(
+def test_equal_seeds_give_equal_scores(
     settings: Callable[..., GBADPipeline], run: Path, explained: Explanation, test_sample: Sample, tmp_path: Path
 ) -> None:
     again = settings().fit(*sample(120, 240, 0), run=tmp_path / "run")
