@@ -273,7 +273,7 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
     assert "GANomaly &lt;1&gt;" in page
     assert "no picture" in page  # these images do not exist
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert len(summary["targets"]) == 9 + 1 + 4 + 4 + 1 + 1
+    assert len(summary["targets"]) == 9 + 1 + 3 + 4 + 4 + 1 + 1
 
 
 def test_unknown_methods_are_named() -> None:
