@@ -56,8 +56,8 @@ def fit_phase1(
     seed, suits = settings.random_state, BACKBONES[settings.backbone]
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture=settings.architecture, pretrained=settings.pretrained,
-        weights=settings.weights, frozen_stages=_given(settings.frozen_stages, suits.frozen_stages),
-        frozen_norm=_given(settings.frozen_norm, suits.frozen_norm), seed=seed, **_architecture_options(settings),
+        weights=settings.weights, frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
+        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, **_architecture_options(settings),
     )  # fmt: skip
     processes = training_processes(settings.device)
     with processes.main_process_first():  # one process makes the files, the others find them whole
@@ -66,8 +66,8 @@ def fit_phase1(
         model, history = train_classifier(
             model, cache, data.labels, np.flatnonzero(~data.validation), _monitored_rows(data, seed), data.classes,
             folder, boxes=data.boxes, epochs=settings.epochs, batch_size=settings.batch_size,
-            optimiser=_given(settings.optimiser, suits.optimiser),
-            learning_rate=_given(settings.learning_rate, suits.learning_rate), weight_decay=settings.weight_decay,
+            optimiser=given(settings.optimiser, suits.optimiser),
+            learning_rate=given(settings.learning_rate, suits.learning_rate), weight_decay=settings.weight_decay,
             ema_decay=settings.ema_decay, negatives=settings.negatives, freedom=AUGMENTATIONS[settings.augmentation],
             precision=settings.precision, device=settings.device, seed=seed, show_progress=show_progress,
         )  # fmt: skip
@@ -104,7 +104,7 @@ def _architecture_options(settings: Settings) -> dict[str, Any]:
     return {}
 
 
-def _given(value: T | None, suitable: T) -> T:
+def given(value: T | None, suitable: T) -> T:
     """A setting, or what suits the backbone where the user left it open."""
     return suitable if value is None else value
 

@@ -46,6 +46,7 @@ from gbad.runtime.device import chosen_device, training_processes
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.files import read_json, write_json
 from gbad.storage.plain_data import load_plain, save_plain
+from gbad.training.phase1 import given
 from gbad.training.phase2 import fit_detector, make_detector
 from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions, places_digest
 from gbad.training.settings import Settings
@@ -232,8 +233,8 @@ def _train(
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture="plain", pretrained=settings.pretrained,
         weights=settings.weights,
-        frozen_stages=suits.frozen_stages if settings.frozen_stages is None else settings.frozen_stages,
-        frozen_norm=suits.frozen_norm if settings.frozen_norm is None else settings.frozen_norm, seed=seed,
+        frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
+        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed,
     )  # fmt: skip
     source = region_source(data.source, regions.rows, regions.centres, shape, MARGIN)
     processes = training_processes(settings.device)
@@ -243,8 +244,8 @@ def _train(
         model, history = train_classifier(
             model, cache, regions.labels, np.flatnonzero(~regions.validation), _monitored(regions, seed), data.classes,
             trained.parent, boxes=None, epochs=settings.region_epochs, batch_size=settings.batch_size,
-            optimiser=suits.optimiser if settings.optimiser is None else settings.optimiser,
-            learning_rate=suits.learning_rate if settings.learning_rate is None else settings.learning_rate,
+            optimiser=given(settings.optimiser, suits.optimiser),
+            learning_rate=given(settings.learning_rate, suits.learning_rate),
             weight_decay=settings.weight_decay, ema_decay=settings.ema_decay, negatives="hard",
             negatives_per_positive=NEGATIVES_PER_POSITIVE, freedom=region_augmentation(settings.augmentation, SHIFT),
             precision=settings.precision, device=settings.device, seed=seed, size=shape.size, title="second look",
