@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gbad.data.arrays import Pixels, Rows
 from gbad.data.original import Original, cut_region
-from gbad.data.source import ImageSource
+from gbad.data.source import ImageSource, opened
 from gbad.errors import DataError, ImageError
 
 USUAL_SIDE = 384
@@ -74,13 +74,6 @@ def region_shape(source: ImageSource, size: int) -> RegionShape:
     usual = float(np.median(sides))
     side = size * max(1.0, usual / USUAL_SIDE)
     return RegionShape(size, side, min(1.0, side / usual))
-
-
-def opened(source: ImageSource, row: int) -> Original:
-    """Open an image of a source at its own resolution; DataError if the source has one size only."""
-    if source.open is None:
-        raise DataError("these images cannot be looked at twice: their source gives them at one size only")
-    return source.open(row)
 
 
 def choose_regions(

@@ -82,6 +82,13 @@ def source_from_array(images: Pixels, size: int) -> ImageSource:
     )
 
 
+def opened(source: ImageSource, row: int) -> Original:
+    """Open an image of a source at its own resolution; DataError if the source has one size only."""
+    if source.open is None:
+        raise DataError("these images cannot be looked at twice: their source gives them at one size only")
+    return source.open(row)
+
+
 def rows_of(source: ImageSource, rows: Rows) -> ImageSource:
     """Give some rows of a source as a source, in the given order."""
     return ImageSource(
@@ -123,12 +130,9 @@ def stream_originals(
         As in `stream`.
     originals : list of b Original
     """
-    open_image = source.open
-    if open_image is None:
-        raise DataError("these images cannot be looked at twice: their source gives them at one size only")
 
     def read(row: int) -> tuple[Pixels, Original]:
-        original = open_image(row)
+        original = opened(source, row)
         return original.warped(source.size), original
 
     for done, pairs, errors in _ahead(read, rows, batch_size, workers):

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from gbad.data.arrays import UNKNOWN, Labels, Mask, Rows
 from gbad.data.bad_images import BadImages
-from gbad.data.regions import RegionShape, choose_regions, opened
-from gbad.data.source import ImageSource
+from gbad.data.regions import RegionShape, choose_regions
+from gbad.data.source import ImageSource, opened
 from gbad.errors import DataError, ImageError, RunError
 from gbad.phase1_classifier import FeatureFile
 from gbad.storage.digests import digest

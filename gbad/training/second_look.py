@@ -87,7 +87,7 @@ class RegionModel:
     def to_plain(self) -> dict[str, Any]:
         """Everything as numbers, texts and arrays, for `from_plain`."""
         return {
-            "shape": {"size": self.shape.size, "side": self.shape.side, "extent": self.shape.extent},
+            "shape": asdict(self.shape),
             "most": self.most,
             "importance": {"mean": self.importance.mean, "deviation": self.importance.deviation},
             "classifier": self.classifier,

@@ -23,7 +23,6 @@ from gbad.phase1_classifier import FeatureFile
 from gbad.storage.files import read_json
 from gbad.training.regions import RegionList, find_regions, threat_places
 from gbad.training.training_set import TrainingSet
-from gbad.workflows.locate import peaks as highest_places
 
 SIDE, PATCH = 128, 24
 
@@ -145,7 +144,6 @@ def test_files_and_pixels_give_the_same(
 def test_an_image_that_cannot_be_cut_is_an_error_of_its_own(
     twice: GBADPipeline, test_sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = twice.image_source([])
     images = test_sample[0][:6]
     from gbad.training.inputs import image_source
 
@@ -253,7 +251,6 @@ def test_boxes_are_learnt_from(settings: Callable[..., GBADPipeline], tmp_path: 
     learnt = ~regions.validation & regions.positive
     np.testing.assert_allclose(regions.centres[learnt] * SIDE, middles[regions.rows[learnt]], atol=0.01)
     assert UNKNOWN not in regions.labels[learnt]
-    assert highest_places is not None
 
 
 def test_without_a_second_look_there_is_none(settings: Callable[..., GBADPipeline], tmp_path: Path) -> None:
