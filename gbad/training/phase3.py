@@ -103,7 +103,7 @@ def fit_first_look(data: TrainingSet, settings: Settings, run: Path) -> FirstLoo
     decision, judged = fit_decision(
         found.logits, features_of(run, found.rows) if settings.class_heads else None, found.losses, labels,
         found.validation, gate=settings.gate, gate_fit=settings.gate_fit, suppression=settings.suppression,
-        strength=_strength(settings), prevalence=prevalence,
+        strength=gate_strength(settings), prevalence=prevalence,
     )  # fmt: skip
     return FirstLook(decision, judged, found, used, prevalence)
 
@@ -127,11 +127,12 @@ def fit_second_look(
     return fit_second_decision(
         first.judged, data.labels[rows], Regions(image, scores.logits, scores.losses), shows,
         looked_at=settings.second_look_share, gate=settings.gate or default_gate("held-out"),
-        suppression=settings.suppression, strength=_strength(settings), prevalence=first.prevalence,
+        suppression=settings.suppression, strength=gate_strength(settings), prevalence=first.prevalence,
     )  # fmt: skip
 
 
-def _strength(settings: Settings) -> float | None:
+def gate_strength(settings: Settings) -> float | None:
+    """Strength of the gate, ε of the hard rule or α of the soft rule; None where α is to be chosen."""
     return settings.epsilon if settings.suppression == "hard" else settings.alpha
 
 

@@ -36,7 +36,7 @@ from gbad.runtime.progress import progress_bar
 from gbad.training.fitted import FittedGBAD
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import read_losses
-from gbad.training.phase3 import features_of, load_second_of_validation
+from gbad.training.phase3 import features_of, gate_strength, load_second_of_validation
 from gbad.training.run_folder import Run
 from gbad.training.settings import Settings
 
@@ -238,7 +238,7 @@ def at_prevalence(test: Scores, validation: Scores, settings: Settings, prevalen
     """
     if validation.gate_score is None or validation.labels is None or not validation.labels.any():
         return test, validation
-    strength = settings.epsilon if settings.suppression == "hard" else settings.alpha
+    strength = gate_strength(settings)
     choices = choose(_evidence(validation, settings), validation.labels, settings.suppression, strength, prevalence)
 
     def first_look(scores: Scores) -> tuple[Floats, Floats]:
