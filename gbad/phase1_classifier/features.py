@@ -49,7 +49,9 @@ class FeatureFile:
         self.features = np.memmap(self._folder / "features.f32", np.float32, "r", shape=(count, shape["features"]))
         self.logits = np.memmap(self._folder / "logits.f64", np.float64, "r", shape=(count, shape["classes"]))
         path, of_peaks = self._folder / "peaks.f32", (count, shape["classes"], 2)
-        self.peaks = np.memmap(path, np.float32, "r", shape=of_peaks) if path.exists() else None
+        self.peaks: npt.NDArray[np.float32] | None = None
+        if path.exists():
+            self.peaks = np.memmap(path, np.float32, "r", shape=of_peaks)
 
 
 def extract_features(

@@ -98,7 +98,9 @@ class RegionList:
         return cls(**plain)
 
 
-def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, most: int, bad: BadImages) -> RegionList:
+def find_regions(
+    data: TrainingSet, features: FeatureFile, shape: RegionShape, most: int, bad: BadImages, *, pool: float = POOL
+) -> RegionList:
     """Find the regions that the second look learns from and is judged on.
 
     Of a training image with threats: a region at each box, or where there are none at the evidence for each class that
@@ -115,6 +117,8 @@ def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, m
         Largest number of regions of an image.
     bad : BadImages
         Counts images that cannot be used.
+    pool : float
+        Threat-free training regions to keep for each region with a threat; infinity keeps all.
 
     Raises
     ------
@@ -151,8 +155,8 @@ def find_regions(data: TrainingSet, features: FeatureFile, shape: RegionShape, m
     validation = data.validation[of_row]
     threat_free = (labels == 0).all(1)
     mined = np.flatnonzero(~validation & threat_free)
-    most_mined = POOL * int((~validation & ~threat_free).sum())
-    mined = mined[np.argsort(-hardness[mined], kind="stable")[:most_mined]]
+    most_mined = min(len(mined), pool * int((~validation & ~threat_free).sum()))
+    mined = mined[np.argsort(-hardness[mined], kind="stable")[: int(most_mined)]]
     kept = np.sort(np.concatenate([np.flatnonzero(validation | ~threat_free), mined]))
     return RegionList(
         of_row[kept].astype(np.int64), centres[kept], labels[kept], validation[kept], places_digest(features)

@@ -49,7 +49,7 @@ from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.phase1 import given
 from gbad.training.phase2 import fit_detector, make_detector
 from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions, places_digest
-from gbad.training.settings import Settings
+from gbad.training.settings import Negatives, Settings
 from gbad.training.training_set import TrainingSet
 
 MARGIN = 1.5
@@ -129,8 +129,9 @@ def shape_of_regions(run: Path, data: TrainingSet, settings: Settings) -> Region
 
 
 def fit_second_look(
-    data: TrainingSet, settings: Settings, run: Path, bad: BadImages, *, show_progress: bool = False
-) -> None:
+    data: TrainingSet, settings: Settings, run: Path, bad: BadImages, *, negatives: Negatives = "hard",
+    show_progress: bool = False,
+) -> None:  # fmt: skip
     """Train classifier and detector of regions, unless that is done or no second look is wanted.
 
     Parameters
@@ -141,6 +142,8 @@ def fit_second_look(
         The run folder, in which phase 2 is done.
     bad : BadImages
         Counts images that cannot be used.
+    negatives : {"fixed", "fresh", "hard", "natural", "all"}
+        Which threat-free regions an epoch sees, see `gbad.phase1_classifier.sampling.epoch_rows`.
     show_progress : bool
         Show progress bars.
     """
@@ -152,7 +155,7 @@ def fit_second_look(
     # Only the main process has the files of phase 2: folders of several machines need not be the same.
     found = [_regions(data, settings, run, bad) if is_main else None]
     shape, regions = broadcast_object_list(found)[0]
-    model, origin, history = _train(data, regions, settings, shape, folder, bad, show_progress)
+    model, origin, history = _train(data, regions, settings, shape, folder, bad, negatives, show_progress)
     if not is_main:
         return
     save_plain(classifier_state(model), folder / "classifier" / "classifier.joblib")
@@ -226,7 +229,7 @@ def validation_regions(run: Path) -> RegionScores:
 
 def _train(
     data: TrainingSet, regions: RegionList, settings: Settings, shape: RegionShape, folder: Path, bad: BadImages,
-    show_progress: bool,
+    negatives: Negatives, show_progress: bool,
 ) -> tuple[Classifier, str, pd.DataFrame]:  # fmt: skip
     suits, seed = BACKBONES[settings.backbone], derived_seed(settings.random_state, "second look")
     trained = folder / "classifier" / "classifier.joblib"
@@ -246,7 +249,7 @@ def _train(
             trained.parent, boxes=None, epochs=settings.region_epochs, batch_size=settings.batch_size,
             optimiser=given(settings.optimiser, suits.optimiser),
             learning_rate=given(settings.learning_rate, suits.learning_rate),
-            weight_decay=settings.weight_decay, ema_decay=settings.ema_decay, negatives="hard",
+            weight_decay=settings.weight_decay, ema_decay=settings.ema_decay, negatives=negatives,
             negatives_per_positive=NEGATIVES_PER_POSITIVE, freedom=region_augmentation(settings.augmentation, SHIFT),
             precision=settings.precision, device=settings.device, seed=seed, size=shape.size, title="second look",
             show_progress=show_progress,
