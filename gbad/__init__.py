@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from gbad.errors import DataError, GbadError, ImageError, PipelineFileError, RunError
     from gbad.explanation import Explanation
     from gbad.pipeline import GBADPipeline, load
+    from gbad.training.presets import preset
 
 __version__ = _version("gbad")
 
@@ -21,9 +22,10 @@ __all__ = [
     "RunError",
     "__version__",
     "load",
+    "preset",
 ]
 
-_MODULES = {"Explanation": "explanation", "GBADPipeline": "pipeline", "load": "pipeline"}
+_MODULES = {"Explanation": "explanation", "GBADPipeline": "pipeline", "load": "pipeline", "preset": "training.presets"}
 
 
 def __getattr__(name: str) -> Any:

@@ -13,9 +13,18 @@ import typer
 
 from gbad.training.settings import GROUPS, choices, defaults, kinds, options
 
+AP_RULES = ("all_points", "voc07", "voc10")
 Data = Annotated[Path, typer.Argument(help="Folder in SIXray's layout: ImageSet/<subset>/{train,test}.csv and images.")]
 Subset = Annotated[str, typer.Option(help="Subset: 10, 100 or 1000 negatives per positive in SIXray.")]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]
+APRule = Annotated[
+    str,
+    typer.Option(
+        help="Rule of average precision: all_points, or one of PASCAL VOC, voc07 (11 points of recall) and voc10 (best "
+        "precision at no less recall).",
+        autocompletion=lambda incomplete: [rule for rule in AP_RULES if rule.startswith(incomplete)],
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")]
 MaxBad = Annotated[
     float,

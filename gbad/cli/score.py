@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gbad.cli.parameters import Data, MaxBad, Strict, Subset
+from gbad.cli.parameters import APRule, Data, MaxBad, Strict, Subset
 from gbad.cli.terminal import ap_table, console, say
 from gbad.errors import GbadError
 
@@ -19,6 +19,7 @@ def evaluate(
         Path, typer.Option(help="Folder for metrics.json, scores.csv, bad_test_images.csv, report.html, plots.")
     ] = Path("evaluation"),
     subset: Subset = "10",
+    ap_rule: APRule = "all_points",
     max_bad: MaxBad = 0.01,
     strict: Strict = False,
 ) -> None:
@@ -32,6 +33,7 @@ def evaluate(
         data,
         subset,
         out,
+        rule=ap_rule,  # type: ignore[arg-type]
         history=read_history(pipeline.parent / "phase1"),
         max_bad=max_bad,
         strict=strict,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gbad.errors import DataError
-from gbad.evaluation.metrics import checked_labels, checked_scores
+from gbad.evaluation.metrics import Rule, check_rule, checked_labels, checked_scores, precision_over_recall
 
 
 def bootstrap_average_precision(
@@ -19,6 +19,7 @@ def bootstrap_average_precision(
     resamples: int = 1000,
     seed: int = 0,
     sample_weight: npt.ArrayLike | None = None,
+    rule: Rule = "all_points",
 ) -> npt.NDArray[np.float64]:
     """Average precision of several methods on the same resamples of the images.
 
@@ -37,20 +38,22 @@ def bootstrap_average_precision(
     seed : int
         Same seed, same resamples.
     sample_weight : array-like of shape (n,), optional
-        How often an image counts in each draw, see :func:`gbad.evaluation.metrics.average_precision`.
+        How often an image counts in each draw.
+    rule : {"all_points", "voc07", "voc10"}
+        See :func:`gbad.evaluation.metrics.average_precision`.
 
     Returns
     -------
     ndarray of shape (B, M, C), float64
-        All-points AP, see :func:`gbad.evaluation.metrics.average_precision`. NaN where a resample has no positive of
-        the class.
+        NaN where a resample has no positive of the class.
 
     Notes
     -----
     AP changes only at a positive, so the images between two neighbouring positives are interchangeable. Each ranking is
     binned once by the distinct scores of its positives, and a resample costs one ``bincount`` per ranking.
-    The result equals ``average_precision_score(..., sample_weight=number of times drawn * sample_weight)``.
+    The result equals ``average_precision(..., sample_weight=number of times drawn * sample_weight)``.
     """
+    check_rule(rule)
     scores = [checked_scores(y_true, y_score, ndim=2) for y_score in y_scores]
     positive = checked_labels(y_true, "y_true", ndim=2)
     any_threat = positive.any(axis=1)
@@ -72,7 +75,7 @@ def bootstrap_average_precision(
         weights = np.bincount(np.concatenate(draws), minlength=len(positive)) * of_image
         for c, rows in enumerate(members):
             if weights[rows].any():
-                result[b, :, c] = [binned_average_precision(ranking[c], rows, weights) for ranking in bins]
+                result[b, :, c] = [binned_average_precision(ranking[c], rows, weights, rule) for ranking in bins]
     return result
 
 
@@ -86,6 +89,7 @@ def bootstrap_intervals(
     resamples: int = 1000,
     seed: int = 0,
     sample_weight: npt.ArrayLike | None = None,
+    rule: Rule = "all_points",
 ) -> dict[str, dict[str, Any]]:
     """Percentile intervals of per-class AP and mAP, and of paired differences between methods.
 
@@ -101,7 +105,7 @@ def bootstrap_intervals(
         Pairs ``(a, b)`` of methods, for the interval of a minus b on the same resamples.
     level : float
         Coverage in (0, 1).
-    resamples, seed, sample_weight
+    resamples, seed, sample_weight, rule
         See :func:`bootstrap_average_precision`.
 
     Returns
@@ -121,7 +125,7 @@ def bootstrap_intervals(
     checked_labels(y_true, "y_true", ndim=2, classes=classes)
     names = list(y_scores)
     values = bootstrap_average_precision(
-        y_true, list(y_scores.values()), resamples=resamples, seed=seed, sample_weight=sample_weight
+        y_true, list(y_scores.values()), resamples=resamples, seed=seed, sample_weight=sample_weight, rule=rule
     )
     samples = {name: values[:, m] for m, name in enumerate(names)}
     samples |= {f"{a} - {b}": samples[a] - samples[b] for a, b in differences}
@@ -140,9 +144,9 @@ def positive_bins(score: npt.NDArray[np.float64], rows: npt.NDArray[np.intp]) ->
 
 
 def binned_average_precision(
-    bins: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], weights: npt.NDArray[np.float64]
+    bins: npt.NDArray[np.intp], rows: npt.NDArray[np.intp], weights: npt.NDArray[np.float64], rule: Rule = "all_points"
 ) -> float:
-    """All-points AP of a ranking that `positive_bins` has binned. Without checks, for callers that need thousands.
+    """Average precision of a ranking that `positive_bins` has binned. Without checks, for callers that need thousands.
 
     Parameters
     ----------
@@ -151,12 +155,13 @@ def binned_average_precision(
         The positives, one or more.
     weights : float array (n,)
         How often each image counts; above 0 for one positive or more.
+    rule : {"all_points", "voc07", "voc10"}
+        See :func:`gbad.evaluation.metrics.average_precision`.
     """
     n_bins = int(bins[rows].max()) + 1
     images = np.bincount(bins, weights, n_bins)[:0:-1].cumsum()
-    gained = np.bincount(bins[rows], weights[rows], n_bins)[:0:-1]
-    found = gained.cumsum()
-    return float((gained * found / np.where(images > 0, images, 1.0)).sum() / found[-1])
+    found = np.bincount(bins[rows], weights[rows], n_bins)[:0:-1].cumsum()
+    return precision_over_recall(found, images, rule)
 
 
 def mean_over_classes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -49,7 +49,7 @@ def evaluate(
     classes : sequence of C str
         Names in column order.
     rule : {"all_points", "voc07", "voc10"}
-        See :func:`gbad.evaluation.metrics.average_precision`. Intervals exist for ``"all_points"`` only.
+        See :func:`gbad.evaluation.metrics.average_precision`.
     resamples : int
         Bootstrap resamples; 0 leaves the intervals out.
     seed : int
@@ -107,9 +107,9 @@ def evaluate(
         name: float(explanation.looked_twice[rows].mean()) if rows.any() else math.nan
         for name, rows in (("threats", y_any), ("threat_free", ~y_any))
     }
-    if resamples and rule == "all_points":
+    if resamples:
         pairs = [("gbad", "ungated"), *PARTS.values()]
         figures["intervals"] = bootstrap_intervals(
-            y_true, scores, classes, differences=pairs, resamples=resamples, seed=seed
+            y_true, scores, classes, differences=pairs, resamples=resamples, seed=seed, rule=rule
         )
     return figures

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from gbad.errors import DataError
 
 Rule = Literal["all_points", "voc07", "voc10"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 FALSE_ALARM_RATES = (0.001, 0.01, 0.05, 0.1)
 
 
@@ -37,8 +38,8 @@ def average_precision(
         0, 0.1, ..., 1; ``"voc10"``: area under the curve of the best precision at no less recall
         (PASCAL VOC development kits of 2007 and 2010).
     sample_weight : array-like of shape (n,), optional
-        How often each image counts; for ``"all_points"`` only. A weight of k for each threat-free image gives the
-        value of a list that holds each of them k times (prevalence-adjusted average precision).
+        How often each image counts. A weight of k for each threat-free image gives the value of a list that holds each
+        of them k times (prevalence-adjusted average precision).
 
     Returns
     -------
@@ -48,7 +49,7 @@ def average_precision(
     Raises
     ------
     DataError
-        If the shapes differ, a label is neither 0 nor 1, a score is not finite, `rule` is unknown or takes no weights.
+        If the shapes differ, a label is neither 0 nor 1, a score is not finite, or `rule` is unknown.
 
     Examples
     --------
@@ -58,23 +59,47 @@ def average_precision(
     0.75
     """
     positive, score = checked_scores(y_true, y_score, ndim=1)
-    if rule not in ("all_points", "voc07", "voc10"):
-        raise DataError(f"rule={rule!r} is unknown; use 'all_points', 'voc07' or 'voc10'.")
-    if sample_weight is not None and rule != "all_points":
-        raise DataError(f"rule={rule!r} is defined without weights; use 'all_points'.")
+    check_rule(rule)
     if not positive.any():
         return float("nan")
     if rule == "all_points":
         return float(average_precision_score(positive, score, sample_weight=sample_weight))
-    true_positives, false_positives = confusion_counts(positive, score)
-    precision = true_positives / (true_positives + false_positives)
+    weights = np.ones(len(score)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    order = np.argsort(-score, kind="stable")
+    last_of_tie = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    found = np.cumsum(np.where(positive, weights, 0.0)[order])[last_of_tie]
+    return precision_over_recall(found, np.cumsum(weights[order])[last_of_tie], rule)
+
+
+def precision_over_recall(
+    found: npt.NDArray[np.floating[Any]], images: npt.NDArray[np.floating[Any]], rule: Rule
+) -> float:
+    """Average precision of a ranking from its running totals. Without checks, for callers that need thousands.
+
+    Parameters
+    ----------
+    found, images : float arrays (k,)
+        Weights of the positives and of all images with at least the k-th highest score; it is enough to give the scores
+        of positives.
+    rule : {"all_points", "voc07", "voc10"}
+        See :func:`average_precision`.
+    """
+    precision = found / np.where(images > 0, images, 1.0)
+    gained = np.diff(found, prepend=0.0)
+    if rule == "all_points":
+        return float((gained * precision).sum() / found[-1])
     best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
-    n_positive = true_positives[-1]
     if rule == "voc10":
-        return float((np.diff(true_positives, prepend=0) * best_from_here).sum() / n_positive)
-    # Integers, because a recall of 3/10 is not >= 3 * 0.1 in floating point.
-    first = np.searchsorted(10 * true_positives, np.arange(11) * n_positive)
+        return float((gained * best_from_here).sum() / found[-1])
+    # Not shares, because a recall of 3/10 is not >= 3 * 0.1 in floating point.
+    first = np.searchsorted(10 * found, np.arange(11) * found[-1])
     return float(best_from_here[first].mean())
+
+
+def check_rule(rule: str) -> None:
+    """DataError if `rule` is no rule of :func:`average_precision`."""
+    if rule not in RULES:
+        raise DataError(f"the rule of average precision is {rule!r}; choose one of {', '.join(RULES)}.")
 
 
 def average_precision_per_class(

@@ -120,7 +120,7 @@ def train_classifier(
     model : Classifier
         The averaged weights, on the CPU, in evaluation mode.
     history : DataFrame
-        One row per epoch: epoch, loss, validation_map, learning_rate, images, seconds.
+        One row per epoch: epoch, loss, validation_map (NaN without validation rows), learning_rate, images, seconds.
 
     Raises
     ------
@@ -191,7 +191,8 @@ def train_classifier(
             "learning_rate": optimizer.param_groups[0]["lr"], "images": len(rows), "seconds": time.monotonic() - begun,
         }  # fmt: skip
         history = pd.concat([history, pd.DataFrame([row])], ignore_index=True)
-        _log.info("epoch %d/%d: loss %.4f, validation mAP %.3f", epoch + 1, epochs, mean_loss, row["validation_map"])
+        held_out = f", validation mAP {row['validation_map']:.3f}" if len(validation_rows) else ""
+        _log.info("epoch %d/%d: loss %.4f%s", epoch + 1, epochs, mean_loss, held_out)
         save_checkpoint(accelerator, trained, optimizer, average, folder, history)
     result = classifier_from_state(classifier_state(average.module))
     accelerator.free_memory()

@@ -145,7 +145,8 @@ def fit_decision(
 
     Class heads learn from the training part. The gate learns from the training part, as in the paper, or from the
     validation part, whose losses training has not made smaller. The validation part decides how much heads and gate
-    count, and sets the thresholds. A gate that was fitted there is judged by gates fitted on other folds.
+    count, and sets the thresholds. A gate that was fitted there is judged by gates fitted on other folds. Without a
+    validation part, thresholds are 0.5 and no class is calibrated.
 
     Parameters
     ----------
@@ -213,7 +214,7 @@ def judge_gate(
     gate_fit : {"held-out", "paper"}
         How.
     losses : float64 array (n, k)
-        Of the validation part.
+        Of the validation part; it may be empty.
     threat : bool array (n,)
         Which images show a threat.
 
@@ -221,6 +222,8 @@ def judge_gate(
     -------
     gate_score, p_anomalous : float64 arrays (n,)
     """
+    if not len(losses):
+        return np.empty(0), np.empty(0)
     by_folds = None if gate_fit == "paper" else cross_fitted_gate(gate, losses, threat.astype(int))
     if by_folds is not None:
         return by_folds

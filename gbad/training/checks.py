@@ -18,7 +18,7 @@ from gbad.phase2_anomaly.detectors import IMAGE_LOSS
 from gbad.phase3_gate import ThreatGate
 from gbad.runtime.device import chosen_device
 from gbad.training.plain_settings import to_plain
-from gbad.training.settings import Settings
+from gbad.training.settings import Settings, gate_strength
 
 SCORE_COLUMNS = (
     *(name for detector in FEATURE_DETECTORS.values() for name in detector.loss_names), IMAGE_LOSS, *IMAGE_COLUMNS,
@@ -43,6 +43,7 @@ def check_settings(settings: Settings) -> None:
             f"learnt, not {settings.architecture}; choose fpn, or set it to 0",
             settings=("position_weight", "architecture"),
         )
+    _check_held_out(settings)
     least = BACKBONES[settings.backbone].min_size
     if settings.size < least:
         raise GbadError(
@@ -60,6 +61,22 @@ def check_settings(settings: Settings) -> None:
     _check_detector("detector", settings.detector, FEATURE_DETECTORS)
     _check_detector("image_detector", settings.image_detector, IMAGE_DETECTORS)
     to_plain(settings)  # what cannot be saved is found now, not after the training
+
+
+def _check_held_out(settings: Settings) -> None:
+    """Check that nothing is to be chosen on held-out images where none are held out."""
+    if settings.validation_fraction:
+        return
+    chosen = {
+        "second_look": settings.second_look, "class_heads": settings.class_heads,
+        "gate_fit": settings.gate_fit == "held-out", "alpha": gate_strength(settings) is None,
+    }  # fmt: skip
+    if names := [name for name, needed in chosen.items() if needed]:
+        raise GbadError(
+            f"validation_fraction 0 holds no image out, but {', '.join(names)} must be chosen or judged on held-out "
+            "images. Give a share such as 0.2, or leave these out as preset paper does.",
+            settings=("validation_fraction", "preset", *names),
+        )
 
 
 def _check_detector(name: str, value: Any, known: Mapping[str, type]) -> None:

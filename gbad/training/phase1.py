@@ -57,7 +57,7 @@ def fit_phase1(
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture=settings.architecture, pretrained=settings.pretrained,
         weights=settings.weights, frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
-        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, **_architecture_options(settings),
+        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, **architecture_options(settings),
     )  # fmt: skip
     processes = training_processes(settings.device)
     with processes.main_process_first():  # one process makes the files, the others find them whole
@@ -94,7 +94,7 @@ def load_classifier(run: Path) -> Classifier:
         raise PipelineFileError(f"{path}: {error}") from error
 
 
-def _architecture_options(settings: Settings) -> dict[str, Any]:
+def architecture_options(settings: Settings) -> dict[str, Any]:
     """Keywords of the architecture's class."""
     if settings.architecture == "fpn":
         names = ("fpn_width", "head_width", "pooling", "fusion", "position_weight")

@@ -25,7 +25,7 @@ from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.checks import check_both_kinds
 from gbad.training.phase2 import Losses, read_losses
 from gbad.training.second_look import validation_regions
-from gbad.training.settings import Settings
+from gbad.training.settings import Settings, gate_strength
 from gbad.training.training_set import TrainingSet
 
 
@@ -129,11 +129,6 @@ def fit_second_look(
         looked_at=settings.second_look_share, gate=settings.gate or default_gate("held-out"),
         suppression=settings.suppression, strength=gate_strength(settings), prevalence=first.prevalence,
     )  # fmt: skip
-
-
-def gate_strength(settings: Settings) -> float | None:
-    """Strength of the gate, ε of the hard rule or α of the soft rule; None where α is to be chosen."""
-    return settings.epsilon if settings.suppression == "hard" else settings.alpha
 
 
 def load_second_decision(run: Path) -> SecondDecision | None:

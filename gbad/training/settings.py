@@ -238,8 +238,10 @@ class Settings:
         low=0, high=1,
     )  # fmt: skip
     validation_fraction: float = _setting(
-        "data", 0.2, "Share of the training list that phases 1 and 2 leave to phase 3.", low=0, high=1, open="both"
-    )
+        "data", 0.2,
+        "Share of the training list that phases 1 and 2 leave to phase 3. 0, with --preset paper: nothing is held out.",
+        low=0, high=1, open="high",
+    )  # fmt: skip
     random_state: int = _setting("data", 0, "Equal seeds give equal pipelines on the same machine.", low=0, flag="seed")
 
     def check_values(self) -> None:
@@ -259,6 +261,11 @@ class Settings:
         if unknown := sorted(changes.keys() - known.keys()):
             raise GbadError(f"unknown settings {', '.join(unknown)}; choose from {', '.join(known)}")
         return dataclasses.replace(self, **changes)
+
+
+def gate_strength(settings: Settings) -> float | None:
+    """Strength of the gate, ε of the hard rule or α of the soft rule; None where α is to be chosen."""
+    return settings.epsilon if settings.suppression == "hard" else settings.alpha
 
 
 def options() -> dict[str, Option]:

@@ -59,7 +59,9 @@ def validation_rows(
 
     `groups` has the known group of each image, or None. Images without a group are kept in runs: consecutive SIXray
     numbers often show the same bag. A list with fewer than 400 positives gets shorter runs, so that both parts receive
-    positives.
+    positives. A fraction of 0 keeps none.
     """
+    if fraction == 0:
+        return np.zeros(len(names), bool)
     neighbours = int(np.clip(labels.any(1).sum() // 10, 1, 40))
     return split_validation(names, labels, paths, fraction=fraction, neighbours=neighbours, seed=seed, groups=groups)

@@ -16,6 +16,7 @@ from gbad.data.images import image_paths, read_image
 from gbad.data.labels import read_sixray
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate as evaluation_figures
+from gbad.evaluation.metrics import Rule, check_rule
 from gbad.explanation import Explanation
 from gbad.phase1_classifier import class_heatmap
 from gbad.pipeline import GBADPipeline
@@ -34,6 +35,7 @@ def evaluate(
     subset: int | str,
     out: str | Path,
     *,
+    rule: Rule = "all_points",
     history: pd.DataFrame | None = None,
     max_bad: float = 0.01,
     strict: bool = False,
@@ -51,6 +53,8 @@ def evaluate(
         The test list ``data/ImageSet/<subset>/test.csv``. Its classes must be the pipeline's, in any order.
     out : path-like
         Folder for the results.
+    rule : {"all_points", "voc07", "voc10"}
+        See `gbad.evaluation.metrics.average_precision`.
     history : DataFrame, optional
         Training curves for the report.
     max_bad, strict
@@ -64,6 +68,7 @@ def evaluate(
         The content of ``metrics.json``.
     """
     begun = time.monotonic()
+    check_rule(rule)
     out = Path(out)
     test = read_sixray(data, subset, "test")
     if sorted(test.classes) != sorted(pipeline.classes_):
@@ -81,7 +86,7 @@ def evaluate(
     if not len(rows):
         raise DataError(f"{data}, subset {subset}: none of the test images can be used")
     score = Explanation.concatenate([part for _, part in parts])
-    figures = evaluation_figures(labels[rows], score, pipeline.classes_)
+    figures = evaluation_figures(labels[rows], score, pipeline.classes_, rule=rule)
     fitted, settings = pipeline.fitted_, pipeline.settings
     seconds = {phase: round(done["seconds"], 1) for phase, done in fitted.training.items()}
     decision = fitted.decision

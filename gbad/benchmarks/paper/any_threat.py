@@ -20,6 +20,12 @@ from gbad.phase3_gate import fit_any_threat, log_odds
 
 FIGURES = ("precision", "recall", "f1")
 
+OWN_DECISION = "BiGAN and SVM"
+"""What Table 4 calls the detector of phases 2 and 3 with its own decision: the paper's row."""
+
+AT_THRESHOLD = "BiGAN and SVM, at a chosen threshold"
+"""The same score, where a threshold of the validation part decides."""
+
 Counts = npt.NDArray[np.int64] | npt.NDArray[np.floating[Any]]
 
 
@@ -162,21 +168,22 @@ def detector_rows(
 
 
 def group_detectors(group: Group, ratio: float | None) -> dict[str, list[SeedScores]]:
-    """Any-threat scores of a group's methods (`AnyThreat`), calibrated for a ratio, and the gates' own scores.
+    """Any-threat scores of a group's methods (`AnyThreat`), calibrated for a ratio, and those of their detectors.
 
-    Gates stand there twice: with their own decision, as in the paper, and at a threshold that is chosen as for the
-    other methods. Bounds are left out, since they know the truth or nothing.
+    The detector of a method, BiGAN and SVM, has the decision of its SVM, as in the paper, and stands there once more at
+    a threshold that is chosen as for the other methods. What a validation part would have to choose is left out for a
+    network without one. Bounds are left out, since they know the truth or nothing.
     """
     found: dict[str, list[SeedScores]] = {}
     for name, method in group.methods.items():
         if method.is_bound:
             continue
         pairs = list(zip(group.validation[method.network], group.test[method.network], strict=True))
-        if not all(validation.labels is not None and _both(_any(validation)) for validation, _ in pairs):
-            continue
-        found[name] = [_of_all_classes(group, name, validation, test, ratio) for validation, test in pairs]
+        can_choose = all(validation.labels is not None and _both(_any(validation)) for validation, _ in pairs)
+        if can_choose:
+            found[name] = [_of_all_classes(group, name, validation, test, ratio) for validation, test in pairs]
         if method.output == "gated":
-            for label, threshold in (("gate alone", 0.0), ("gate alone, at a chosen threshold", None)):
+            for label, threshold in ((OWN_DECISION, 0.0), *([(AT_THRESHOLD, None)] if can_choose else [])):
                 found[f"{name}: {label}"] = [
                     SeedScores(_any(validation), validation.gate_score, test.gate_score, threshold)  # type: ignore[arg-type]
                     for validation, test in pairs

@@ -8,6 +8,7 @@ from gbad.benchmarks.arrays import Floats
 from gbad.data.arrays import Mask
 from gbad.errors import DataError
 from gbad.evaluation.bootstrap import binned_average_precision, positive_bins
+from gbad.evaluation.metrics import Rule
 from gbad.phase3_gate import hard_gate, log_sigmoid
 
 _VANISHING = 1e-300
@@ -35,8 +36,8 @@ def oracle_gated(logits: Floats, y_any: Mask) -> Floats:
 
 
 def random_gate_average_precision(
-    y_true: Mask, logits: Floats, log_factors: Floats, weights: Floats, *, draws: int = DRAWS,
-    seed: int = 0,
+    y_true: Mask, logits: Floats, log_factors: Floats, weights: Floats, rule: Rule = "all_points", *,
+    draws: int = DRAWS, seed: int = 0,
 ) -> Floats:  # fmt: skip
     """Expected average precision behind a gate whose factors are dealt to the images blindly.
 
@@ -51,6 +52,8 @@ def random_gate_average_precision(
         Logarithms of the factors by which the gate multiplies the images' probabilities.
     weights : float array (n,)
         How often each image counts, and how often its factor is dealt.
+    rule : {"all_points", "voc07", "voc10"}
+        See `gbad.evaluation.metrics.average_precision`.
     draws : int
         Gates drawn; the mean over them is given.
     seed : int
@@ -77,5 +80,5 @@ def random_gate_average_precision(
         dealt = log_factors[generator.choice(len(log_factors), len(log_factors), p=shares)]
         for c, rows in enumerate(members):
             if len(rows):
-                total[c] += binned_average_precision(positive_bins(before[:, c] + dealt, rows), rows, weights)
+                total[c] += binned_average_precision(positive_bins(before[:, c] + dealt, rows), rows, weights, rule)
     return total / draws

@@ -15,7 +15,7 @@ from gbad.benchmarks.paper.methods import METHODS, Method
 from gbad.benchmarks.paper.network_cells import NetworkCell
 from gbad.benchmarks.paper.scales import Subset
 from gbad.data.arrays import Mask
-from gbad.evaluation.metrics import average_precision_per_class
+from gbad.evaluation.metrics import Rule, average_precision_per_class
 from gbad.phase3_gate import log_sigmoid
 from gbad.storage.digests import digest
 from gbad.storage.ledger import kept
@@ -45,6 +45,10 @@ class Group:
         Rankings by method; random gates have none.
     ap : mapping of str to float array (S, C)
         Average precision by method; NaN for a class without positives.
+    rule : {"all_points", "voc07", "voc10"}
+        Of all average precisions, see `gbad.evaluation.metrics.average_precision`.
+    from_random : bool
+        Whether its networks were trained from random weights.
     """
 
     subset: Subset
@@ -59,6 +63,8 @@ class Group:
     validation: Mapping[str, list[Scores]]
     scores: Mapping[str, Floats]
     ap: Mapping[str, Floats]
+    rule: Rule = "all_points"
+    from_random: bool = False
 
     @property
     def y_any(self) -> Mask:
@@ -78,6 +84,7 @@ def make_group(
     backbone: str,
     cells: Mapping[str, Sequence[NetworkCell]],
     methods: Mapping[str, Method],
+    rule: Rule = "all_points",
 ) -> Group:
     """Collect the scores of all cells on the test images of a subset.
 
@@ -89,6 +96,7 @@ def make_group(
     cells : mapping of str to sequence of NetworkCell
         By network, one a seed.
     methods : mapping of str to Method
+    rule : {"all_points", "voc07", "voc10"}
     """
     labels = data.read(subset, "test")
     wanted = set(labels.names)
@@ -118,16 +126,17 @@ def make_group(
     for name, method in methods.items():
         if method.output == "random":
             pairs = zip(cells[method.network], test[method.network], strict=True)
-            ap[name] = np.stack([_random_gate(cell, of_seed, names, y_true, weights) for cell, of_seed in pairs])
+            ap[name] = np.stack([_random_gate(cell, of_seed, names, y_true, weights, rule) for cell, of_seed in pairs])
         else:
             ap[name] = np.array(
-                [[*average_precision_per_class(y_true, ranking, labels.classes, sample_weight=weights).values()]
+                [[*average_precision_per_class(y_true, ranking, labels.classes, rule, weights).values()]
                  for ranking in scores[name]]
             )  # fmt: skip
     return Group(
         subset, backbone, labels.classes, tuple(cell.seed for cell in next(iter(cells.values()))), names, y_true,
         weights, {name: method for name, method in METHODS.items() if name in methods}, test,
-        validation, scores, ap,
+        validation, scores, ap, rule,
+        any(cell.entry.result["backbone_weights"] == "random" for of_seeds in cells.values() for cell in of_seeds),
     )  # fmt: skip
 
 
@@ -146,7 +155,9 @@ def _scores_of(method: Method, scores: Scores, y_any: Mask) -> Floats:
     return scores.log_gated
 
 
-def _random_gate(cell: NetworkCell, scores: Scores, names: tuple[str, ...], y_true: Mask, weights: Floats) -> Floats:
+def _random_gate(
+    cell: NetworkCell, scores: Scores, names: tuple[str, ...], y_true: Mask, weights: Floats, rule: Rule
+) -> Floats:
     assert scores.first_look is not None
     assert scores.ranking is not None
     ranking = scores.ranking
@@ -154,12 +165,12 @@ def _random_gate(cell: NetworkCell, scores: Scores, names: tuple[str, ...], y_tr
     factors = np.minimum((scores.first_look - log_sigmoid(ranking)).mean(axis=1), 0.0)
     about = {
         "images": digest(names, y_true), "weight": float(weights.max()), "draws": DRAWS,
-        "factors": digest(factors, ranking),
+        "factors": digest(factors, ranking), "rule": rule,
     }  # fmt: skip
-    path = cell.entry.folder / f"random-gate-{digest(names, weights, y_true)[:8]}.json"
+    path = cell.entry.folder / f"random-gate-{rule}-{digest(names, weights, y_true)[:8]}.json"
 
     def compute() -> list[float]:
-        values: list[float] = random_gate_average_precision(y_true, ranking, factors, weights).tolist()
+        values: list[float] = random_gate_average_precision(y_true, ranking, factors, weights, rule).tolist()
         return values
 
     return np.array(kept(path, about, compute), dtype=float)

@@ -36,9 +36,9 @@ from gbad.runtime.progress import progress_bar
 from gbad.training.fitted import FittedGBAD
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import read_losses
-from gbad.training.phase3 import features_of, gate_strength, load_second_of_validation
+from gbad.training.phase3 import features_of, load_second_of_validation
 from gbad.training.run_folder import Run
-from gbad.training.settings import Settings
+from gbad.training.settings import Settings, gate_strength
 
 MAX_VALIDATION_NEGATIVES = 2000
 """Threat-free validation images that a classifier without gate is scored on; with a gate, all are."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from gbad.errors import GbadError
+from gbad.training.presets import PRESETS
 from gbad.training.settings import Settings
 
-PAPER = Settings(
-    architecture="fpn", pooling="average", fusion="hidden", negatives="fixed", class_heads=False, gate_fit="paper",
-    suppression="hard", second_look=False,
-)  # fmt: skip
-"""GBAD (Dumagpi et al. 2020): average-pooled FPN, one draw of negatives, gate fitted on training losses, hard gate."""
+PAPER = Settings(**PRESETS["paper"])
+"""GBAD (Dumagpi et al. 2020): average-pooled FPN, one draw of negatives, gate fitted on training losses, hard gate.
+
+It learns from the whole training list. The other networks leave a part to phase 3 or to the choice of thresholds.
+"""
 
 BEST = Settings(
     architecture="fpn", pooling="max", fusion="context", negatives="fresh", class_heads=True, gate_fit="held-out",
@@ -34,13 +35,16 @@ class Network:
     Attributes
     ----------
     settings : Settings
-        The scale of the benchmark replaces image size, widths, epochs and views.
+        The scale of the benchmark replaces image size, widths and epochs.
     phases : int
         Last phase: 1 for classifiers without gate.
+    own : collection of str
+        Settings that nothing replaces.
     """
 
     settings: Settings
     phases: int = 1
+    own: Collection[str] = ()
 
 
 NETWORKS = {
@@ -53,7 +57,7 @@ NETWORKS = {
     "chr_none": Network(ALONE.changed(architecture="chr", chr_mask="none", negatives="natural")),
     "chr_released": Network(ALONE.changed(architecture="chr", chr_mask="released", negatives="natural")),
     "cnn_fresh": Network(BEST.changed(architecture="plain", second_look=False), 3),
-    "gbad_paper": Network(PAPER, 3),
+    "gbad_paper": Network(PAPER, 3, own=PRESETS["paper"]),
     "gbad": Network(BEST, 3),
     "gbad_boxes": Network(BEST.changed(position_weight=POSITION_WEIGHT), 3),
 }

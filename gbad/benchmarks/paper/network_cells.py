@@ -53,7 +53,7 @@ class NetworkCell(Cell):
         return self.entry.folder / "run"
 
     def _train(self, data: BenchmarkData, show_progress: bool) -> dict[str, Any]:
-        self._require_weights()
+        self.require_weights()
         run = self._open_or_start(data)
         origin = train(run, last=1, show_progress=show_progress)["phase1"]["backbone_weights"]
         phases = train(run, last=self.phases, show_progress=show_progress)
@@ -83,8 +83,14 @@ class NetworkCell(Cell):
             return open_run(self.run)
         return start_run(self.run, data.folder, self.lists.subset.list, self.settings)
 
-    def _require_weights(self) -> None:
-        """Stop before a training whose results would pass for those of a network that started from ImageNet weights."""
+    def require_weights(self) -> None:
+        """Stop before a training whose results would pass for those of a network that started from ImageNet weights.
+
+        Raises
+        ------
+        GbadError
+            If weights are needed still, and cannot be had.
+        """
         chosen = self.settings
         networks = ["phase1", *(["second_look"] if chosen.second_look and self.phases > 1 else [])]
         if not chosen.pretrained or all((self.run / name / "done.json").exists() for name in networks):
@@ -138,7 +144,8 @@ def make_network_cell(
         If a setting cannot work.
     """
     of_backbone = {"size": scale.sizes.get(backbone, scale.settings["size"]), "backbone": backbone}
-    chosen = network.settings.changed(**{**scale.settings, **of_backbone, **overrides, "random_state": seed})
+    shared = {**scale.settings, **of_backbone, **overrides, "random_state": seed}
+    chosen = network.settings.changed(**{name: value for name, value in shared.items() if name not in network.own})
     if chosen.prevalence is not None:
         raise GbadError("prevalence: each subset of the benchmark has its own. Leave it out of the settings.")
     check_settings(chosen)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gbad.benchmarks.page import Card, Section, write_benchmark_page
 from gbad.benchmarks.paper import figures, gallery, tables
-from gbad.benchmarks.paper.any_threat import FIGURES, SeedScores, detector_rows, group_detectors
+from gbad.benchmarks.paper.any_threat import FIGURES, OWN_DECISION, SeedScores, detector_rows, group_detectors
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.methods import BASELINES
@@ -46,8 +46,19 @@ BEST_OF = (
 ANY_THREAT = (
     "The score of an image for any threat is the probability that it holds at least one class, from the logits of its "
     "classes, each calibrated on the validation part. Thresholds are chosen there, too; both for the subset's ratio of "
-    "threat-free images. A gate alone stands there with its own decision as well."
+    "threat-free images. The detector of phases 2 and 3, BiGAN and SVM, is what the paper compares with GANomaly and "
+    "Skip-GANomaly: the decision is that of its SVM."
 )
+CONFIDENCES = (
+    "Images of the first seed. First the probabilities, as the paper prints them; then their log-odds, natural "
+    "logarithms of the odds, which tell apart what is rounded to 0 or 1."
+)
+RULES = {
+    "all_points": "Average precision is the all-point average, as in the code of CHR's authors.",
+    "voc07": "Average precision follows the 11-point rule of PASCAL VOC 2007.",
+    "voc10": "Average precision follows the rule of PASCAL VOC 2010: the best precision at no less recall.",
+}
+"""Notes on the rule of average precision."""
 GATES = (
     "Shares, as means over the seeds. A gate acts on the ranking of class heads and classifier, so AP without gate "
     "holds the heads too. Recall and false-alarm rate are those of its yes or no; a soft gate of small strength does "
@@ -93,11 +104,11 @@ def write_results(
     judged = [group_detectors(group, ratio) for group in shown]
     any_threat = _any_threat_rows(shown, judged, ratio, resamples, detectors or {})
     gates = tables.gate_table(groups)
-    method = "gbad" if "gbad" in shown[0].scores else next(iter(shown[0].scores))
-    confidences = tables.confidence_table(shown[0], method)
+    sampled = [name for name in (PAPER, "gbad") if name in shown[0].scores] or [next(iter(shown[0].scores))]
+    confidences = pd.concat([tables.confidence_table(shown[0], name) for name in sampled], ignore_index=True)
     summary = summarise(groups, values, any_threat if shown[0].subset.name == "100" else any_threat.iloc[:0])
     passes = _passes(costs)
-    notes = (*data.notes, _budget(costs), passes, INTERVALS)
+    notes = (*data.notes, _budget(costs), passes, RULES[shown[0].rule], INTERVALS)
     summary |= {"notes": [*notes, INTERVALS_4, *_handicap(info, detectors or {})], **info}
 
     written = {
@@ -120,7 +131,11 @@ def write_results(
     source = f"Published rows: {SOURCE}."
     targets, differences = target_table(summary), tables.difference_table(values)
     table4 = any_threat_table(any_threat, published)
-    table5 = of_frame(confidences)
+    printed = [column for column in confidences if str(column).startswith("confidence_")]
+    of_printed = {column: str(column).removeprefix("confidence_") for column in printed}
+    about_images = ["method", "image", "name", "shows"]
+    table5 = of_frame(confidences[[*about_images, *printed]].rename(columns=of_printed))
+    table5_odds = of_frame(confidences.drop(columns=printed))
     sections = [
         Section("Targets", [targets], notes=(BEST_OF,)),
         *(
@@ -135,10 +150,7 @@ def write_results(
             f"Table 4: any threat, SIXray{shown[0].subset.name}", [table4], drawn["any"],
             (ANY_THREAT, INTERVALS_4, *_handicap(info, detectors or {}), passes, source),
         ),
-        Section(
-            "Table 5: confidences in logits", [table5],
-            notes=(f"{shown[0].methods[method].label}, first seed: natural logarithms of the odds.",),
-        ),
+        Section("Table 5: confidences", [table5, table5_odds], notes=(CONFIDENCES,)),
         Section("Gates", [of_frame(gates)] if len(gates) else [], notes=(GATES, BOUNDS)),
     ]  # fmt: skip
     paths = dict(zip(shown[0].names, image_paths(data.folder, shown[0].names), strict=True))
@@ -158,12 +170,16 @@ def write_results(
         *(f"## {_heading(subset)}\n\n{table.markdown()}" for subset, table in by_subset.items()),
         f"## Differences\n\n{differences.markdown()}",
         f"## Table 4: any threat\n\n{table4.markdown()}",
-        f"## Table 5: confidences in logits\n\n{table5.markdown()}",
+        f"## Table 5: confidences\n\n{CONFIDENCES}\n\n{table5.markdown()}\n\n{table5_odds.markdown()}",
         f"## Targets\n\n{BEST_OF}\n\n{targets.markdown()}",
     ]
     with atomic_path(folder / "tables.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
     return summary
+
+
+PAPER = "gbad_paper"
+PAPER_DETECTOR = f"{PAPER}: {OWN_DECISION}"
 
 
 def shown_groups(groups: Sequence[Group]) -> list[Group]:
@@ -229,8 +245,10 @@ def _figures(
     drawn["map"] = {f"map-{backbone}": figures.map_figure(groups, values, backbone) for backbone in backbones}
     drawn["any"] = {}
     for group, own in zip(shown, judged, strict=True):
+        # The paper's figures first: its detector beside GANomaly and Skip-GANomaly.
+        paper = {f"{group.methods[PAPER].label}: {OWN_DECISION}": own[name] for name in own if name == PAPER_DETECTOR}
         labelled = {group.methods[name].label: own[name] for name in figures.PLOTTED if name in own}
-        plotted = {**(labelled or own), **(detectors if group is shown[0] else {})}  # in the order of its images
+        plotted = {**paper, **(detectors if group is shown[0] else {}), **labelled} or dict(own)
         if group.y_any.any() and not group.y_any.all():
             drawn["any"][f"roc-{group.backbone}"] = figures.roc_figure(group.y_any, plotted)
             drawn["any"][f"precision-recall-{group.backbone}"] = figures.precision_recall_figure(

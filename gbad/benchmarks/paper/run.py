@@ -17,12 +17,18 @@ from gbad.benchmarks.paper.cells import Cell, Lists
 from gbad.benchmarks.paper.data import BenchmarkData, existing_data, simulated_data, without_mislabelled
 from gbad.benchmarks.paper.detector_cells import DetectorCell, make_detector_cell
 from gbad.benchmarks.paper.groups import make_group
-from gbad.benchmarks.paper.methods import Method, chosen_methods, needed_networks
+from gbad.benchmarks.paper.methods import METHODS, Method, chosen_methods, needed_networks
+from gbad.benchmarks.paper.needs import without_unusable
 from gbad.benchmarks.paper.network_cells import NetworkCell, make_network_cell, provenance
+from gbad.benchmarks.paper.planning import plan_table, planned_data, work_of
 from gbad.benchmarks.paper.results import TABLE_4, shown_groups, write_results
 from gbad.benchmarks.paper.scales import Scale, Subset
 from gbad.data.labels import LabelList
 from gbad.errors import GbadError
+from gbad.evaluation.metrics import Rule, check_rule
+from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
+from gbad.report.tables import Table
+from gbad.runtime.progress import progress_bar
 from gbad.runtime.versions import hardware, library_versions
 from gbad.training.settings import Settings
 
@@ -66,6 +72,7 @@ def run_benchmark(
     data_seed: int = 0,
     mislabelled: Path | None = None,
     overrides: Mapping[str, Any] | None = None,
+    rule: Rule = "all_points",
     say: Callable[[str], object] = lambda text: None,
     show_progress: bool = False,
 ) -> dict[str, Any]:
@@ -92,7 +99,9 @@ def run_benchmark(
     mislabelled : Path, optional
         Text file of image names to leave out of all lists.
     overrides : mapping, optional
-        Settings for all networks, such as ``epochs``.
+        Settings for all networks, such as ``epochs``. GBAD as in the paper keeps its own.
+    rule : {"all_points", "voc07", "voc10"}
+        Of average precision, see `gbad.evaluation.metrics.average_precision`.
     say : callable
         Is told what comes next.
     show_progress : bool
@@ -104,8 +113,8 @@ def run_benchmark(
         The content of ``summary.json``.
     """
     chosen, out = chosen_methods(methods or scale.methods), Path(out).resolve()
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise GbadError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
+    check_rule(rule)
+    _check_seeds(seeds)
     backbones = tuple(backbones or scale.backbones)
     if data is None:
         say(f"Data: simulated bags in {out / 'data'}")
@@ -114,12 +123,17 @@ def run_benchmark(
         found = existing_data(data)
     if mislabelled is not None:
         found = without_mislabelled(found, mislabelled, out / "without-mislabelled")
+    chosen, left_out = without_unusable(found, chosen)
+    for name, reason in left_out.items():
+        note = f"{METHODS[name].label} is left out: {reason}"
+        say(note)
+        found = replace(found, notes=(*found.notes, note))
     plan = make_plan(out / "cells", found, scale, chosen, backbones, seeds, overrides or {})
     _compute(plan, found, say, show_progress)
     say("Tables, plots and report")
     by_class = {name: method for name, method in chosen.items() if method.knows_classes}
     groups = [
-        make_group(found, subset, backbone, plan.cells[found.train_digest(subset), backbone], by_class)
+        make_group(found, subset, backbone, plan.cells[found.train_digest(subset), backbone], by_class, rule)
         for backbone in backbones
         for subset in found.subsets
     ]
@@ -136,6 +150,7 @@ def run_benchmark(
             **scale.settings,
             **(overrides or {}),
             "seeds": list(seeds),
+            "ap_rule": rule,
             "data_seed": data_seed,
             "image_detectors": dict(scale.image_detectors),
         },
@@ -147,11 +162,58 @@ def run_benchmark(
     return write_results(out / "results", found, groups, costs, info, resamples=scale.resamples, detectors=detectors)
 
 
+def plan_benchmark(
+    out: Path,
+    scale: Scale,
+    *,
+    data: Path | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+    backbones: Sequence[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    show_progress: bool = False,
+) -> tuple[Table[dict[str, Any]], list[str]]:
+    """Say what `run_benchmark` would do with the same arguments, and how long it would take; nothing is written.
+
+    Returns
+    -------
+    table : Table
+        A row for each network that has cells to do.
+    notes : list of str
+        Totals, methods that cannot be run, and what the estimate leaves out.
+    """
+    chosen, out = chosen_methods(methods or scale.methods), Path(out).resolve()
+    _check_seeds(seeds)
+    backbones = tuple(backbones or scale.backbones)
+    found = planned_data(out / "data", scale) if data is None else existing_data(data)
+    is_there = (found.folder / "ImageSet").is_dir()
+    chosen, left_out = without_unusable(found, chosen) if is_there else (chosen, {})
+    plan = make_plan(out / "cells", found, scale, chosen, backbones, seeds, overrides or {})
+    work = work_of(plan.cells, found)
+    with progress_bar("timing networks", len(work), "networks", show=show_progress) as advance:
+        table, notes = plan_table(work, found, lambda: advance(1))
+    if not is_there:
+        sizes = scale.simulation()
+        train = sizes["train_positives"] * (1 + sizes["negatives_per_positive"])
+        test = sizes["test_positives"] * (1 + sizes["test_negatives_per_positive"])
+        notes.append(f"{train + test:,} images of {scale.image_size} px are simulated first.")
+    notes += [f"{METHODS[name].label} would be left out: {reason}" for name, reason in left_out.items()]
+    if plan.detectors:
+        cells = sum(map(len, plan.detectors.values()))
+        notes.append(f"{cells} cells of image-level detectors ({', '.join(plan.detectors)}) come on top.")
+    return table, notes
+
+
 def make_plan(
     root: Path, data: BenchmarkData, scale: Scale, methods: Mapping[str, Method], backbones: Sequence[str],
     seeds: Sequence[int], overrides: Mapping[str, Any],
 ) -> Plan:  # fmt: skip
     """List the cells: each network once for each training list, backbone and seed."""
+    starts: dict[str, dict[str, Any]] = {backbone: {} for backbone in backbones}
+    if scale.any_weights and {**scale.settings, **overrides}.get("pretrained", True):
+        for backbone in backbones:
+            weights = load_imagenet_weights(build_backbone(backbone), backbone, overrides.get("weights"))
+            starts[backbone] = {"pretrained": weights is not None}
     sharing: dict[str, list[Subset]] = {}
     for subset in data.subsets:
         sharing.setdefault(data.train_digest(subset), []).append(subset)
@@ -162,7 +224,9 @@ def make_plan(
     cells = {
         (key, backbone): {
             name: tuple(
-                make_network_cell(root, data, of_key, name, network, backbone, seed, scale, overrides)
+                make_network_cell(
+                    root, data, of_key, name, network, backbone, seed, scale, {**overrides, **starts[backbone]}
+                )
                 for seed in seeds
             )
             for name, network in needed_networks(methods).items()
@@ -183,6 +247,11 @@ def make_plan(
     return Plan(cells, detectors)
 
 
+def _check_seeds(seeds: Sequence[int]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise GbadError(f"seeds must be different numbers, at least one, not {', '.join(map(str, seeds)) or 'none'}")
+
+
 def _united(lists: Sequence[LabelList]) -> LabelList:
     """All images of some lists, each once."""
     labels = {name: row for one in lists for name, row in zip(one.names, one.labels, strict=True)}
@@ -192,6 +261,8 @@ def _united(lists: Sequence[LabelList]) -> LabelList:
 def _compute(plan: Plan, data: BenchmarkData, say: Callable[[str], object], show_progress: bool) -> None:
     """Train and score cell by cell, the first seed of all networks and detectors first."""
     cells = plan.all
+    for cell in {cell.backbone: cell for cell in reversed(plan.networks)}.values():
+        cell.require_weights()  # found now, not after hours of other cells
     order = list(dict.fromkeys(cell.seed for cell in cells))
     cells.sort(key=lambda cell: order.index(cell.seed))
     begun, computed = time.monotonic(), 0

@@ -9,12 +9,14 @@ import numpy as np
 from gbad.benchmarks.arrays import Floats
 from gbad.data.arrays import Mask
 from gbad.evaluation.bootstrap import bootstrap_average_precision, mean_over_classes, percentiles
+from gbad.evaluation.metrics import Rule
 from gbad.runtime.randomness import derived_seed
 
 
 def seed_mean_samples(
-    y_true: Mask, scores: Mapping[str, Floats], weights: Floats, *, resamples: int, seed: int = 0
-) -> dict[str, Floats]:
+    y_true: Mask, scores: Mapping[str, Floats], weights: Floats, *, resamples: int, seed: int = 0,
+    rule: Rule = "all_points",
+) -> dict[str, Floats]:  # fmt: skip
     """Resampled average precision of several methods, the mean over training seeds.
 
     Parameters
@@ -29,6 +31,8 @@ def seed_mean_samples(
         B.
     seed : int
         Of the resampling.
+    rule : {"all_points", "voc07", "voc10"}
+        See `gbad.evaluation.metrics.average_precision`.
 
     Returns
     -------
@@ -41,7 +45,9 @@ def seed_mean_samples(
     seeds. Then `with_seed_deviations` adds the chance of training; with a single seed it adds nothing.
     """
     rankings = [ranking for method in scores.values() for ranking in method]
-    values = bootstrap_average_precision(y_true, rankings, resamples=resamples, seed=seed, sample_weight=weights)
+    values = bootstrap_average_precision(
+        y_true, rankings, resamples=resamples, seed=seed, sample_weight=weights, rule=rule
+    )
     n_seeds = len(next(iter(scores.values())))
     mean = with_seed_deviations(values.reshape(resamples, len(scores), n_seeds, -1), seed)
     return {name: mean[:, m] for m, name in enumerate(scores)}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gbad.benchmarks.paper.any_threat import OWN_DECISION
 from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.methods import BASELINES
 from gbad.benchmarks.paper.published import CLASS_LOSS_TARGET, MACRO_F1_TARGET, PEAK_IN_BOX_TARGET, TARGETS
@@ -52,9 +53,10 @@ def summarise(groups: Sequence[Group], values: pd.DataFrame, any_threat: pd.Data
                         "gbad_boxes: peak in box (%)", "100", backbone, _peaks(group), PEAK_IN_BOX_TARGET, scale=1.0
                     )
                 )
-        own = any_threat[(any_threat["method"] == "gbad") & (any_threat["backbone"] == backbone)]
-        found = own[["f1", "f1_low", "f1_high"]].to_numpy(float)[0].tolist() if len(own) else []
-        targets.append(_target("gbad: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_TARGET))
+        for method in (f"gbad_paper: {OWN_DECISION}", "gbad"):
+            own = any_threat[(any_threat["method"] == method) & (any_threat["backbone"] == backbone)]
+            found = own[["f1", "f1_low", "f1_high"]].to_numpy(float)[0].tolist() if len(own) else []
+            targets.append(_target(f"{method}: macro F1 of any threat (%)", "100", backbone, found, MACRO_F1_TARGET))
     return {"targets": targets, "all_met": all(target["met"] is True for target in targets)}
 
 

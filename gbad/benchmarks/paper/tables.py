@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.paper.groups import Group
@@ -68,7 +69,9 @@ def estimates(groups: Sequence[Group], resamples: int, seed: int = 0) -> pd.Data
     for group in groups:
         means = {method: _with_mean(values) for method, values in group.ap.items()}
         means |= {f"{a} - {b}": means[a] - means[b] for a, b in DIFFERENCES if a in means and b in means}
-        samples = seed_mean_samples(group.y_true, group.scores, group.weights, resamples=resamples, seed=seed)
+        samples = seed_mean_samples(
+            group.y_true, group.scores, group.weights, resamples=resamples, seed=seed, rule=group.rule
+        )
         bounds = intervals(samples, group.classes, DIFFERENCES)
         for row, values in means.items():
             for label, value in zip((*group.classes, MEAN), values, strict=True):
@@ -105,7 +108,8 @@ def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str, pub
             cells = {
                 label: percent(*estimate(values, subset, group.backbone, name, label)) for label in (*classes, MEAN)
             }
-            rows.append({"method": f"{backbone}: {method.label}", **cells, "data": "this benchmark"})
+            start = ", from random weights" if group.from_random else ""
+            rows.append({"method": f"{backbone}{start}: {method.label}", **cells, "data": "this benchmark"})
     if classes == CLASSES:
         for (backbone, name), numbers in PUBLISHED_AP.get(subset, {}).items():
             cells = {label: f"{value:.1f}" for label, value in zip((*CLASSES, MEAN), numbers, strict=True)}
@@ -176,14 +180,14 @@ def gate_table(groups: Sequence[Group]) -> pd.DataFrame:
 def _average_precision(group: Group, scores: Sequence[Floats | None]) -> Floats:
     """Average precision of each class by the scores of each seed, (S, C)."""
     of_seeds = [
-        average_precision_per_class(group.y_true, np.asarray(one), group.classes, sample_weight=group.weights)
+        average_precision_per_class(group.y_true, np.asarray(one), group.classes, group.rule, group.weights)
         for one in scores
     ]
     return np.array([[*one.values()] for one in of_seeds])
 
 
 def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
-    """Table 5: confidences of sample images in logits, natural logarithms of the odds, which have no ties at zero.
+    """Table 5: confidences of sample images, as log-odds, which have no ties at zero, and as the paper prints them.
 
     Images with threats: the one that ranks best, the median and the worst of those that show one class; threat-free
     ones: the highest, the median and the lowest. The first seed's scores.
@@ -191,7 +195,8 @@ def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``image`` (A to F), ``name``, ``shows``, and one column a class.
+        ``method``, ``image`` (A to F), ``name``, ``shows``; for each class its log-odds (natural logarithm), and
+        ``confidence_<class>``, a probability with five digits.
     """
     scores = group.columns(group.test[group.methods[method].network][0], method)
     logits = log_odds(scores) if group.methods[method].gives_probabilities else scores
@@ -205,7 +210,9 @@ def confidence_table(group: Group, method: str = "gbad") -> pd.DataFrame:
     for image, row in zip("ABCDEF", np.concatenate(chosen).tolist(), strict=False):
         shows = ", ".join(np.array(group.classes)[group.y_true[row]]) or "no threat"
         values = dict(zip(group.classes, logits[row].tolist(), strict=True))
-        rows.append({"image": image, "name": group.names[row], "shows": shows, **values})
+        as_printed = {f"confidence_{label}": f"{expit(value):.4e}" for label, value in values.items()}
+        about = {"method": group.methods[method].label, "image": image, "name": group.names[row], "shows": shows}
+        rows.append({**about, **values, **as_printed})
     return pd.DataFrame(rows)
 
 

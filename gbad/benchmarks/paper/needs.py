@@ -1,0 +1,52 @@
+"""What methods need of the data and of the machine, checked for all cells before the first training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gbad.benchmarks.paper.data import BenchmarkData
+from gbad.benchmarks.paper.methods import Method, needed_networks
+from gbad.data.boxes import read_boxes
+from gbad.data.images import image_paths
+from gbad.errors import DataError, GbadError
+
+
+def without_unusable(data: BenchmarkData, methods: Mapping[str, Method]) -> tuple[dict[str, Method], dict[str, str]]:
+    """Divide methods into those that the data allow and the others.
+
+    A method that learns from boxes needs a box on each training list.
+
+    Parameters
+    ----------
+    data : BenchmarkData
+    methods : mapping of str to Method
+
+    Returns
+    -------
+    usable : dict of str to Method
+    reasons : dict of str to str
+        Why the others cannot be run, one sentence each.
+
+    Raises
+    ------
+    GbadError
+        If no method is left that scores classes.
+    """
+    of_boxes = {name for name, one in needed_networks(methods).items() if one.settings.position_weight}
+    reason = _missing_boxes(data) if of_boxes else None
+    reasons = {} if reason is None else {name: reason for name, one in methods.items() if one.network in of_boxes}
+    usable = {name: method for name, method in methods.items() if name not in reasons}
+    if not any(method.knows_classes for method in usable.values()):
+        raise GbadError(f"none of the methods {', '.join(methods)} can be run: {reason} Name others, say gbad.")
+    return usable, reasons
+
+
+def _missing_boxes(data: BenchmarkData) -> str | None:
+    """Why boxes cannot be learnt from; None if they can."""
+    for subset in data.subsets:
+        train = data.read(subset, "train")
+        try:
+            read_boxes(data.folder, train.names, image_paths(data.folder, train.names), train.labels, train.classes)
+        except DataError as error:
+            return str(error)
+    return None
