@@ -14,6 +14,7 @@ from gbad.training.settings import GROUPS, Settings, of_group, options
 
 @with_settings([name for name, option in options().items() if option.flag])
 def train(
+    context: typer.Context,
     data: Data,
     out: Annotated[Path, typer.Option(help="Run folder. A run that is there already continues.")] = Path("runs/gbad"),
     subset: Subset = "10",
@@ -34,15 +35,26 @@ def train(
     ] = 15,
     max_bad: MaxBad = 0.01,
     strict: Strict = False,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="paper: GBAD as in the paper (Dumagpi et al. 2020). Options that are given as well have the last word."
+        ),
+    ] = None,
     stop_after: Annotated[int, typer.Option(min=1, max=3, help="Last phase to run.")] = 3,
     **settings: Any,
 ) -> None:
     """Train the three phases; a killed run continues with the same command."""
     from gbad.training.checks import check_settings
     from gbad.training.phase2 import make_image_detector
+    from gbad.training.presets import preset as settings_of
     from gbad.training.run_folder import start_run
     from gbad.workflows import train as workflow
 
+    if preset is not None:
+        sources = {name: context.get_parameter_source(name) for name in settings}
+        by_default = {name for name, source in sources.items() if source is None or source.name != "COMMANDLINE"}
+        settings |= {name: value for name, value in settings_of(preset).items() if name in by_default}
     chosen = Settings(**settings)
     check_settings(chosen)
     detector = make_image_detector(chosen)

@@ -69,13 +69,15 @@ def test_interval_of_the_difference_is_gated_minus_ungated(labels: np.ndarray, s
     assert 0 < low < high <= 1
 
 
-def test_intervals_belong_to_the_all_points_rule(labels: np.ndarray, scores: Explanation) -> None:
+def test_figures_and_their_intervals_follow_the_rule(labels: np.ndarray, scores: Explanation) -> None:
     without = evaluate(labels, scores, CLASSES, resamples=0)
     assert "intervals" not in without
     voc = evaluate(labels, scores, CLASSES, rule="voc07", resamples=50)
     assert voc["ap_rule"] == "voc07"
-    assert "intervals" not in voc
     assert voc["gbad"]["map"] != without["gbad"]["map"]
+    low, high = voc["intervals"]["gbad"]["map"]
+    assert low < voc["gbad"]["map"] < high
+    assert voc["intervals"] != evaluate(labels, scores, CLASSES, resamples=50)["intervals"]
 
 
 def test_arrays_of_different_images_are_refused(labels: np.ndarray, scores: Explanation) -> None:

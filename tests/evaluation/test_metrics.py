@@ -187,5 +187,6 @@ def test_weighted_average_precision_equals_sklearns_and_that_of_copies():
         assert found[name] == pytest.approx(expected, abs=1e-12)
         assert found[name] == pytest.approx(average_precision(y_true[copied, c], score[copied, c]), abs=1e-12)
         assert found[name] < average_precision(y_true[:, c], score[:, c])
-    with pytest.raises(DataError, match="without weights"):
-        average_precision([1, 0], [1, 0], "voc07", sample_weight=[1, 1])
+    for rule in RULES:
+        weighted = average_precision(y_true[:, 0], score[:, 0], rule, weights)
+        assert weighted == pytest.approx(average_precision(y_true[copied, 0], score[copied, 0], rule), abs=1e-12)

@@ -193,6 +193,8 @@ def validation_scores(run: Run, phases: int) -> Scores:
     names, classes = np.array(split_names(run), dtype=str), run.data.classes
     if phases < 3:
         rows = validation_sample(run.data.validation, run.data.positive)
+        if not len(rows):
+            return Scores(names[rows], np.empty((0, len(classes))), labels=run.data.labels[rows])
         parts = list(_classified(run.folder, run.data.source, rows, run.settings.views))
         rows = np.concatenate([part[0] for part in parts])
         logits = np.concatenate([part[1]["logits"] for part in parts])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gbad.errors import GbadError
 from gbad.training.presets import PRESETS
-from gbad.training.settings import Settings
+from gbad.training.settings import Settings, of_group
 
 PAPER = Settings(**PRESETS["paper"])
 """GBAD (Dumagpi et al. 2020): average-pooled FPN, one draw of negatives, gate fitted on training losses, hard gate.
@@ -101,6 +101,8 @@ class Method:
         return self.output != "anomaly"
 
 
+_NEED_HELD_OUT = {name for name, network in NETWORKS.items() if network.phases > 1 and not network.own}
+
 METHODS = {
     "cnn": Method("CNN", "cnn", "logits"),
     "cnn_balanced": Method("CNN, balanced", "cnn_balanced", "logits"),
@@ -128,6 +130,16 @@ METHODS = {
     "ganomaly": Method("GANomaly", "ganomaly", "anomaly"),
     "skip_ganomaly": Method("Skip-GANomaly", "skip_ganomaly", "anomaly"),
 }
+
+PAPER_MODE = {
+    name: value
+    for name, value in PRESETS["paper"].items()
+    if name in (*of_group("gate"), "views", "second_look", "validation_fraction")
+}
+"""Settings of all networks where a benchmark is run as in the paper: nothing is held out, one view is scored."""
+
+PAPER_METHODS = ("cnn_all", "chr_all", "gbad_paper", "ganomaly", "skip_ganomaly")
+"""What the paper's tables compare: CNN and CHR learn from the whole list, as Miao et al. (2019) trained them."""
 
 BASELINES = {
     "CNN": ("cnn", "cnn_balanced", "cnn_all", "cnn_fresh", "cnn_balanced_fpn"),
@@ -161,6 +173,21 @@ def chosen_methods(names: Iterable[str] | None) -> dict[str, Method]:
     chosen = {name: method for name, method in METHODS.items() if name in wanted}
     if not any(method.knows_classes for method in chosen.values()):
         raise GbadError(f"{', '.join(chosen)}: no average precision of a class. Name another method as well, say gbad.")
+    return chosen
+
+
+def paper_methods(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Methods of a benchmark that is run as in the paper; `PAPER_METHODS` for None.
+
+    Raises
+    ------
+    GbadError
+        If one of them needs images that are held out.
+    """
+    chosen = tuple(names or PAPER_METHODS)
+    needs = [name for name in chosen if name in METHODS and METHODS[name].network in _NEED_HELD_OUT]
+    if needs:
+        raise GbadError(f"preset paper holds no image out, which {', '.join(needs)} would need. Leave them out.")
     return chosen
 
 

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -170,18 +171,20 @@ def plan_table(
             "images/s": first.training, "hours a seed": seconds / 3600, "hours": len(one.cells) * seconds / 3600,
         })  # fmt: skip
         advance()
+    texts = ("list", "backbone", "network")
+    formats = {
+        "training images": "{:,}", "test images": "{:,}", "images/s": "{:.1f}", "hours a seed": "{:.2f}",
+        "hours": "{:.2f}",
+    }  # fmt: skip
     columns: list[Column[dict[str, Any]]] = [
-        *keyed("list", "backbone", "network", left=("list", "backbone", "network")),
-        *keyed("seeds", "steps"),
-        *(Column(name, lambda row, name=name: row[name], "{:,}".format) for name in ("training images", "test images")),
-        *(Column(name, lambda row, name=name: row[name], "{:.1f}".format) for name in ("images/s",)),
-        *(Column(name, lambda row, name=name: row[name], "{:.2f}".format) for name in ("hours a seed", "hours")),
-    ]  # fmt: skip
+        *keyed(*texts, "seeds", "steps", left=texts),
+        *[Column[dict[str, Any]](name, itemgetter(name), form.format) for name, form in formats.items()],
+    ]
     notes = [
         f"{sum(len(one.cells) for one in work):,} cells to train and score, {hours:.1f} hours on this machine, "
         f"{disk / 1000:.1f} GB of disk, and up to {cache / 1000:.1f} GB for decoded images of a training at a time.",
-        f"Time is from {STEPS} training steps of each network. Not included: decoding images, training the BiGAN, phase "
-        "3, image-level detectors, and simulating images.",
+        f"Time is from {STEPS} training steps of each network. Not included: decoding images, training the BiGAN, "
+        "phase 3, image-level detectors, and simulating images.",
     ]
     return Table(columns, rows), notes
 

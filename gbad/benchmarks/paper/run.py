@@ -238,7 +238,8 @@ def make_plan(
     subset = data.subsets[names.index(TABLE_4) if TABLE_4 in names else -1]
     of_table_4 = replace(lists[data.train_digest(subset)], subset=subset)
     default = Settings().validation_fraction
-    fraction = {**scale.settings, **overrides}.get("validation_fraction", default)
+    # Networks may do without held-out images; the threshold of a detector is chosen on some.
+    fraction = {**scale.settings, **overrides}.get("validation_fraction") or default
     detectors = {
         name: tuple(make_detector_cell(root, data, of_table_4, method.network, seed, scale, fraction) for seed in seeds)
         for name, method in methods.items()
@@ -261,8 +262,8 @@ def _united(lists: Sequence[LabelList]) -> LabelList:
 def _compute(plan: Plan, data: BenchmarkData, say: Callable[[str], object], show_progress: bool) -> None:
     """Train and score cell by cell, the first seed of all networks and detectors first."""
     cells = plan.all
-    for cell in {cell.backbone: cell for cell in reversed(plan.networks)}.values():
-        cell.require_weights()  # found now, not after hours of other cells
+    for network in {network.backbone: network for network in reversed(plan.networks)}.values():
+        network.require_weights()  # found now, not after hours of other cells
     order = list(dict.fromkeys(cell.seed for cell in cells))
     cells.sort(key=lambda cell: order.index(cell.seed))
     begun, computed = time.monotonic(), 0

@@ -139,5 +139,5 @@ def test_simulations_hold_all_lists() -> None:
     for sizes in SCALES["full"].lists.values():
         assert full["train_positives"] * full["negatives_per_positive"] >= sizes.train_negatives
         assert full["test_positives"] * full["test_negatives_per_positive"] >= sizes.test_negatives
-    with pytest.raises(GbadError, match="unknown scale 'big'; choose one of small, twice, full"):
+    with pytest.raises(GbadError, match="unknown scale 'big'; choose one of small, twice, backbones, full"):
         scale_of("big")
