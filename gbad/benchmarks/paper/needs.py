@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.methods import Method, needed_networks
+from gbad.benchmarks.paper.scales import Subset
 from gbad.data.boxes import read_boxes
 from gbad.data.images import image_paths
 from gbad.errors import DataError, GbadError
@@ -31,8 +32,14 @@ def without_unusable(data: BenchmarkData, methods: Mapping[str, Method]) -> tupl
     ------
     GbadError
         If no method is left that scores classes.
+    DataError
+        If an annotation of a test image, with which heat-maps will be compared, is damaged.
     """
-    of_boxes = {name for name, one in needed_networks(methods).items() if one.settings.position_weight}
+    networks = needed_networks(methods)
+    if any(network.phases > 2 for network in networks.values()) and (data.folder / "Annotation").is_dir():
+        for subset in data.subsets:
+            _read_boxes(data, subset, "test", required=False)
+    of_boxes = {name for name, one in networks.items() if one.settings.position_weight}
     reason = _missing_boxes(data) if of_boxes else None
     reasons = {} if reason is None else {name: reason for name, one in methods.items() if one.network in of_boxes}
     usable = {name: method for name, method in methods.items() if name not in reasons}
@@ -44,9 +51,14 @@ def without_unusable(data: BenchmarkData, methods: Mapping[str, Method]) -> tupl
 def _missing_boxes(data: BenchmarkData) -> str | None:
     """Why boxes cannot be learnt from; None if they can."""
     for subset in data.subsets:
-        train = data.read(subset, "train")
         try:
-            read_boxes(data.folder, train.names, image_paths(data.folder, train.names), train.labels, train.classes)
+            _read_boxes(data, subset, "train", required=True)
         except DataError as error:
             return str(error)
     return None
+
+
+def _read_boxes(data: BenchmarkData, subset: Subset, part: str, *, required: bool) -> None:
+    labels = data.read(subset, part)
+    paths = image_paths(data.folder, labels.names)
+    read_boxes(data.folder, labels.names, paths, labels.labels, labels.classes, required=required)

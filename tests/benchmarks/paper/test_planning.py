@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ from gbad.benchmarks.paper.needs import without_unusable
 from gbad.benchmarks.paper.planning import Rates, plan_table, planned_data, work_of
 from gbad.benchmarks.paper.run import make_plan, plan_benchmark, run_benchmark
 from gbad.benchmarks.paper.scales import SCALES, ListSizes
+from gbad.data.labels import read_sixray
 from gbad.errors import DataError, GbadError
 
 SCALE = replace(SCALES["small"], backbones=("resnet18",), resamples=5)
@@ -46,10 +48,19 @@ def test_methods_without_boxes_are_left_out_before_the_first_training(
 
 
 def test_a_damaged_annotation_leaves_methods_out_too(own_dataset: Path) -> None:
-    next((own_dataset / "Annotation").glob("*.xml")).write_text("<annotation>")
-    usable, reasons = without_unusable(existing_data(own_dataset), chosen_methods(["cnn", "gbad_boxes"]))
+    chosen = chosen_methods(["cnn", "gbad_boxes"])
+    damaged = {}
+    for part in ("train", "test"):
+        labels = read_sixray(own_dataset, 10, part)
+        damaged[part] = own_dataset / "Annotation" / f"{labels.names[int(labels.positive.argmax())]}.xml"
+    damaged["train"].write_text("<annotation>")
+    usable, reasons = without_unusable(existing_data(own_dataset), chosen)
     assert set(usable) == {"cnn"}
-    assert ".xml" in reasons["gbad_boxes"]
+    assert str(damaged["train"]) in reasons["gbad_boxes"]
+    # Peaks of heat-maps are held against the boxes of test images when all is trained.
+    damaged["test"].write_text("<annotation>")
+    with pytest.raises(DataError, match=re.escape(str(damaged["test"]))):
+        without_unusable(existing_data(own_dataset), chosen_methods(["cnn", "gbad"]))
 
 
 def test_all_methods_can_be_run_where_boxes_are_there(dataset: Path) -> None:
