@@ -24,7 +24,7 @@ class CHRClassifier(Classifier):
     The coarsest head pools its stage behind a 1×1 convolution and a ReLU. Each finer head applies the same layers to
     its stage, puts a coarser map beside it, enlarged bilinearly, and merges both by a 1×1 convolution and a ReLU. The
     coarser map is the last stage itself for the middle head, and the map of the middle head for the finest head. Maps
-    are as wide as their stages. Pooling is global; the published code is bound to 224 pixels.
+    are as wide as their stages. Pooling is global; the released code is bound to 224 pixels.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ class CHRClassifier(Classifier):
     mask : {"none", "released", "hierarchical"}
         Which absent classes are left out of the loss, see `chr_loss`.
     threshold : float or None
-        Limit of the mask, a logit. None: -20 for ``"released"``, as published; -3, a probability of 5 %, for
-        ``"hierarchical"``.
+        Limit of the mask, a logit. None: -20 for ``"released"``, as in the released code; -3, a probability of 5 %, for
+        ``"hierarchical"``, which is our choice: that mask is our reading of the paper, and has no published limit.
     prediction : {"deepest", "average"}
-        Logits of the coarsest head, as in the published code, or the mean of the three heads.
+        Logits of the coarsest head, as in the released code, or the mean of the three heads.
 
     Notes
     -----
@@ -110,7 +110,7 @@ def chr_loss(heads: Sequence[Tensor], labels: Tensor, mask: str, threshold: floa
         0 or 1.
     mask : {"none", "released", "hierarchical"}
         The class-balanced loss leaves out absent classes that are recognised already. ``"released"``: if the head's own
-        logit is below the threshold, as in the published code. ``"hierarchical"``: if the logit of the next coarser
+        logit is below the threshold, as in the released code. ``"hierarchical"``: if the logit of the next coarser
         head is, so that each head filters for the next; the coarsest head has no mask. ``"none"``: no class is left
         out.
     threshold : float or None
