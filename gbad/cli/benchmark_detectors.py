@@ -59,7 +59,9 @@ def benchmark_detectors(
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(help="idx, cifar10, sixray, mvtec, normal-abnormal or classes. Default: found from the folder."),
+        typer.Option(
+            help="idx, cifar10, sixray, mvtec, ucsd, normal-abnormal or classes. Default: found from the folder."
+        ),
     ] = None,
     subset: Annotated[str, typer.Option(help="Lists of a data set in SIXray's layout.")] = "10",
     grid: Annotated[int, typer.Option(min=1, help="Patches a side (sixray, mvtec); 1 takes whole images.")] = 1,

@@ -318,3 +318,106 @@ def test_large_sets_lie_in_a_file() -> None:
 def test_a_full_disk_is_told(full_disk: Callable[[int], AbstractContextManager[None]]) -> None:
     with full_disk(1000), pytest.raises(GbadError, match=r"took only part of the images.*TMPDIR"):
         load_all(source_from_array(noise(70, 32, 32, 3), 32), in_memory=1000)
+
+
+# ---- UCSD, and what is refused --------------------------------------------------------------------------------------
+
+
+def write_clip(folder: Path, frames: int, suffix: str = ".tif", *, abnormal: tuple[int, ...] | None = None) -> None:
+    """A clip of `frames`; with `abnormal`, masks of those frames (from 1) beside it."""
+    for frame in range(1, frames + 1):
+        write_image(folder / f"{frame:03d}{suffix}", noise(24, 32))
+        if abnormal is not None:
+            mask = np.zeros((24, 32), np.uint8)
+            mask[:6, :8] = 255 * (frame in abnormal)
+            write_image(folder.with_name(f"{folder.name}_gt") / f"{frame:03d}.bmp", mask)
+
+
+@pytest.fixture
+def ucsd(tmp_path: Path) -> Path:
+    """One subset: two clips to train on, two to test, with masks."""
+    folder = tmp_path / "UCSD_Anomaly_Dataset.v1p2" / "UCSDped1"
+    for number in (1, 2):
+        write_clip(folder / "Train" / f"Train00{number}", 3)
+    write_clip(folder / "Test" / "Test001", 4, abnormal=(2, 3))
+    write_clip(folder / "Test" / "Test002", 3, abnormal=())
+    return folder
+
+
+def test_ucsd_frames_are_labelled_by_their_masks(ucsd: Path) -> None:
+    assert detect_layout(ucsd.parent) == detect_layout(ucsd) == "ucsd"
+    (data,) = read_classes(ucsd.parent, 32)
+    assert (data.name, data.classes, data.normal) == ("UCSDped1", ("normal", "abnormal"), frozenset({"normal"}))
+    assert len(data.train) == 6
+    assert data.test.labels.tolist() == [0, 1, 1, 0, 0, 0, 0]
+    assert data.test.unit.tolist() == list(range(7))  # each frame by itself
+    assert data.test.image is not None
+    assert data.test.image.tolist() == [0, 0, 0, 0, 1, 1, 1]  # clips
+    assert not any("_gt" in name for name in data.test.images.names)
+    assert data.masks is not None
+    assert [bool(data.masks(row).any()) for row in range(7)] == [False, True, True, False, False, False, False]
+
+
+def test_ucsd_frames_are_labelled_by_the_list_where_there_is_one(ucsd: Path) -> None:
+    listed = ucsd / "Test" / "UCSDped1.m"
+    listed.write_text(
+        "TestVideoFile = {};\nTestVideoFile{end+1}.gt_frame = [1:2, 4];\nTestVideoFile{end+1}.gt_frame = [3];\n"
+    )
+    assert read_classes(ucsd, 32)[0].test.labels.tolist() == [1, 1, 0, 1, 0, 0, 1]
+    listed.write_text("TestVideoFile{end+1}.gt_frame = [1:2];")
+    with pytest.raises(DataError, match=r"UCSDped1\.m: 1 lists gt_frame for 2 test clips"):
+        read_classes(ucsd, 32)
+    listed.write_text("x.gt_frame = [1:5];\nx.gt_frame = [1];")
+    with pytest.raises(DataError, match="gt_frame of Test001 has '1:5', which is no range within its 4 frames"):
+        read_classes(ucsd, 32)
+
+
+def test_ucsd_clips_whose_frames_nothing_labels_are_refused(ucsd: Path) -> None:
+    write_clip(ucsd / "Test" / "Test003", 2)
+    with pytest.raises(DataError, match=r"Test003_gt: no such folder, and no file \*\.m"):
+        read_classes(ucsd, 32)
+    write_image(ucsd / "Test" / "Test003_gt" / "001.bmp", noise(24, 32))
+    with pytest.raises(DataError, match="1 masks for 2 frames of Test003"):
+        read_classes(ucsd, 32)
+
+
+def test_a_tree_like_ucsds_is_no_two_classes(tmp_path: Path) -> None:
+    for part, clip in (("Train", "video1"), ("Test", "video2"), ("Test", "video2_gt")):
+        write_clip(tmp_path / part / clip, 2)
+    with pytest.raises(DataError, match="unclear which folders are classes"):
+        detect_layout(tmp_path)
+    with pytest.raises(DataError, match="Test, Train cannot be classes"):
+        read_classes(tmp_path, 32, layout="classes")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("cat", "dog", "dog_gt"), "dog_gt cannot be classes"),
+        (("cat", "dog", "val"), "val cannot be classes"),
+        (("cat/young", "dog"), "young: holds images below the class folder cat"),
+        (("cat", "dog", "."), "beside class folders"),
+        (("train/cat", "train/dog", "test/cat", "test/dog", "valid/cat"), "valid: a folder of images beside train"),
+        (("normal", "abnormal", "unknown"), "unknown: a folder of images beside normal and abnormal images"),
+        (("normal", "good", "abnormal"), "normal: its name says the same as that of good"),
+        (("disc/train/good", "disc/test/good", "disc/test/spot", "cube/test/spot"), "cube: a folder of images"),
+        (("disc/train/good", "disc/test/spot", "ImageSet"), r"may have several layouts \(sixray, mvtec\)"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_may_mean_something_else_is_refused(
+    folders: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    for folder in folders:
+        for number in range(2):
+            write_image(tmp_path / folder / f"{number}.png", noise(8, 8, 3))
+    with pytest.raises(DataError, match=message):
+        read_classes(tmp_path, 32)
+
+
+def test_who_names_the_layout_may_have_folders_below_the_classes(tmp_path: Path) -> None:
+    for folder in ("cat/young", "cat/old", "dog"):
+        for number in range(3):
+            write_image(tmp_path / folder / f"{number}.png", noise(8, 8, 3))
+    (data,) = read_classes(tmp_path, 32, layout="classes")
+    assert data.classes == ("cat", "dog")
+    assert len(data.train) + len(data.test) == 9

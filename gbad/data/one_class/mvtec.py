@@ -10,6 +10,7 @@ from PIL import Image
 from gbad.data.arrays import Mask
 from gbad.data.images import read_image, walk_images
 from gbad.data.one_class.class_data import ClassData, Masks, Part
+from gbad.data.one_class.folders import refuse_others
 from gbad.data.one_class.patches import source_of_patches
 from gbad.errors import DataError
 
@@ -43,6 +44,8 @@ def read_mvtec(folder: Path, size: int, grid: int = 1) -> list[ClassData]:
     categories = find_categories(folder)
     if not categories:
         raise DataError(f"{folder}: no CATEGORY/train/good and CATEGORY/test in it. Unpack MVTec-AD there.")
+    if categories != [folder]:
+        refuse_others(folder, {path.name for path in categories}, "categories, each with train/good and test")
     return [_read_category(path, size, grid) for path in categories]
 
 

@@ -7,32 +7,41 @@ from pathlib import Path
 
 from gbad.data.one_class.cifar import batches_folder, read_cifar10
 from gbad.data.one_class.class_data import ClassData, Part
-from gbad.data.one_class.folders import class_folders, is_normal_abnormal, read_class_folders, read_normal_abnormal
+from gbad.data.one_class.folders import (
+    check_class_folders,
+    is_class_folders,
+    is_normal_abnormal,
+    read_class_folders,
+    read_normal_abnormal,
+)
 from gbad.data.one_class.idx import find_idx, read_idx_folder
 from gbad.data.one_class.mvtec import find_categories, read_mvtec
 from gbad.data.one_class.sixray import read_sixray_one_class
+from gbad.data.one_class.ucsd import find_subsets, read_ucsd
 from gbad.errors import DataError
 from gbad.storage.digests import relative_name
 
-LAYOUTS = ("idx", "cifar10", "sixray", "mvtec", "normal-abnormal", "classes")
-"""Layouts that `read_classes` can read, in the order in which they are tried."""
+LAYOUTS = ("idx", "cifar10", "sixray", "mvtec", "ucsd", "normal-abnormal", "classes")
+"""Layouts that `read_classes` can read. The last two are known by nothing but names of folders."""
 
 _IN_GRIDS = ("sixray", "mvtec")
 _READERS = {
     "idx": read_idx_folder,
     "cifar10": read_cifar10,
+    "ucsd": read_ucsd,
     "normal-abnormal": read_normal_abnormal,
     "classes": read_class_folders,
 }
 
 
 def detect_layout(folder: Path) -> str:
-    """Find the layout of a folder: one of `LAYOUTS`.
+    """Find the layout of a folder: one of `LAYOUTS`. A folder that may mean several things is refused.
 
     Raises
     ------
     DataError
-        If `folder` does not exist or has another layout. The message names what is looked for.
+        If `folder` does not exist, has another layout, or may have several. The message names what is looked for, or
+        what is unclear.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Give the folder of the data set.")
@@ -41,15 +50,23 @@ def detect_layout(folder: Path) -> str:
         "cifar10": batches_folder(folder) is not None,
         "sixray": (folder / "ImageSet").is_dir(),
         "mvtec": bool(find_categories(folder)),
-        "normal-abnormal": is_normal_abnormal(folder),
-        "classes": len(class_folders(folder)) > 1,
+        "ucsd": bool(find_subsets(folder)),
     }
-    for layout in LAYOUTS:
-        if fits[layout]:
+    if sum(fits.values()) > 1:
+        found = ", ".join(layout for layout, fit in fits.items() if fit)
+        raise DataError(f"{folder}: may have several layouts ({found}). Say which one by --layout.")
+    for layout, fit in fits.items():
+        if fit:
             return layout
+    if is_normal_abnormal(folder):
+        return "normal-abnormal"
+    if is_class_folders(folder):
+        check_class_folders(folder)
+        return "classes"
     raise DataError(
         f"{folder}: no known layout. Looked for: train-images-idx3-ubyte.gz (MNIST, Fashion-MNIST), data_batch_1 "
-        "(CIFAR-10), ImageSet (SIXray), CATEGORY/train/good (MVTec-AD), normal and abnormal, or one folder per class."
+        "(CIFAR-10), ImageSet (SIXray), CATEGORY/train/good (MVTec-AD), Train/TrainNNN and Test/TestNNN (UCSD), normal "
+        "and abnormal, or one folder per class."
     )
 
 
