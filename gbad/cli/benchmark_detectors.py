@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-_MANY = ("--detectors", "--classes", "--normal", "--seeds", "--set")
+_MANY = ("--detectors", "--classes", "--normal", "--seeds", "--set", "--split")
 
 
 class _ManyValues(TyperCommand):
@@ -48,14 +48,16 @@ def benchmark_detectors(
     protocol: Annotated[
         str,
         typer.Option(
-            help="one-vs-rest (the class is normal), leave-one-class-out (the class is abnormal) or normal-vs-abnormal."
+            help="one-vs-rest (the class is normal), leave-one-class-out (the class is abnormal), normal-vs-abnormal, "
+            "or one of papers: leave-one-class-out-all, leave-one-class-out-80-20, healthy-vs-diseased, patches, "
+            "regions, frames."
         ),
     ],
     detectors: Annotated[list[str], typer.Option(help="Detectors, one or more: ganomaly skip_ganomaly ...")],
     out: Annotated[Path, typer.Option(help="Folder of the benchmark; an existing one is continued.")],
     classes: Annotated[list[str] | None, typer.Option(help="Classes or categories. Default: all.")] = None,
     normal: Annotated[
-        list[str] | None, typer.Option(help="Normal classes in normal-vs-abnormal, where the data set does not say.")
+        list[str] | None, typer.Option(help="Normal classes, where neither the protocol nor the data set says.")
     ] = None,
     layout: Annotated[
         str | None,
@@ -65,7 +67,19 @@ def benchmark_detectors(
     ] = None,
     subset: Annotated[str, typer.Option(help="Lists of a data set in SIXray's layout.")] = "10",
     grid: Annotated[int, typer.Option(min=1, help="Patches a side (sixray, mvtec); 1 takes whole images.")] = 1,
-    size: Annotated[int, typer.Option(min=32, help="Side of images, or patches, in pixels.")] = 32,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="healthy-vs-diseased: numbers of normal images to train on, and of normal and abnormal ones to test; "
+            "'rest' takes all that are left. Default: 13593 2589 12661."
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=32, help="Side of images, or patches, in pixels. Default: 256 for patches and regions, or 32."
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 15,
     seeds: Annotated[list[int] | None, typer.Option(min=0, help="Seeds of the trainings. Default: 0 1 2.")] = None,
     paper_every: Annotated[
@@ -85,7 +99,8 @@ def benchmark_detectors(
     from gbad.report.tables import Table
 
     settings = BenchmarkSettings(
-        data=str(data), protocol=protocol, layout=layout, subset=subset, grid=grid, normal=tuple(normal or ()),
+        data=str(data), protocol=protocol, layout=layout, subset=subset, grid=grid,
+        normal=tuple(normal or ()), split=tuple(split or ()),
         size=size, epochs=epochs, paper_every=paper_every, max_train=max_train, max_test=max_test,
         parameters=tuple(set_ or ()), device=device,
     )  # fmt: skip

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.detectors.control import control_scores
 from gbad.benchmarks.detectors.cost import BATCHES, inference_parameters, milliseconds_per_image
+from gbad.benchmarks.detectors.curves import equal_error_rate
 from gbad.benchmarks.detectors.paper_mode import PaperMode
-from gbad.benchmarks.detectors.protocols import Task, numbered, unit_scores
+from gbad.benchmarks.detectors.tasks import Task, numbered, unit_scores
 from gbad.benchmarks.store import save_arrays
 from gbad.data.arrays import Mask, Pixels, Rows
 from gbad.data.one_class import load_all
@@ -77,6 +78,7 @@ def run_cell(
     *,
     paper_every: int = 1,
     examples: Path | None = None,
+    kept_scores: Path | None = None,
     resamples: int = 1000,
     on_epoch: Callable[[int], object] = lambda epoch: None,
 ) -> dict[str, Any]:
@@ -94,6 +96,8 @@ def run_cell(
         Test in paper mode after the last epoch and every so many before it; 0: never.
     examples : Path, optional
         File for the most and the least abnormal test images.
+    kept_scores : Path, optional
+        File for the scores of all test units: ``abnormal``, ``clean`` and, with paper mode, ``paper``.
     resamples : int
         Bootstrap resamples of the test images.
     on_epoch : callable
@@ -102,7 +106,8 @@ def run_cell(
     Returns
     -------
     dict
-        ``clean`` and ``paper`` (None without): measures of each mode; ``resamples``: ROC-AUC on bootstrap resamples of
+        ``clean`` and ``paper`` (None without): measures of each mode; ``recall_of``: recall and number of units of each
+        abnormal class, clean; ``resamples``: ROC-AUC on bootstrap resamples of
         each mode; ``paper_history``: ROC-AUC of paper mode after each epoch; ``control``: ROC-AUC of
         `control_scores`; ``cost``; ``counts``: numbers of rows.
 
@@ -136,7 +141,8 @@ def run_cell(
     )
     scores = unit_scores(_finite(detector.anomaly_score(loaded.test), "scores"), task.unit)
     modes = {"clean": scores}
-    clean = detection_measures(task.abnormal, scores, _threshold(detector, loaded))
+    threshold = _threshold(detector, loaded)
+    clean = detection_measures(task.abnormal, scores, threshold) | {"eer": equal_error_rate(task.abnormal, scores)}
     has_maps = hasattr(detector, "anomaly_map")
     if loaded.masks is not None and has_maps:
         maps = _whole(_finite(detector.anomaly_map(loaded.test), "maps"), task.unit)
@@ -148,12 +154,16 @@ def run_cell(
         last = tester.history.get(detector.epochs)
         paper_measures = {"epoch": tester.best_epoch, "roc_auc_last_epoch": last, "roc_auc_shuffled": tester.shuffled}
         paper_measures |= detection_measures(task.abnormal, tester.best_scores, None)
+        paper_measures["eer"] = equal_error_rate(task.abnormal, tester.best_scores)
     if examples is not None:
         save_arrays(examples, _examples(detector if has_maps else None, loaded, scores))
+    if kept_scores is not None:
+        save_arrays(kept_scores, {"abnormal": task.abnormal} | modes)
     draws = derived_seed(0, "test rows", digest(sorted(task.test.names)))
     return {
         "clean": clean,
         "paper": paper_measures,
+        "recall_of": _recall_of(task, scores, threshold),
         "resamples": {
             mode: resampled_roc_auc(*_in_fixed_order(task, of_mode), resamples=resamples, seed=draws).round(6)
             for mode, of_mode in modes.items()
@@ -200,6 +210,17 @@ def _threshold(detector: ImageAnomalyDetector[Any], loaded: LoadedTask) -> float
     _, units = np.unique(unit[chosen], return_inverse=True)
     scores = unit_scores(detector.anomaly_score(loaded.train[chosen]), units)
     return float(np.percentile(scores, 100 * (1 - FALSE_ALARM_RATE)))
+
+
+def _recall_of(task: Task, scores: Floats, threshold: float) -> dict[str, dict[str, float]]:
+    """Share of the units of each abnormal class above the threshold, and their number."""
+    kinds = np.array(task.kinds)
+    rows = {kind: np.flatnonzero((kinds == kind) & task.abnormal) for kind in dict.fromkeys(task.kinds)}
+    return {
+        kind: {"recall": float((scores[of_kind] > threshold).mean()), "count": len(of_kind)}
+        for kind, of_kind in rows.items()
+        if len(of_kind)
+    }
 
 
 def _in_fixed_order(task: Task, scores: Floats) -> tuple[Mask, Floats, Rows]:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from gbad.benchmarks.arrays import Floats
-from gbad.benchmarks.detectors.protocols import unit_scores
+from gbad.benchmarks.detectors.tasks import unit_scores
 from gbad.data.arrays import Mask, Pixels, Rows
 from gbad.evaluation.measures import detection_measures
 from gbad.phase2_anomaly import IMAGE_DETECTORS

@@ -1,193 +1,116 @@
-"""The protocols of the literature: which classes are normal, and which images are for training and for testing.
+"""The protocols of the literature, by their names: which classes are normal, what is judged, and which of it is tested.
 
 "One class against the rest" is used for two opposite tasks. Here each has one name:
 
 - ``one-vs-rest``: the class is *normal*, all others are abnormal.
 - ``leave-one-class-out``: the class is *abnormal*, all others are normal.
 - ``normal-vs-abnormal``: the data set, or the user, says which classes are normal.
+
+The others are those of papers, as printed. Where a paper leaves a choice open, its comment here says what we took.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
-
-from gbad.benchmarks.arrays import Floats
-from gbad.data.arrays import Mask, Rows
-from gbad.data.one_class import ClassData
-from gbad.data.source import ImageSource, rows_of
 from gbad.errors import DataError
 
-PROTOCOLS = ("one-vs-rest", "leave-one-class-out", "normal-vs-abnormal")
 
-
-@dataclass(frozen=True, eq=False)
-class Task:
-    """What a detector is trained on and tested on.
+@dataclass(frozen=True)
+class Protocol:
+    """How a data set becomes tasks.
 
     Attributes
     ----------
-    name : str
-        The class, or the data set's or category's name under ``normal-vs-abnormal``.
-    train : ImageSource
-        Normal images only.
-    train_unit : ndarray of int64
-        Unit of each training row, 0 … units − 1.
-    test : ImageSource
-        The rows of normal units, then those of abnormal ones. None of them is in `train`.
-    unit : ndarray of int64
-        Unit of each test row, 0 … units − 1: a unit's score is the highest of its rows.
-    abnormal : ndarray of shape (units,), bool
-        What the test is about.
-    image : ndarray of shape (units,), int64
-        Image that a unit is from, any numbers; units of one image are not independent.
-    mask : callable or None
-        From a test row to its mask, bool (size, size), True where the image is abnormal.
+    meaning : str
+        What is normal, what is abnormal, and what is tested; for notes and help texts.
+    normal : str
+        ``"class"``: each task's own class; ``"others"``: all classes but that; ``"given"``: what the data set or the
+        user says; ``"healthy"``: classes whose name ends with "healthy", or what the user says.
+    split : str
+        ``"parts"``: the data set's own parts; ``"abnormal of both"``: these, and the abnormal images of the training
+        part are tested, too; ``"pooled"``: a fifth of each class of both parts together is tested; ``"counted"``:
+        drawn from both parts together by numbers.
+    units : str
+        What is judged, one of `gbad.data.one_class.UNITS`.
+    layouts : tuple of str
+        Layouts that it is for; empty for all.
+    size : int
+        Side in pixels, where the user does not say another.
+    counts : tuple
+        For ``"counted"``: normal images to train on, and normal and abnormal ones to test.
     """
 
-    name: str
-    train: ImageSource
-    train_unit: Rows
-    test: ImageSource
-    unit: Rows
-    abnormal: Mask
-    image: Rows
-    mask: Callable[[int], Mask] | None
+    meaning: str
+    normal: Literal["class", "others", "given", "healthy"] = "given"
+    split: Literal["parts", "abnormal of both", "pooled", "counted"] = "parts"
+    units: Literal["images", "patches", "regions"] = "images"
+    layouts: tuple[str, ...] = ()
+    size: int = 32
+    counts: tuple[int | Literal["rest"], ...] = ()
 
 
-def make_tasks(
-    data: Sequence[ClassData],
-    protocol: str,
-    *,
-    classes: Sequence[str] | None = None,
-    normal: Sequence[str] | None = None,
-    max_train: int | None = None,
-    max_test: int | None = None,
-) -> list[Task]:
-    """Turn a data set into the tasks of a protocol.
+REST: Literal["rest"] = "rest"
+"""In the place of a number of images: all that are left."""
 
-    Parameters
-    ----------
-    data : sequence of ClassData
-        As from `read_classes`.
-    protocol : str
-        One of `PROTOCOLS`.
-    classes : sequence of str, optional
-        Tasks to keep: classes, or categories under ``normal-vs-abnormal``. Default: all.
-    normal : sequence of str, optional
-        Normal classes under ``normal-vs-abnormal``, where the data set does not say which are.
-    max_train, max_test : int, optional
-        Keep so many units of each part, drawn once for all seeds and detectors.
+TEST_SHARE = 0.2
+"""Share of each class that a pooled protocol tests."""
 
-    Raises
-    ------
-    DataError
-        If protocol and data set do not fit, a name is unknown, or a part of a task would be empty.
-    """
-    wanted = _wanted(data, protocol, normal)
-    known = [name for name, _, _ in wanted]
-    if unknown := [name for name in classes or () if name not in known]:
-        raise DataError(f"no class or category {', '.join(map(repr, unknown))}. There are: {', '.join(known)}.")
-    return [
-        make_task(name, one, chosen, max_train=max_train, max_test=max_test)
-        for name, one, chosen in wanted
-        if not classes or name in classes
-    ]
-
-
-def _wanted(
-    data: Sequence[ClassData], protocol: str, normal: Sequence[str] | None
-) -> list[tuple[str, ClassData, frozenset[str]]]:
-    """Name, data and normal classes of each task."""
-    if protocol not in PROTOCOLS:
-        raise DataError(f"protocol {protocol!r} is unknown. Choose one of {', '.join(PROTOCOLS)}.")
-    if normal and protocol != "normal-vs-abnormal":
-        raise DataError(f"{protocol} says itself which classes are normal. Leave out the list of normal classes.")
-    return [
-        (name, one, chosen)
-        for one in data
-        for name, chosen in _normal_classes(one, protocol, frozenset(normal or ())).items()
-    ]
+PROTOCOLS: dict[str, Protocol] = {
+    "one-vs-rest": Protocol("the named class is normal, all other classes are abnormal", "class"),
+    "leave-one-class-out": Protocol("the named class is abnormal, all other classes are normal", "others"),
+    "normal-vs-abnormal": Protocol("the data set or the command says which classes are normal"),
+    # GANomaly, Skip-GANomaly, SAGAN, and Zaware et al.: 45,000 images of CIFAR-10 to train on, 9,000 normal and 6,000
+    # abnormal ones to test.
+    "leave-one-class-out-all": Protocol(
+        "the named class is abnormal, all other classes are normal; the abnormal images of both parts are tested",
+        "others", "abnormal of both",
+    ),
+    # PANDA, after EGBAD: 80 % to 20 % of all images. GANomaly's code can split the normal ones alone instead, and
+    # PANDA names both papers.
+    "leave-one-class-out-80-20": Protocol(
+        "the named class is abnormal, all other classes are normal; both parts are pooled, a fifth of each class is "
+        "tested, and the abnormal images of the other four fifths are left out",
+        "others", "pooled",
+    ),
+    # PANDA on Plant Village: {train : validate : test} = {13,593 : 2,589 : 12,661}. What is in each list is not
+    # printed. Here all diseased images are the last number, and the normal ones that they are told from the second.
+    "healthy-vs-diseased": Protocol(
+        "classes whose name ends with 'healthy' are normal, all others are abnormal; both parts are pooled, and the "
+        "lists have the numbers of images that --split gives",
+        "healthy", "counted", counts=(13_593, 2_589, 12_661),
+    ),
+    # Zaware et al. on MVTec-AD: patches of 256 pixels; masks say which patches are abnormal.
+    "patches": Protocol(
+        "patches of the files' own resolution are judged, each by itself; those that show a defect are abnormal, and "
+        "the rest of a defective image is left out",
+        units="patches", layouts=("mvtec",), size=256,
+    ),
+    # Zaware et al. on SIXray (and the other reading of their text on MVTec-AD): regions of interest.
+    "regions": Protocol(
+        "patches of the files' own resolution of normal images, and one region around each threat or defect, are "
+        "judged, each by itself",
+        units="regions", layouts=("sixray", "mvtec"), size=256,
+    ),
+    # PANDA on UCSD, and the literature on it.
+    "frames": Protocol("frames of videos are judged, each by itself", layouts=("ucsd",)),
+}  # fmt: skip
+"""All protocols by name."""
 
 
-def make_task(
-    name: str, data: ClassData, normal: frozenset[str], *, max_train: int | None = None, max_test: int | None = None
-) -> Task:
-    """Task in which the classes `normal` are normal and all others abnormal; parameters as in `make_tasks`."""
-    is_normal = np.array([one in normal for one in data.classes])
-    train_rows = _subsample(data.train.unit, np.flatnonzero(is_normal[data.train.labels]), max_train)
-    test_rows = _subsample(data.test.unit, np.arange(len(data.test)), max_test)
-    # Normal rows first: the unshuffled order in which the published code tests. Clean scores do not depend on it.
-    test_rows = test_rows[np.argsort(~is_normal[data.test.labels[test_rows]], kind="stable")]
-    unit = numbered(data.test.unit[test_rows])
-    abnormal = np.zeros(unit.max(initial=-1) + 1, bool)
-    abnormal[unit] = ~is_normal[data.test.labels[test_rows]]
-    image = np.zeros(len(abnormal), np.int64)
-    image[unit] = (data.test.unit if data.test.image is None else data.test.image)[test_rows]
-    counts = {"training": len(train_rows), "normal test": int((~abnormal).sum()), "abnormal test": int(abnormal.sum())}
-    if empty := [kind for kind, count in counts.items() if not count]:
+def protocol_of(name: str) -> Protocol:
+    """Find a protocol by its name; DataError if there is none."""
+    if name not in PROTOCOLS:
+        raise DataError(f"protocol {name!r} is unknown. Choose one of {', '.join(PROTOCOLS)}.")
+    return PROTOCOLS[name]
+
+
+def check_layout(name: str, layout: str) -> None:
+    """Raise DataError if a protocol is not for a layout."""
+    layouts = protocol_of(name).layouts
+    if layouts and layout not in layouts:
         raise DataError(
-            f"{name} of {data.name}: no {' and no '.join(empty)} image. Check which classes are normal "
-            f"({', '.join(sorted(normal))}), take more images, or name other classes."
+            f"the protocol {name} is for data in the layout {' or '.join(layouts)}, not {layout}. Choose another "
+            "protocol, or say what the folder holds by --layout."
         )
-    of_row, masks = test_rows.tolist(), data.masks
-    return Task(
-        name,
-        rows_of(data.train.images, train_rows),
-        numbered(data.train.unit[train_rows]),
-        rows_of(data.test.images, test_rows),
-        unit,
-        abnormal,
-        image,
-        None if masks is None else lambda row: masks(of_row[row]),
-    )
-
-
-def unit_scores(scores: Floats, unit: Rows) -> Floats:
-    """Highest score of each unit: (rows,) and (rows,) -> (units,).
-
-    Examples
-    --------
-    >>> unit_scores(np.array([0.1, 0.7, 0.3]), np.array([0, 0, 1])).tolist()
-    [0.7, 0.3]
-    """
-    highest = np.full(unit.max() + 1, -np.inf)
-    np.maximum.at(highest, unit, scores)
-    return highest
-
-
-def _normal_classes(data: ClassData, protocol: str, normal: frozenset[str]) -> dict[str, frozenset[str]]:
-    """Normal classes of each task of a data set, by the task's name."""
-    if protocol == "one-vs-rest":
-        return {name: frozenset({name}) for name in data.classes}
-    if protocol == "leave-one-class-out":
-        return {name: frozenset(data.classes) - {name} for name in data.classes}
-    if unknown := sorted(normal - set(data.classes)):
-        raise DataError(
-            f"{data.name} has no class {', '.join(map(repr, unknown))}. Its classes: {', '.join(data.classes)}."
-        )
-    if not normal and not data.normal:
-        raise DataError(
-            f"{data.name} does not say which classes are normal. Name them, out of {', '.join(data.classes)}, or "
-            "choose another protocol."
-        )
-    return {data.name: normal or data.normal}
-
-
-def _subsample(unit: Rows, rows: Rows, most: int | None) -> Rows:
-    """Keep the rows of at most `most` units, in order; always the same ones."""
-    units = np.unique(unit[rows])
-    if most is None or most >= len(units):
-        return rows
-    kept = np.random.default_rng(0).permutation(units)[:most]
-    return rows[np.isin(unit[rows], kept)]
-
-
-def numbered(unit: Rows) -> Rows:
-    """Number units, or images, in the order in which they appear: (n,) -> (n,) int64, 0, 1, ..."""
-    _, first, inverse = np.unique(unit, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), np.int64)
-    rank[np.argsort(first, kind="stable")] = np.arange(len(first))
-    return rank[inverse]

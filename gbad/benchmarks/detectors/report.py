@@ -15,11 +15,13 @@ from gbad.benchmarks.detectors.plots import roc_auc_figure
 from gbad.benchmarks.detectors.tables import (
     DETECTION,
     LOCALISATION_AND_COST,
+    RECALL_HEADING,
     Result,
     class_table,
     commands,
     notes,
     number,
+    recall_table,
     summarise,
 )
 from gbad.benchmarks.page import Card, Gallery, Section, Tile, write_benchmark_page
@@ -52,6 +54,7 @@ def write_report(
     diverged = [
         f"{one['detector']}, {one['class']}, seed {one['seed']}: {one['error']}" for one in results if "error" in one
     ]
+    recalls = recall_table(results)
     write_benchmark_page(
         path,
         kicker="Benchmark of image-level anomaly detectors",
@@ -64,6 +67,7 @@ def write_report(
             Section("Detection", [Table(DETECTION, summaries)], {points: roc_auc_figure(summaries)}, diverged),
             Section("Localisation and cost", [Table(LOCALISATION_AND_COST, summaries)]),
             Section("ROC-AUC by class", [class_table(summaries, results)]),
+            *([] if recalls is None else [Section(RECALL_HEADING, [recalls])]),
             Section("What the figures mean", notes=notes(results)),
         ],
         galleries=[_gallery(result, shown) for result in results if (shown := examples(result)) is not None],

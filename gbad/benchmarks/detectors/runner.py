@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 import pandas as pd
@@ -15,7 +15,8 @@ import torch
 
 from gbad.benchmarks.detectors.cell import LoadedTask, load_task, run_cell
 from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
-from gbad.benchmarks.detectors.protocols import Task, make_tasks
+from gbad.benchmarks.detectors.protocols import REST, check_layout, protocol_of
+from gbad.benchmarks.detectors.tasks import Task, make_tasks
 from gbad.benchmarks.store import Entry, load_arrays
 from gbad.data.one_class import ClassData, detect_layout, read_classes
 from gbad.errors import DataError, DivergedError, GbadError
@@ -26,11 +27,14 @@ from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.digests import digest, files_digest
 from gbad.storage.ledger import claim
 
-VERSION = 1
+VERSION = 2
 """Raised when a change of the code changes figures: cells of another version are not continued."""
 
 EXAMPLES_FILE = "examples.npz"
 """In the folder of a cell: its most and its least abnormal test images."""
+
+SCORES_FILE = "scores.npz"
+"""In the folder of a cell: the scores of its test units, see `run_cell`."""
 
 _RATE_WINDOW = 3600.0  # seconds: progress is reported once an epoch, which may take minutes
 
@@ -52,9 +56,11 @@ class BenchmarkSettings:
     grid : int
         Patches a side; 1 takes whole images.
     normal : tuple of str
-        Normal classes under ``normal-vs-abnormal``, if the data set does not name them.
-    size : int
-        Side of images (or patches) in pixels.
+        Normal classes, if neither protocol nor data set names them.
+    split : tuple
+        Numbers of a protocol that draws its lists by numbers, see `make_tasks`; empty takes the printed ones.
+    size : int or None
+        Side of images (or patches) in pixels; None takes the protocol's.
     epochs : int
         Epochs of each training.
     paper_every : int
@@ -73,7 +79,8 @@ class BenchmarkSettings:
     subset: str = "10"
     grid: int = 1
     normal: tuple[str, ...] = ()
-    size: int = 32
+    split: tuple[str, ...] = ()
+    size: int | None = None
     epochs: int = 15
     paper_every: int = 1
     max_train: int | None = None
@@ -152,12 +159,19 @@ def run_benchmark(
     detectors, seeds = list(dict.fromkeys(detectors)), list(dict.fromkeys(seeds))  # a repeated one counts once
     parameters = read_parameters(settings.parameters, detectors)
     _check_device(settings.device)
+    protocol = protocol_of(settings.protocol)
+    settings = replace(settings, size=settings.size or protocol.size)
+    counts = _counts(settings.split)
     for name in detectors:
         _check_hyperparameters(name, settings, parameters)
     layout = settings.layout or detect_layout(Path(settings.data))
-    data = read_classes(settings.data, settings.size, layout=layout, subset=settings.subset, grid=settings.grid)
+    check_layout(settings.protocol, layout)
+    data = read_classes(
+        settings.data, settings.size or protocol.size, layout=layout, subset=settings.subset, grid=settings.grid,
+        units=protocol.units,
+    )  # fmt: skip
     limits = {"max_train": settings.max_train, "max_test": settings.max_test}
-    tasks = make_tasks(data, settings.protocol, classes=classes, normal=settings.normal, **limits)
+    tasks = make_tasks(data, settings.protocol, classes=classes, normal=settings.normal, counts=counts, **limits)
     if few := [task.name for task in tasks if len(task.train) < 2]:
         raise DataError(f"{settings.data}: {', '.join(few)} has one normal training image, and a detector needs two.")
     dataset = data[0].name if len(data) == 1 else Path(settings.data).resolve().name
@@ -188,7 +202,16 @@ def run_benchmark(
 
 def read_examples(out: Path, result: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]] | None:
     """Read the example images of a result; None if none were kept."""
-    path = out / "cells" / result["folder"] / EXAMPLES_FILE
+    return _read_arrays(out, result, EXAMPLES_FILE)
+
+
+def read_scores(out: Path, result: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]] | None:
+    """Read the scores of a result's test units, see `run_cell`; None of a training that diverged."""
+    return _read_arrays(out, result, SCORES_FILE)
+
+
+def _read_arrays(out: Path, result: Mapping[str, Any], name: str) -> dict[str, npt.NDArray[Any]] | None:
+    path = out / "cells" / result["folder"] / name
     return load_arrays(path) if path.exists() else None
 
 
@@ -203,6 +226,8 @@ def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     for result in results:
         parts = {"both": result.get("counts", {}) | result.get("cost", {}), "control": result.get("control", {})}
         parts |= {mode: result.get(mode) or {} for mode in ("clean", "paper")}
+        recalls = {f"recall of {kind}": of["recall"] for kind, of in result.get("recall_of", {}).items()}
+        parts["clean"] = parts["clean"] | recalls
         if "error" in result:
             parts["both"] = {"diverged": 1}
         rows += [
@@ -211,6 +236,18 @@ def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             for name, value in measures.items()
         ]
     return pd.DataFrame(rows, columns=[*keys, "mode", "seed", "metric", "value"])
+
+
+def _counts(texts: Sequence[str]) -> list[int | Literal["rest"]] | None:
+    """Read the three numbers of ``--split``; None for none."""
+    if not texts:
+        return None
+    if len(texts) != 3 or not all(text == REST or (text.isdecimal() and int(text)) for text in texts):
+        raise GbadError(
+            f"--split {' '.join(texts)}: not three numbers of images, 1 or more each: normal ones to train on, and "
+            "normal and abnormal ones to test. One may be 'rest'."
+        )
+    return [REST if text == REST else int(text) for text in texts]
 
 
 def _images(data: Sequence[ClassData], folder: Path) -> str:
@@ -279,8 +316,9 @@ def _run(cell: Cell, loaded: LoadedTask, paper_every: int, keep_examples: bool, 
         result: dict[str, Any]
         try:
             result = run_cell(
-                loaded, cell.detector, cell.entry.work, paper_every=paper_every, examples=examples, on_epoch=on_epoch
-            )
+                loaded, cell.detector, cell.entry.work, paper_every=paper_every, examples=examples,
+                kept_scores=cell.entry.folder / SCORES_FILE, on_epoch=on_epoch,
+            )  # fmt: skip
         except DivergedError as error:
             result = {"error": str(error)}
         made_with = {"versions": library_versions(), "hardware": hardware(), "command": command}

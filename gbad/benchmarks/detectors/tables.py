@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gbad.benchmarks.detectors.paper_mode import PAPER_LABEL, paper_label
+from gbad.benchmarks.detectors.protocols import protocol_of
 from gbad.evaluation.bootstrap import percentiles
 from gbad.evaluation.measures import FALSE_ALARM_RATE, t_interval
 from gbad.phase2_anomaly import IMAGE_DETECTORS
@@ -20,14 +22,10 @@ from gbad.report.tables import Column, Table, keyed
 Result = Mapping[str, Any]
 """One cell, as from `gbad.benchmarks.detectors.runner.run_benchmark`."""
 
-MEASURES = ("roc_auc", "pr_auc", "recall", "false_alarm_rate", "pixel_roc_auc", "pro")
+MEASURES = ("roc_auc", "pr_auc", "eer", "recall", "false_alarm_rate", "pixel_roc_auc", "pro")
 _PAPER_ONLY = ("roc_auc_last_epoch", "roc_auc_shuffled")
 COSTS = ("parameters", "inference_parameters", "ms_batch_1", "ms_batch_64", "seconds_per_epoch")
-MEANINGS = {
-    "one-vs-rest": "the named class is normal, all other classes are abnormal",
-    "leave-one-class-out": "the named class is abnormal, all other classes are normal",
-    "normal-vs-abnormal": "the data set or the command says which classes are normal",
-}
+RECALL_HEADING = f"Recall by abnormal class, at {FALSE_ALARM_RATE:.0%} false alarms on training rows"
 
 _DASH = "–"
 
@@ -165,6 +163,8 @@ DETECTION: tuple[Column[Summary], ...] = (
     _measure(f"last epoch, test rows shuffled, {PAPER_LABEL}", "paper", "roc_auc_shuffled"),
     _measure("PR-AUC, clean", "clean", "pr_auc"),
     _measure(f"PR-AUC, {PAPER_LABEL}", "paper", "pr_auc"),
+    _measure("equal error rate, clean", "clean", "eer"),
+    _measure(f"equal error rate, {PAPER_LABEL}", "paper", "eer"),
     _CLEAN_RECALL,
     _measure("false alarms on test rows, clean", "clean", "false_alarm_rate"),
     _measure(f"{_RECALL}, {PAPER_LABEL}", "paper", "recall"),
@@ -206,6 +206,29 @@ def class_table(summaries: Sequence[Summary], results: Sequence[Result]) -> Tabl
     return Table([*keyed("class", left=("class",)), *columns], rows)
 
 
+def recall_table(results: Sequence[Result]) -> Table[dict[str, Any]] | None:
+    """Recall of each abnormal class, clean, mean over seeds; None if no task tests more than one abnormal class."""
+    of_kinds: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for result in results:
+        for kind, of in result.get("recall_of", {}).items():
+            row = of_kinds.setdefault((result["class"], kind), {"units": [of["count"]]})
+            row.setdefault(result["detector"], []).append(of["recall"])
+    if len(of_kinds) <= len({task for task, _ in of_kinds}):
+        return None
+    rows: list[dict[str, Any]] = [
+        {"class": task, "abnormal class": kind} | {name: _mean(values) for name, values in row.items()}
+        for (task, kind), row in of_kinds.items()
+    ]
+    names = dict.fromkeys(result["detector"] for result in results)
+    keys = keyed("class", "abnormal class", left=("class", "abnormal class"))
+    columns = [Column(name, partial(_cell_of, name), number) for name in names]
+    return Table([*keys, Column("units", itemgetter("units"), _count), *columns], rows)
+
+
+def _cell_of(name: str, row: Mapping[str, Any]) -> float | None:
+    return row.get(name)
+
+
 def notes(results: Sequence[Result]) -> list[str]:
     """Say what the figures mean and what they were made on, one sentence or two each."""
     protocol = results[0]["protocol"]
@@ -213,7 +236,7 @@ def notes(results: Sequence[Result]) -> list[str]:
     counts = [result["counts"] for result in results if "counts" in result]
     share = _mean([one["test_abnormal"] / (one["test_abnormal"] + one["test_normal"]) for one in counts])
     return [
-        f"Protocol {protocol}: {MEANINGS[protocol]}.",
+        f"Protocol {protocol}: {protocol_of(protocol).meaning}.",
         f"{len({result['class'] for result in results})} class(es) or categories, seeds {', '.join(map(str, seeds))}; "
         "figures are means over them. Seeds decide the training only.",
         "Clean: networks in eval mode, range and threshold from training rows, the last epoch. Each image is scored by "
@@ -225,8 +248,10 @@ def notes(results: Sequence[Result]) -> list[str]:
         "images. A detector that is no better than that has learnt little else.",
         f"Recall, clean: the threshold is the {1 - FALSE_ALARM_RATE:.0%} quantile of the training rows, so the false "
         "alarms on test rows are given beside it. Recall in paper mode: the threshold is read off the test set.",
+        "Equal error rate: where the share of normal units that raise an alarm is the share of abnormal ones that do "
+        "not.",
         "95 % over seeds: Student's t-interval of the mean over classes. 95 % over test images: bootstrap, an image "
-        "with all its patches, joint for classes that are tested on the same images.",
+        "with all its patches, or a clip with all its frames, joint for classes that are tested on the same images.",
         f"Chance: ROC-AUC 0.500, PR-AUC {number(share)} (the share of abnormal images). Parameters: trainable ones; "
         "those in scoring are all in the layers that scoring calls. Times: median, images decoded, "
         "networks built; the networks see as many images at a time as the batch has.",
@@ -272,6 +297,7 @@ def markdown(results: Sequence[Result]) -> str:
         "",
         class_table(summaries, results).markdown(),
         "",
+        *_recalls(results),
         "## How it was made",
         "",
         *(f"- Command: `{command}`" for command in commands(results)),
@@ -279,6 +305,11 @@ def markdown(results: Sequence[Result]) -> str:
         f"- Versions: {versions}",
         "",
     ])  # fmt: skip
+
+
+def _recalls(results: Sequence[Result]) -> list[str]:
+    table = recall_table(results)
+    return [] if table is None else [f"## {RECALL_HEADING}", "", table.markdown(), ""]
 
 
 def commands(results: Sequence[Result]) -> list[str]:

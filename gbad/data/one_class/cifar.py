@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,16 @@ def read_cifar10(folder: Path, size: int) -> list[ClassData]:
     batches = batches_folder(folder)
     if batches is None:
         raise DataError(f"{folder / TRAIN[0]}: no such file. Unpack cifar-10-python.tar.gz and give its folder.")
-    train, test = (_part([batches / name for name in names], size) for names in (TRAIN, ("test_batch",)))
+    parts = {"train": TRAIN, "test": ("test_batch",)}
+    train, test = (_part(kind, [batches / name for name in names], size) for kind, names in parts.items())
     files = tuple(batches / name for name in (*TRAIN, "test_batch"))
     return [ClassData("cifar-10", CIFAR10_CLASSES, train, test, files=files)]
 
 
-def _part(paths: list[Path], size: int) -> Part:
+def _part(kind: str, paths: list[Path], size: int) -> Part:
     images, labels = zip(*map(_read_batch, paths), strict=True)
-    return part(source_from_array(np.concatenate(images), size), np.concatenate(labels))
+    source = source_from_array(np.concatenate(images), size)
+    return part(replace(source, names=[f"{kind} {row}" for row in range(len(source))]), np.concatenate(labels))
 
 
 def _read_batch(path: Path) -> tuple[Pixels, Rows]:

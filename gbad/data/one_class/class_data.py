@@ -12,7 +12,7 @@ import numpy as np
 
 from gbad.data.arrays import Mask, Pixels, Rows
 from gbad.data.duplicates import find_duplicates
-from gbad.data.source import ImageSource, stream
+from gbad.data.source import ImageSource, rows_of, stream
 from gbad.errors import DataError, GbadError
 
 Masks = Callable[[int], Mask]
@@ -33,7 +33,7 @@ class Part:
         Unit of each row, 0 … units − 1, ascending. A unit is one row, or all patches of one image. Its score is the
         highest score of its rows.
     image : ndarray of shape (n,), int64, or None
-        Image of each row, if an image has several units. None: each unit is an image.
+        Image of each row, if an image has several units; of frames, their clip. None: each unit is an image.
     """
 
     images: ImageSource
@@ -77,6 +77,33 @@ class ClassData:
 def part(images: ImageSource, labels: Sequence[int] | Rows) -> Part:
     """Make a part in which each row is a unit."""
     return Part(images, np.asarray(labels, np.int64), np.arange(len(images)))
+
+
+def chosen(part: Part, rows: Rows) -> Part:
+    """Take some rows of a part, in ascending order; units are numbered anew."""
+    _, unit = np.unique(part.unit[rows], return_inverse=True)
+    image = None if part.image is None else part.image[rows]
+    return Part(rows_of(part.images, rows), part.labels[rows], unit, image)
+
+
+def joined(first: Part, second: Part) -> Part:
+    """Put the rows of one part behind those of another. Both have images of one size."""
+    n_rows, n_units = len(first), int(first.unit.max(initial=-1)) + 1
+    source = ImageSource(
+        [*first.images.names, *second.images.names],
+        first.images.size,
+        lambda row: first.images.load(row) if row < n_rows else second.images.load(row - n_rows),
+    )
+    image = None
+    if first.image is not None or second.image is not None:
+        one, other = (part.unit if part.image is None else part.image for part in (first, second))
+        image = np.concatenate([one, other + int(one.max(initial=-1)) + 1])
+    return Part(
+        source,
+        np.concatenate([first.labels, second.labels]),
+        np.concatenate([first.unit, second.unit + n_units]),
+        image,
+    )
 
 
 def load_all(source: ImageSource, in_memory: int = 2**31) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,32 +42,67 @@ def read_mvtec(folder: Path, size: int, grid: int = 1) -> list[ClassData]:
     DataError
         If there is no category, one lacks images, or some but not all defective images have a mask.
     """
-    categories = find_categories(folder)
-    if not categories:
-        raise DataError(f"{folder}: no CATEGORY/train/good and CATEGORY/test in it. Unpack MVTec-AD there.")
-    if categories != [folder]:
-        refuse_others(folder, {path.name for path in categories}, "categories, each with train/good and test")
-    return [_read_category(path, size, grid) for path in categories]
+    return [_read_category(files, size, grid) for files in find_files(folder)]
 
 
 def load_mask(path: Path, size: int) -> Mask:
-    """Read a mask at another size.
+    """Read a mask at another size, see `shrunk_mask`."""
+    return shrunk_mask(read_image(path)[..., 0] > 0, size)
+
+
+def shrunk_mask(mask: Mask, size: int) -> Mask:
+    """Bring a mask to another size: bool (height, width) -> bool (size, size).
 
     A pixel of the result is defective if any part of its area is defective, so that small defects are kept.
-
-    Returns
-    -------
-    ndarray of shape (size, size), bool
     """
-    mask = Image.fromarray(255 * (read_image(path)[..., 0] > 0).astype(np.uint8))
-    return np.asarray(mask.resize((size, size), Image.Resampling.BOX)) > 0
+    whole = Image.fromarray(255 * mask.astype(np.uint8))
+    return np.asarray(whole.resize((size, size), Image.Resampling.BOX)) > 0
 
 
 def _is_category(path: Path) -> bool:
     return (path / "train" / GOOD).is_dir() and (path / "test").is_dir()
 
 
-def _read_category(folder: Path, size: int, grid: int) -> ClassData:
+@dataclass(frozen=True)
+class Category:
+    """Files of a category.
+
+    Attributes
+    ----------
+    name : str
+    classes : tuple of str
+        ``good``, then the defects.
+    train, test : list of Path
+    labels : list of int
+        Class of each test image, an index into `classes`.
+    masks : list of (Path or None), or None
+        Mask of each test image, None for a good one; None for a category without masks.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: list[Path]
+    test: list[Path]
+    labels: list[int]
+    masks: list[Path | None] | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files with pixels or masks."""
+        return (*self.train, *self.test, *(path for path in self.masks or () if path is not None))
+
+
+def find_files(folder: Path) -> list[Category]:
+    """Find the files of all categories; parameters and errors as in `read_mvtec`."""
+    categories = find_categories(folder)
+    if not categories:
+        raise DataError(f"{folder}: no CATEGORY/train/good and CATEGORY/test in it. Unpack MVTec-AD there.")
+    if categories != [folder]:
+        refuse_others(folder, {path.name for path in categories}, "categories, each with train/good and test")
+    return [_files_of(path) for path in categories]
+
+
+def _files_of(folder: Path) -> Category:
     train = [Path(path) for _, path in walk_images(folder / "train" / GOOD)]
     defects = sorted(path.name for path in (folder / "test").iterdir() if path.is_dir() and path.name != GOOD)
     classes = (GOOD, *(name for name in defects if not name.startswith(".")))
@@ -78,15 +114,18 @@ def _read_category(folder: Path, size: int, grid: int) -> ClassData:
         labels += [label] * len(found)
     if not train or not test:
         raise DataError(f"{folder}: {len(train)} training and {len(test)} test images. Unpack the category again.")
-    masks = _mask_files(folder, test)
+    return Category(folder.resolve().name, classes, train, test, labels, _mask_files(folder, test))
+
+
+def _read_category(files: Category, size: int, grid: int) -> ClassData:
     return ClassData(
-        folder.resolve().name,
-        classes,
-        _part(train, [0] * len(train), size, grid),
-        _part(test, labels, size, grid),
+        files.name,
+        files.classes,
+        _part(files.train, [0] * len(files.train), size, grid),
+        _part(files.test, files.labels, size, grid),
         frozenset({GOOD}),
-        None if masks is None else _masks(masks, size, grid),
-        (*train, *test, *(path for path in masks or () if path is not None)),
+        None if files.masks is None else _masks(files.masks, size, grid),
+        files.files,
     )
 
 

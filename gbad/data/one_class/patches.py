@@ -15,8 +15,8 @@ from gbad.data.images import read_image
 from gbad.data.source import ImageSource
 
 _KEPT = 32  # images: patches of one image are mostly read in sequence
-_LEAST_SHARE = 0.1
-_HALF = 0.5
+LEAST_SHARE, HALF = 0.1, 0.5
+"""A patch shows an object that covers this share of the patch, or of which this share lies in the patch."""
 
 
 def source_of_patches(paths: Sequence[Path], grid: int, size: int) -> ImageSource:
@@ -87,6 +87,6 @@ def patches_of_boxes(boxes: Sequence[Box], shape: tuple[int, int], grid: int) ->
     shows = np.zeros(grid**2, bool)
     for box in boxes:
         of_patch, of_box = patch_shares(box, shape, grid)
-        shows |= (of_patch >= _LEAST_SHARE) | (of_box >= _HALF)
+        shows |= (of_patch >= LEAST_SHARE) | (of_box >= HALF)
         shows[of_patch.argmax()] |= of_patch.any()
     return shows

@@ -16,6 +16,7 @@ from gbad.data.one_class.folders import (
 )
 from gbad.data.one_class.idx import find_idx, read_idx_folder
 from gbad.data.one_class.mvtec import find_categories, read_mvtec
+from gbad.data.one_class.native_sets import read_mvtec_windows, read_sixray_regions
 from gbad.data.one_class.sixray import read_sixray_one_class
 from gbad.data.one_class.ucsd import find_subsets, read_ucsd
 from gbad.errors import DataError
@@ -24,7 +25,12 @@ from gbad.storage.digests import relative_name
 LAYOUTS = ("idx", "cifar10", "sixray", "mvtec", "ucsd", "normal-abnormal", "classes")
 """Layouts that `read_classes` can read. The last two are known by nothing but names of folders."""
 
+UNITS = ("images", "patches", "regions")
+"""What is judged: whole images, warped to one size (or cut into a grid after that); patches of the files' own
+resolution, each by itself; or such patches of normal images and regions around the objects of the others."""
+
 _IN_GRIDS = ("sixray", "mvtec")
+_UNITS_OF = {"images": LAYOUTS, "patches": ("mvtec",), "regions": ("mvtec", "sixray")}
 _READERS = {
     "idx": read_idx_folder,
     "cifar10": read_cifar10,
@@ -71,8 +77,9 @@ def detect_layout(folder: Path) -> str:
 
 
 def read_classes(
-    folder: str | Path, size: int, *, layout: str | None = None, subset: str = "10", grid: int = 1
-) -> list[ClassData]:
+    folder: str | Path, size: int, *, layout: str | None = None, subset: str = "10", grid: int = 1,
+    units: str = "images",
+) -> list[ClassData]:  # fmt: skip
     """Read a data set for one-class detectors: one `ClassData`, or one per category.
 
     Names of images are relative to `folder`: they stay the same if the folder moves.
@@ -89,6 +96,9 @@ def read_classes(
         Lists of a data set in SIXray's layout.
     grid : int
         Patches per side, in the layouts of MVTec-AD and SIXray; 1 takes whole images.
+    units : str
+        One of `UNITS`: ``"patches"`` in MVTec-AD's layout, ``"regions"`` in MVTec-AD's and SIXray's. They have a side
+        of `size` pixels of the file, and no grid.
 
     Raises
     ------
@@ -106,7 +116,19 @@ def read_classes(
             f"a grid of {grid} does not suit the layout {layout!r}: only {' and '.join(_IN_GRIDS)} are cut into "
             "patches. Leave it at 1."
         )
-    if layout == "sixray":
+    if layout not in _UNITS_OF[units] or (units != "images" and grid > 1):
+        raise DataError(
+            f"{folder}: {units} of the files' own resolution are cut from the layout {' or '.join(_UNITS_OF[units])} "
+            f"without a grid, not from {layout} with a grid of {grid}. Choose another protocol."
+        )
+    if units != "images":
+        regions = units == "regions"
+        found = (
+            [read_sixray_regions(folder, size, subset)]
+            if layout == "sixray"
+            else read_mvtec_windows(folder, size, regions=regions)
+        )
+    elif layout == "sixray":
         found = read_sixray_one_class(folder, size, subset, grid)
     elif layout == "mvtec":
         found = read_mvtec(folder, size, grid)

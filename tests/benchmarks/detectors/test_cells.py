@@ -14,9 +14,9 @@ from gbad.benchmarks.detectors.cell import load_task, run_cell
 from gbad.benchmarks.detectors.cost import inference_parameters, milliseconds_per_image
 from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
 from gbad.benchmarks.detectors.paper_mode import PaperMode
-from gbad.benchmarks.detectors.protocols import make_tasks
 from gbad.benchmarks.detectors.runner import BenchmarkSettings, long_table, run_benchmark
 from gbad.benchmarks.detectors.tables import markdown
+from gbad.benchmarks.detectors.tasks import make_tasks
 from gbad.data.one_class import read_classes
 from gbad.errors import DivergedError, RunError
 from gbad.evaluation.measures import resampled_roc_auc

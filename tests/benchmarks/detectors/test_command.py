@@ -18,9 +18,9 @@ from gbad.benchmarks.detectors.cell import load_task, run_cell
 from gbad.benchmarks.detectors.control import control_scores
 from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
 from gbad.benchmarks.detectors.paper_mode import PAPER_LABEL
-from gbad.benchmarks.detectors.protocols import make_tasks
 from gbad.benchmarks.detectors.runner import BenchmarkSettings, long_table, run_benchmark
 from gbad.benchmarks.detectors.tables import markdown, summarise
+from gbad.benchmarks.detectors.tasks import make_tasks
 from gbad.cli.benchmark_detectors import repeat_options
 from gbad.data.one_class import ClassData, read_classes
 from gbad.errors import DataError, GbadError, RunError
