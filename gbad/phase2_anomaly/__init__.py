@@ -15,9 +15,11 @@ from gbad.phase2_anomaly.features.one_class_svm import OneClassSVMDetector
 from gbad.phase2_anomaly.images.anogan import AnoGANDetector
 from gbad.phase2_anomaly.images.dense_skip import DenseSkipDetector
 from gbad.phase2_anomaly.images.egbad import EGBADDetector
+from gbad.phase2_anomaly.images.f_anogan import FAnoGANDetector
 from gbad.phase2_anomaly.images.ganomaly import GANomalyDetector
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
 from gbad.phase2_anomaly.images.panda_gan import PANDAGANDetector
+from gbad.phase2_anomaly.images.presets import preset
 from gbad.phase2_anomaly.images.sagan import SAGANDetector
 from gbad.phase2_anomaly.images.skip_ganomaly import SkipGANomalyDetector
 from gbad.phase2_anomaly.images.vae import VAEDetector
@@ -30,6 +32,7 @@ __all__ = [
     "BiGANDetector",
     "DenseSkipDetector",
     "EGBADDetector",
+    "FAnoGANDetector",
     "FeatureDetector",
     "GANomalyDetector",
     "GaussianDetector",
@@ -41,4 +44,5 @@ __all__ = [
     "SAGANDetector",
     "SkipGANomalyDetector",
     "VAEDetector",
+    "preset",
 ]

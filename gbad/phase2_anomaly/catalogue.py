@@ -14,6 +14,7 @@ from gbad.phase2_anomaly.features.one_class_svm import OneClassSVMDetector
 from gbad.phase2_anomaly.images.anogan import AnoGANDetector
 from gbad.phase2_anomaly.images.dense_skip import DenseSkipDetector
 from gbad.phase2_anomaly.images.egbad import EGBADDetector
+from gbad.phase2_anomaly.images.f_anogan import FAnoGANDetector
 from gbad.phase2_anomaly.images.ganomaly import GANomalyDetector
 from gbad.phase2_anomaly.images.image_detector import ImageAnomalyDetector
 from gbad.phase2_anomaly.images.panda_gan import PANDAGANDetector
@@ -38,6 +39,7 @@ IMAGE_DETECTORS: dict[str, type[ImageAnomalyDetector[Any]]] = {
     "panda_gan": PANDAGANDetector,
     "egbad": EGBADDetector,
     "anogan": AnoGANDetector,
+    "f_anogan": FAnoGANDetector,
     "vae": VAEDetector,
 }
 """Detectors of images: one ``anomaly_score`` for each image."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +41,12 @@ def check_real(
     for name in names:
         value = getattr(detector, name)
         check_scalar(value, name, numbers.Real, min_val=low, max_val=high, include_boundaries=ends)
+
+
+def check_choice(detector: object, name: str, choices: Sequence[str]) -> None:
+    """Check that a hyperparameter is one of some names; ValueError otherwise."""
+    if getattr(detector, name) not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(detector, name)!r}.")
 
 
 def check_declared(detector: Any) -> None:

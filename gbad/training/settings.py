@@ -57,7 +57,7 @@ GateFit = Literal["held-out", "paper"]
 Suppression = Literal["hard", "soft"]
 DetectorName = Literal["bigan", "gaussian", "neighbours", "isolation_forest", "one_class_svm"]
 ImageDetectorName = Literal[
-    "ganomaly", "skip_ganomaly", "sagan", "dense_skip", "panda_gan", "egbad", "anogan", "vae"
+    "ganomaly", "skip_ganomaly", "sagan", "dense_skip", "panda_gan", "egbad", "anogan", "f_anogan", "vae"
 ]  # fmt: skip
 
 GROUPS = {

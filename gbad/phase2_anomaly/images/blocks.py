@@ -9,6 +9,9 @@ from torch import Tensor, nn
 SLOPE = 0.2
 """Slope of LeakyReLU below zero in all encoders and discriminators."""
 
+COLLAPSED = 1e-5
+"""Loss of a discriminator that has won: below it the generator learns nothing any more."""
+
 
 def initialise(networks: nn.Module) -> None:
     """Draw DCGAN's initial weights: convolutions from N(0, 0.02²), scales of batch norm from N(1, 0.02²), biases 0."""

@@ -37,11 +37,12 @@ class DenseSkipGAN(nn.Module):
     """Nested U-Net (Fig. 3) and attending discriminator (Fig. 4), for patches."""
 
     def __init__(
-        self, channels: int, side: int, widths: Sequence[int], features: int, latent_size: int, heads: int
-    ) -> None:
+        self, channels: int, side: int, widths: Sequence[int], features: int, latent_size: int, heads: int,
+        *, attention: bool = True, dense_skip: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.generator = DenseSkipGenerator(channels, widths)
-        self.discriminator = AttentionDiscriminator(channels, side, features, latent_size, heads)
+        self.generator = DenseSkipGenerator(channels, widths, dense_skip)
+        self.discriminator = AttentionDiscriminator(channels, side, features, latent_size, heads, attention)
 
 
 def to_patches(x: Tensor, side: int) -> Tensor:
@@ -116,6 +117,10 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
         Length of f(x); the paper states none.
     heads : int
         N_h of the attention (Section 3).
+    attention, spectral_norm, dense_skip : bool
+        Parts that the paper adds to a GAN of a U-Net: attention in the discriminator (its ablation on 10,000 images of
+        SIXray gives it 0.021 of AUC and 0.01 of recall), spectral normalisation of both networks (0.008 and 0.08), and
+        the nested skip pathways (no figure printed).
     adversarial_weight, contextual_weight, latent_weight : float
         w_1, w_2, w_3 of Eq. (5).
     score_weight : float
@@ -142,6 +147,9 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
     features: int = 64
     latent_size: int = 100
     heads: int = 4
+    attention: bool = True
+    spectral_norm: bool = True
+    dense_skip: bool = True
     adversarial_weight: float = 1.0
     contextual_weight: float = 40.0
     latent_weight: float = 1.0
@@ -177,7 +185,7 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
                 "which depends on the medians. Set score_weight to weight the parts instead."
             )
         widest = self.features * 2 ** min(3, int(math.log2(side)) - 3)
-        if widest <= self.heads:
+        if self.attention and widest <= self.heads:
             raise ValueError(
                 f"features is too small for {self.heads} heads: the attention shares {widest} channels with a "
                 f"convolution. Raise features (now {self.features}) or lower heads."
@@ -189,11 +197,15 @@ class DenseSkipDetector(ImageAnomalyDetector[DenseSkipGAN]):
         return self.image_size if self.patch_size is None else self.patch_size
 
     def _plain_networks(self) -> DenseSkipGAN:
-        return DenseSkipGAN(self.channels_, self._side, self.widths, self.features, self.latent_size, self.heads)
+        return DenseSkipGAN(
+            self.channels_, self._side, self.widths, self.features, self.latent_size, self.heads,
+            attention=self.attention, dense_skip=self.dense_skip,
+        )  # fmt: skip
 
     def _networks(self) -> DenseSkipGAN:
         networks = self._plain_networks()
-        add_spectral_norm(networks.generator, networks.discriminator)
+        if self.spectral_norm:
+            add_spectral_norm(networks.generator, networks.discriminator)
         return networks
 
     def _fitted_networks(self) -> DenseSkipGAN:

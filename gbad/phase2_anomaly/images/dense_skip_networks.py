@@ -35,6 +35,9 @@ class DenseSkipGenerator(nn.Module):
     widths : sequence of int
         Channels of the levels, from fine to coarse; the image's sides must be multiples of
         ``2 ** (len(widths) - 1)``.
+    dense : bool
+        False leaves out the nodes between encoder and decoder: a plain U-Net, whose skips join each level of the
+        encoder with that of the decoder.
 
     Examples
     --------
@@ -42,14 +45,15 @@ class DenseSkipGenerator(nn.Module):
     torch.Size([2, 3, 32, 32])
     """
 
-    def __init__(self, channels: int = 3, widths: Sequence[int] = (32, 64, 128, 256, 512)) -> None:
+    def __init__(self, channels: int = 3, widths: Sequence[int] = (32, 64, 128, 256, 512), dense: bool = True) -> None:
         super().__init__()
-        self.depth = len(widths)
+        self.depth, self.dense = len(widths), dense
         self.nodes = nn.ModuleDict()
         for i, width in enumerate(widths):
             self.nodes[f"{i},0"] = _node(widths[i - 1] if i else channels, width, stride=2 if i else 1)
-            for j in range(1, self.depth - i):
-                self.nodes[f"{i},{j}"] = _node(j * width + widths[i + 1], width)
+            for j in self._steps(i):
+                n_level = j if dense else 1
+                self.nodes[f"{i},{j}"] = _node(n_level * width + widths[i + 1], width)
         self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
         self.image = nn.Sequential(nn.Conv2d(widths[0], channels, 1), nn.Tanh())
 
@@ -60,11 +64,18 @@ class DenseSkipGenerator(nn.Module):
             x = outputs[i, 0] = self.nodes[f"{i},0"](x)
         for j in range(1, self.depth):
             for i in range(self.depth - j):
-                level = [outputs[i, k] for k in range(j)]
+                if j not in self._steps(i):
+                    continue
+                level = [outputs[i, k] for k in range(j if self.dense else 1)]
                 below = self.enlarge(outputs[i + 1, j - 1])
                 outputs[i, j] = self.nodes[f"{i},{j}"](torch.cat([*level, below], dim=1))
         image: Tensor = self.image(outputs[0, self.depth - 1])
         return image
+
+    def _steps(self, level: int) -> range:
+        """Steps j of the nodes behind the encoder's: all of Eq. (1), or the decoder's alone."""
+        last = self.depth - 1 - level
+        return range(1 if self.dense else max(1, last), last + 1)
 
 
 class SelfAttention2d(nn.Module):
@@ -158,6 +169,8 @@ class AttentionDiscriminator(nn.Module):
         Length of f(x).
     heads : int
         Heads of the attention; fewer than the channels of the last 4x4 convolution of stride 2.
+    attention : bool
+        False puts a plain convolution in the place of the attention-augmented one.
 
     Examples
     --------
@@ -166,14 +179,20 @@ class AttentionDiscriminator(nn.Module):
     (torch.Size([2, 10]), torch.Size([2]))
     """
 
-    def __init__(self, channels: int, side: int, width: int = 64, latent_size: int = 100, heads: int = 4) -> None:
+    def __init__(
+        self, channels: int, side: int, width: int = 64, latent_size: int = 100, heads: int = 4, attention: bool = True
+    ) -> None:
         super().__init__()
         steps = int(math.log2(side)) - 2
         widths = [channels, *(width * min(2**step, 8) for step in range(steps))]
         layers: list[nn.Module] = []
         for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.Conv2d(n_in, n_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        layers += [AugmentedConvolution(widths[-1], widths[-1], 4, heads), nn.LeakyReLU(0.2)]
+        if attention:
+            layers.append(AugmentedConvolution(widths[-1], widths[-1], 4, heads))
+        else:
+            layers.append(nn.Conv2d(widths[-1], widths[-1], 3, padding=1))
+        layers.append(nn.LeakyReLU(0.2))
         self.shrink = nn.Sequential(*layers)
         self.last = nn.Conv2d(widths[-1], latent_size, 4)
         self.logit = nn.Linear(latent_size, 1)

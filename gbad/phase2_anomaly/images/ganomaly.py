@@ -10,15 +10,12 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.images.blocks import FeatureDiscriminator, decoder, encoder, initialise
+from gbad.phase2_anomaly.images.blocks import COLLAPSED, FeatureDiscriminator, decoder, encoder, initialise
 from gbad.phase2_anomaly.images.image_detector import LEAKS, ImageAnomalyDetector
 from gbad.phase2_anomaly.images.losses import mean_absolute, mean_square, per_image
 from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss
 from gbad.phase2_anomaly.optimisers import move_all
-
-_COLLAPSED = 1e-5  # the generator learns nothing from a discriminator whose loss is below this
-
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
@@ -104,7 +101,7 @@ class GANomalyDetector(ImageAnomalyDetector[GANomaly]):
         losses = move_all(
             optimisers, {"generator": generator_loss, "discriminator": discriminator_loss(real, fake) / 2}
         )
-        if losses["discriminator"] < _COLLAPSED:
+        if losses["discriminator"] < COLLAPSED:
             initialise(networks.discriminator)
         return losses
 

@@ -42,6 +42,9 @@ Networks = TypeVar("Networks", bound=nn.Module)
 EachEpoch = Callable[[int, Callable[..., Floats]], object]
 """Called as ``each_epoch(epoch, paper_scores)`` before an epoch's checkpoint is written; `epoch` is from 1."""
 
+FirstWeights = Mapping[str, Mapping[str, Tensor]]
+"""States of submodules by their names."""
+
 LEAKS = ("batch statistics", "best epoch", "min-max")
 """What published codes take from the test set: statistics of its batches, in train mode; the choice of the epoch; and
 the range of the scores."""
@@ -132,6 +135,13 @@ class ImageAnomalyDetector(AnomalyDetector, Generic[Networks]):
         generator.
         """
 
+    def _first_weights(self, images: ImageRows, checkpoint: Path | None) -> FirstWeights:
+        """Give submodules that do not start from random weights theirs, from files or from a training of their own.
+
+        Here there are none. A training of its own keeps its state in another file than `checkpoint`.
+        """
+        return {}
+
     def _optimisers(self, networks: Networks) -> Optimisers:
         """Make the optimisers that :meth:`_step` uses, by name; here those of a generator and a discriminator."""
         names = ("generator", "discriminator")
@@ -212,8 +222,12 @@ class ImageAnomalyDetector(AnomalyDetector, Generic[Networks]):
             raise ValueError(f"Training needs at least two normal images, got {len(images)}.")
         self.channels_ = images.channels
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        first = self._first_weights(images, None if checkpoint is None else Path(checkpoint))
         with forked_rng(derived_seed(self.seed_, "weights")):
-            networks = self._networks().to(self.device).to(memory_format=torch.channels_last)
+            networks = self._networks()
+        for name, weights in first.items():
+            networks.get_submodule(name).load_state_dict(weights)
+        networks = networks.to(self.device).to(memory_format=torch.channels_last)
         optimisers = self._optimisers(networks)
         paper_scores = partial(self._paper_scores_now, networks, images)
         history = train_networks(

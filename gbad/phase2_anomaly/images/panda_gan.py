@@ -6,22 +6,22 @@ code was published with it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
 
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.epochs import Callback
 from gbad.phase2_anomaly.images.blocks import initialise
-from gbad.phase2_anomaly.images.image_detector import EachEpoch, ImageAnomalyDetector
+from gbad.phase2_anomaly.images.image_detector import FirstWeights, ImageAnomalyDetector
 from gbad.phase2_anomaly.images.losses import adversarial_loss, residual_map
+from gbad.phase2_anomaly.images.panda_gan_augmentation import attended, cropped, dropped
 from gbad.phase2_anomaly.images.panda_gan_networks import (
     BACKBONES,
     DualGenerator,
     FineGrainedDiscriminator,
+    PlainDiscriminator,
     ReEncoders,
     make_backbone,
 )
@@ -34,9 +34,10 @@ from gbad.phase2_anomaly.images.rows import ImageRows
 from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss
 from gbad.phase2_anomaly.optimisers import adam, move_all
-from gbad.phase2_anomaly.parameters import check_real
+from gbad.phase2_anomaly.parameters import check_choice, check_real
 from gbad.runtime.randomness import derived_seed, forked_rng
 
+DISCRIMINATORS = ("fine-grained", "dcgan")
 RECONSTRUCTIONS = ("pixel", "general", "problem")
 
 # ---- networks -------------------------------------------------------------------------------------------------------
@@ -57,11 +58,21 @@ class PANDAGAN(nn.Module):
         parts: int,
         filters: int,
         perceptual_width: int | None,
+        high_level: bool = True,
+        re_encode_low: bool = True,
+        re_encode_high: bool = True,
+        fine_grained: bool = True,
     ) -> None:
         super().__init__()
-        self.generator = DualGenerator(channels, side, width, low_channels, latent_size)
-        self.re_encoders = ReEncoders(channels, side, width, low_channels, latent_size)
-        self.discriminator = FineGrainedDiscriminator(channels, side, backbone, width, parts, filters)
+        sizes = (channels, side, width, low_channels, latent_size)
+        self.generator = DualGenerator(*sizes, high_level)
+        self.re_encoders = ReEncoders(*sizes, re_encode_low, re_encode_high and high_level)
+        self.discriminator: nn.Module
+        if fine_grained:
+            self.discriminator = FineGrainedDiscriminator(channels, side, backbone, width, parts, filters)
+        else:
+            self.discriminator = PlainDiscriminator(channels, width, side)
+            initialise(self.discriminator)
         initialise(self.generator)
         self.generator.calm_codes()
         initialise(self.re_encoders)
@@ -122,7 +133,17 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         File of torchvision's VGG-19 weights, which ``"general"`` needs.
     perceptual_width, perceptual_epochs : int
         Of the network of ``"problem"``, which is trained first: channels of its first layer (64 in VGG-19), and passes
-        over the images.
+        over the images, which ``callback`` does not see.
+    high_level, re_encode_high, re_encode_low : bool
+        Parts of Table III: encoder and decoder of the high level (E^0_high and D^0_high; without them, there is no
+        E^1_high either), and the re-encoders E^1_high and E^1_low with their latent losses.
+    discriminator : {"fine-grained", "dcgan"}
+        Of Table III: the paper's own, or that of GANomaly, with `width` channels in its first layer.
+    attention_augmentation : bool
+        Let the discriminator learn from each pair of x and x' three times: whole, cropped to what one of its attention
+        maps looks at in x, and with that dropped (WS-DAN). The paper says that its attention guides the augmentation
+        of normal training images and no more: that x' is treated like x, so that no hole tells them apart, and that
+        the generator sees whole images only, is our choice.
     kl_weight : float
         Weight of the codes' divergence from the standard normal distribution, per image, in the generator's loss.
         Eq. (1) has no such term: there only the latent losses limit the spread of the codes.
@@ -152,41 +173,30 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
     perceptual_weights: str | Path | None = None
     perceptual_width: int = 64
     perceptual_epochs: int = 15
+    high_level: bool = True
+    re_encode_high: bool = True
+    re_encode_low: bool = True
+    discriminator: str = "fine-grained"
+    attention_augmentation: bool = False
     kl_weight: float = 0.0
     batch_size: int = 15
     learning_rate: float = 7e-6
     discriminator_rate: float = 1e-5
 
     part_names = ("reconstruction", "image not real", "reconstruction not real")
-    _first_weights: ClassVar[dict[str, dict[str, Tensor]]] = {}
-    """Initial states of submodules that are not random; filled while `fit` runs."""
-
-    def fit(
-        self, X: Any, y: Any = None, *, checkpoint: str | Path | None = None, callback: Callback | None = None,
-        each_epoch: EachEpoch | None = None,
-    ) -> Self:  # fmt: skip
-        """Train on normal images; see `ImageAnomalyDetector.fit`.
-
-        A problem-specific perceptual network is trained first, without `callback`; its checkpoint is a second file,
-        named `checkpoint` plus ``.perceptual``.
-        """
-        self.check_parameters()
-        self.__dict__["_first_weights"] = self._pretrained(ImageRows(X, self.image_size, self.channels), checkpoint)
-        try:
-            return super().fit(X, checkpoint=checkpoint, callback=callback, each_epoch=each_epoch)
-        finally:
-            del self.__dict__["_first_weights"]
 
     def check_parameters(self) -> None:
         """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
         super().check_parameters()
         check_real(self, ("kl_weight",), 0.0)
         check_real(self, ("discriminator_rate",), 0.0, ends="neither")
-        if self.backbone not in BACKBONES:
-            raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {self.backbone!r}.")
-        if self.reconstruction not in RECONSTRUCTIONS:
+        check_choice(self, "backbone", BACKBONES)
+        check_choice(self, "reconstruction", RECONSTRUCTIONS)
+        check_choice(self, "discriminator", DISCRIMINATORS)
+        if self.discriminator == "dcgan" and (self.attention_augmentation or self.backbone_weights is not None):
             raise ValueError(
-                f"reconstruction must be one of {', '.join(RECONSTRUCTIONS)}, got {self.reconstruction!r}."
+                "discriminator='dcgan' has neither attention nor a backbone: leave attention_augmentation off, and "
+                "backbone_weights out."
             )
         if self.reconstruction == "general" and self.perceptual_weights is None:
             raise ValueError(
@@ -195,9 +205,10 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
                 "or 'problem', which need none."
             )
 
-    def _pretrained(self, images: ImageRows, checkpoint: str | Path | None) -> dict[str, dict[str, Tensor]]:
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        first: dict[str, dict[str, Tensor]] = {}
+    def _first_weights(self, images: ImageRows, checkpoint: Path | None) -> FirstWeights:
+        """Read the weights of files, or train the problem-specific perceptual network, with a second checkpoint."""
+        seed = self.seed_
+        first: dict[str, Mapping[str, Tensor]] = {}
         if self.backbone_weights is not None:
             with forked_rng(derived_seed(seed, "backbone")):
                 module, _ = make_backbone(
@@ -230,12 +241,13 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
             parts=self.parts,
             filters=self.filters,
             perceptual_width={"pixel": None, "general": 64, "problem": self.perceptual_width}[self.reconstruction],
+            high_level=self.high_level,
+            re_encode_low=self.re_encode_low,
+            re_encode_high=self.re_encode_high,
+            fine_grained=self.discriminator == "fine-grained",
         )
 
     def _optimisers(self, networks: PANDAGAN) -> Optimisers:
-        # Called before training only: scoring needs no file of weights.
-        for name, weights in self._first_weights.items():
-            networks.get_submodule(name).load_state_dict(weights)
         return {
             "generator": adam([networks.generator, networks.re_encoders], self.learning_rate, self.beta1),
             "discriminator": adam([networks.discriminator], self.discriminator_rate, self.beta1),
@@ -245,16 +257,30 @@ class PANDAGANDetector(ImageAnomalyDetector[PANDAGAN]):
         made = networks.generator(x)
         low, high = networks.re_encoders(made)
         reconstruction = networks.reconstruction_error(x, made.image).mean()
-        latent = norm(low - made.low).mean() + norm(high - made.high).mean()
-        real, fake = networks.discriminator(x), networks.discriminator(made.image)
+        pairs = ((low, made.low), (high, made.high))
+        latents = [norm(again - code).mean() for again, code in pairs if again is not None and code is not None]
+        latent = torch.stack(latents).sum() if latents else torch.zeros_like(reconstruction)
+        fake = networks.discriminator(made.image)
         # The adversarial loss is the part of C(x, x') in Eq. (1) that moves the generator: the second term of Eq. (2)
         # with the label exchanged.
         loss = reconstruction + adversarial_loss(fake) + latent + self.kl_weight * made.divergence.mean()
-        losses = {"generator": loss, "discriminator": discriminator_loss(real, fake)}  # Eq. (2)
+        losses = {"generator": loss, "discriminator": self._critic_loss(networks.discriminator, x, made.image, fake)}
         return move_all(optimisers, losses) | {
             "reconstruction": reconstruction.detach(),
             "latent": latent.detach(),
         }
+
+    def _critic_loss(self, critic: nn.Module, x: Tensor, made: Tensor, fake: Tensor) -> Tensor:
+        """Eq. (2); with augmentation, its mean over whole, cropped and dropped pairs. `fake` judges `made`."""
+        if not self.attention_augmentation or not isinstance(critic, FineGrainedDiscriminator):
+            return discriminator_loss(critic(x), fake)
+        real, attention = critic.attend(x)
+        losses = [discriminator_loss(real, fake)]
+        made = made.detach()
+        for change in (cropped, dropped):
+            looked = attended(attention, self.image_size)
+            losses.append(discriminator_loss(critic(change(x, looked)), critic(change(made, looked))))
+        return torch.stack(losses).mean()
 
     def _score_parts(self, networks: PANDAGAN, x: Tensor) -> Tensor:
         made = networks.generator(x).image

@@ -2,8 +2,8 @@
 
 Source: Barker, Breckon, "PANDA: Perceptually Aware Neural Detection of Anomalies" (Section III, Fig. 2). The
 discriminator follows Hu, Qi, "See Better Before Looking Closer" (WS-DAN, 2019; attention maps and bilinear attention
-pooling) and Wang, Morariu, Davis, "Learning a Discriminative Filter Bank within a CNN", CVPR 2018. WS-DAN's
-augmentation (crop and drop attended regions of training images) is left out: the paper only hints at it.
+pooling) and Wang, Morariu, Davis, "Learning a Discriminative Filter Bank within a CNN", CVPR 2018. Parts can be left
+out, as in the ablations of Table III.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gbad.errors import GbadError
+from gbad.phase2_anomaly.images.blocks import FeatureDiscriminator
 from gbad.phase2_anomaly.images.vae import divergence
 
 BACKBONES = ("resnet50", "resnet34", "resnet18", "small")
@@ -29,10 +30,10 @@ class Reconstruction:
     """x', (n, C, S, S) in [-1, 1]."""
     low: Tensor
     """Mean of z_low, (n, L, S/4, S/4)."""
-    high: Tensor
-    """Mean of z_high, (n, Z, 1, 1)."""
-    decoded: Tensor
-    """D_high(z_high), of the shape of z_low."""
+    high: Tensor | None
+    """Mean of z_high, (n, Z, 1, 1); None without the high level."""
+    decoded: Tensor | None
+    """D_high(z_high), of the shape of z_low; None without the high level."""
     divergence: Tensor
     """Kullback-Leibler divergence of both codes from the standard normal distribution, (n,)."""
 
@@ -54,6 +55,8 @@ class DualGenerator(nn.Module):
         Channels of z_low.
     latent_size : int
         Length of z_high.
+    high_level : bool
+        False leaves out E_high and D_high (Table III): ``x' = D_low(E_low(x))``.
 
     Examples
     --------
@@ -63,20 +66,28 @@ class DualGenerator(nn.Module):
     """
 
     def __init__(
-        self, channels: int, side: int, width: int = 64, low_channels: int = 64, latent_size: int = 100
+        self,
+        channels: int,
+        side: int,
+        width: int = 64,
+        low_channels: int = 64,
+        latent_size: int = 100,
+        high_level: bool = True,
     ) -> None:
         super().__init__()
         steps = int(math.log2(side)) - 4  # from a quarter of the side to 4
         widths = [width * min(2**step, 8) for step in range(2, 2 + steps)]
         self.encode_low = low_encoder(channels, width, 2 * low_channels)
-        self.encode_high = high_encoder(low_channels, widths, 2 * latent_size)
-        self.decode_high = nn.Sequential(
-            nn.ConvTranspose2d(latent_size, widths[-1], 4, bias=False),
-            nn.BatchNorm2d(widths[-1]),
-            nn.ReLU(inplace=True),
-            *_enlarge([*reversed(widths)]),
-            nn.ConvTranspose2d(widths[0], low_channels, 4, stride=2, padding=1),
-        )
+        self.high_level = high_level
+        if high_level:
+            self.encode_high = high_encoder(low_channels, widths, 2 * latent_size)
+            self.decode_high = nn.Sequential(
+                nn.ConvTranspose2d(latent_size, widths[-1], 4, bias=False),
+                nn.BatchNorm2d(widths[-1]),
+                nn.ReLU(inplace=True),
+                *_enlarge([*reversed(widths)]),
+                nn.ConvTranspose2d(widths[0], low_channels, 4, stride=2, padding=1),
+            )
         self.decode_low = nn.Sequential(
             *_enlarge([low_channels, width]), nn.ConvTranspose2d(width, channels, 4, stride=2, padding=1), nn.Tanh()
         )
@@ -87,7 +98,7 @@ class DualGenerator(nn.Module):
         Training draws codes and scoring takes means: if codes were mostly noise, the generator would not have learnt
         to work without it.
         """
-        for encoder in (self.encode_low, self.encode_high):
+        for encoder in (self.encode_low, *([self.encode_high] if self.high_level else [])):
             bias = encoder.get_parameter(f"{len(encoder) - 1}.bias")
             with torch.no_grad():
                 bias[len(bias) // 2 :].fill_(-4.0)
@@ -96,6 +107,8 @@ class DualGenerator(nn.Module):
         """Reconstruct images (n, C, S, S) in [-1, 1]."""
         low, low_log_variance = self.encode_low(x).chunk(2, dim=1)
         z_low = self._draw(low, low_log_variance)
+        if not self.high_level:
+            return Reconstruction(self.decode_low(z_low), low, None, None, divergence(low, low_log_variance))
         high, high_log_variance = self.encode_high(z_low).chunk(2, dim=1)
         decoded = self.decode_high(self._draw(high, high_log_variance))
         spread = divergence(low, low_log_variance) + divergence(high, high_log_variance)
@@ -117,19 +130,29 @@ class ReEncoders(nn.Module):
     ----------
     channels, side, width, low_channels, latent_size : int
         See :class:`DualGenerator`.
+    of_low, of_high : bool
+        Whether there is a re-encoder for each level (Table III).
     """
 
     def __init__(
-        self, channels: int, side: int, width: int = 64, low_channels: int = 64, latent_size: int = 100
+        self,
+        channels: int,
+        side: int,
+        width: int = 64,
+        low_channels: int = 64,
+        latent_size: int = 100,
+        of_low: bool = True,
+        of_high: bool = True,
     ) -> None:
         super().__init__()
-        steps = int(math.log2(side)) - 4
-        self.low = low_encoder(channels, width, low_channels)
-        self.high = high_encoder(low_channels, [width * min(2**step, 8) for step in range(2, 2 + steps)], latent_size)
+        widths = [width * min(2**step, 8) for step in range(2, int(math.log2(side)) - 2)]
+        self.low = low_encoder(channels, width, low_channels) if of_low else None
+        self.high = high_encoder(low_channels, widths, latent_size) if of_high else None
 
-    def forward(self, made: Reconstruction) -> tuple[Tensor, Tensor]:
-        """Codes again: (n, L, S/4, S/4) and (n, Z, 1, 1)."""
-        return self.low(made.image), self.high(made.decoded)
+    def forward(self, made: Reconstruction) -> tuple[Tensor | None, Tensor | None]:
+        """Codes again: (n, L, S/4, S/4) and (n, Z, 1, 1); None where there is no re-encoder."""
+        low = None if self.low is None else self.low(made.image)
+        return low, None if self.high is None or made.decoded is None else self.high(made.decoded)
 
 
 def low_encoder(channels: int, width: int, n_out: int) -> nn.Sequential:
@@ -200,10 +223,23 @@ class FineGrainedDiscriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Judge: (n, C, S, S) -> logits (n,)."""
+        return self.attend(x)[0]
+
+    def attend(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Judge, and say where: logits (n,), and attention maps (n, M, H, W), 0 or larger."""
         features = self.backbone(x)
-        parts = bilinear_attention_pooling(features, self.attention(features))  # (n, M, C)
+        attention = self.attention(features)
+        parts = bilinear_attention_pooling(features, attention)  # (n, M, C)
         logits: Tensor = self.logit(self.filters(parts.mT).amax(2))
-        return logits.squeeze(1)
+        return logits.squeeze(1), attention
+
+
+class PlainDiscriminator(FeatureDiscriminator):
+    """DCGAN's discriminator, that of GANomaly (Table III): images (n, C, S, S) -> logits (n,)."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """Judge."""
+        return super().forward(x)[0]
 
 
 def make_backbone(

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gbad.phase2_anomaly.images.blocks import Discriminator, initialise
-from gbad.phase2_anomaly.images.losses import l1_norm
 from gbad.phase2_anomaly.images.sagan_networks import AttentionUNet
 from gbad.phase2_anomaly.images.skip_ganomaly import SkipGANomaly, SkipGANomalyDetector
+
+# The losses, Eqs. (1) to (4), the score, Eq. (5), and the decay of the learning rate are those of Skip-GANomaly.
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
@@ -31,22 +31,6 @@ class SAGAN(SkipGANomaly):
         self.generator = AttentionUNet(channels, widths, separable)
         self.discriminator = Discriminator(channels, features, size, latent_size)
         initialise(self)
-
-
-# ---- learning rate; the losses, Eqs. (1) to (4), are those of Skip-GANomaly -----------------------------------------
-
-
-def late_decay(epoch: int, n_epochs: int) -> float:
-    """Factor of the learning rate: 1 in the first half of the epochs, then falling evenly to 0 after the last one.
-
-    The paper says "lambda decay" and gives no formula.
-
-    Examples
-    --------
-    >>> [late_decay(epoch, 4) for epoch in range(4)]
-    [1.0, 1.0, 1.0, 0.5]
-    """
-    return min(1.0, 2.0 * (n_epochs - epoch) / n_epochs)
 
 
 # ---- detector -------------------------------------------------------------------------------------------------------
@@ -73,7 +57,7 @@ class SAGANDetector(SkipGANomalyDetector):
         Channels after the discriminator's first layer.
     score_weight : float
         Lambda of Eq. (5), share of the reconstruction in the score, in [0, 1].
-    latent_size, adversarial_weight, contextual_weight, latent_weight
+    others
         See `SkipGANomalyDetector`.
     learning_rate : float
         Of Adam, as in the paper. In a small trial (Fashion-MNIST, class 8) the discriminator's loss stayed at 2 log 2:
@@ -92,6 +76,8 @@ class SAGANDetector(SkipGANomalyDetector):
 
     widths: tuple[int, ...] = (64, 128, 256, 512, 512)
     separable: bool = True
+    decay: str = "late"
+    score_form: str = "norms"
     score_weight: float = 0.2
     scale_parts: bool = False
     batch_size: int = 32
@@ -99,15 +85,6 @@ class SAGANDetector(SkipGANomalyDetector):
 
     def _networks(self) -> SAGAN:
         return SAGAN(self.channels_, self.image_size, self.widths, self.separable, self.features, self.latent_size)
-
-    def _rate_factor(self, epoch: int) -> float:
-        return late_decay(epoch, self.epochs)
-
-    def _score_parts(self, networks: SkipGANomaly, x: Tensor) -> Tensor:
-        reconstructed = networks.generator(x)
-        code, reconstructed_code = networks.discriminator(x)[1], networks.discriminator(reconstructed)[1]
-        latent = torch.linalg.vector_norm((code - reconstructed_code).flatten(1), dim=1)
-        return torch.stack([l1_norm(x, reconstructed), latent], dim=1)
 
     def check_parameters(self) -> None:
         """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gbad.phase2_anomaly.images.blocks import SLOPE, Discriminator, initialise
+from gbad.phase2_anomaly.images.blocks import COLLAPSED, SLOPE, Discriminator, initialise
 from gbad.phase2_anomaly.images.image_detector import LEAKS, ImageAnomalyDetector
-from gbad.phase2_anomaly.images.losses import adversarial_loss, mean_absolute, mean_square, per_image
+from gbad.phase2_anomaly.images.losses import adversarial_loss, l1_norm, mean_absolute, mean_square, per_image
 from gbad.phase2_anomaly.images.training import Optimisers
 from gbad.phase2_anomaly.losses import discriminator_loss
 from gbad.phase2_anomaly.optimisers import move_all
-from gbad.phase2_anomaly.parameters import check_real
+from gbad.phase2_anomaly.parameters import check_choice, check_real
+
+DECAYS = ("none", "late")
+SCORE_FORMS = ("means", "norms")
 
 # ---- networks -------------------------------------------------------------------------------------------------------
 
@@ -81,6 +84,22 @@ class SkipGANomaly(nn.Module):
         initialise(self)
 
 
+# ---- learning rate --------------------------------------------------------------------------------------------------
+
+
+def late_decay(epoch: int, n_epochs: int) -> float:
+    """Factor of the learning rate: 1 in the first half of the epochs, then falling evenly to 0 after the last one.
+
+    The papers of Skip-GANomaly and SAGAN say "lambda decay" and give no formula.
+
+    Examples
+    --------
+    >>> [late_decay(epoch, 4) for epoch in range(4)]
+    [1.0, 1.0, 1.0, 0.5]
+    """
+    return min(1.0, 2.0 * (n_epochs - epoch) / n_epochs)
+
+
 # ---- detector -------------------------------------------------------------------------------------------------------
 
 
@@ -88,17 +107,21 @@ class SkipGANomaly(nn.Module):
 class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     """Skip-GANomaly. An image is abnormal if its reconstruction differs, in pixels or in the discriminator's code.
 
-    Where paper and published code differ:
+    Paper and published code differ. The presets ``published`` and ``released`` (`gbad.phase2_anomaly.preset`) have the
+    settings of each; the defaults here are neither:
 
-    - The contextual weight is the paper's 40 (code: 50).
-    - The learning rate is the code's 2e-4 (paper: 2e-3 with decay).
-    - The discriminator does not learn from the latent loss (the code adds it).
-    - No noise is added to the images in training (the code adds a buffer that it never fills).
-    - The score has squared residuals, as in the code. Both parts are divided by their medians in training
-      (``scale_parts``), because the scale of the discriminator's code is arbitrary.
+    | | default | published | released |
+    |---|---|---|---|
+    | learning rate | 2e-4 | 2e-3 | 2e-4 |
+    | its decay | none | late | none: it is set up and never used |
+    | contextual weight | 40 | 40 | 50 |
+    | discriminator learns from the latent loss | no | no | yes |
+    | discriminator starts anew when it has won | no | no | yes |
+    | score | means of squares | norms of Eqs. (1) and (2) | means of squares |
+    | parts of the score divided by their medians | yes | no | no |
 
-    The code never left train mode and scaled scores over the test set: ``paper_scores`` does the same. With
-    ``scale_parts=False`` it also weights the parts like the code.
+    The noise that the code adds to the images in training is a buffer that it never fills; none is added here. The code
+    never left train mode and scaled scores over the test set: ``paper_scores`` does the same.
 
     Parameters
     ----------
@@ -108,6 +131,14 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
         Channels after the first layer of both networks; less is faster.
     adversarial_weight, contextual_weight, latent_weight : float
         Of Eqs. (3), (1), (2) in the generator's loss, Eq. (4).
+    latent_in_discriminator : bool
+        Let the discriminator learn from the latent loss, too.
+    restart_discriminator : bool
+        Draw the discriminator anew after a step with a loss below 1e-5.
+    decay : {"none", "late"}
+        Of the learning rate, see `late_decay`.
+    score_form : {"means", "norms"}
+        R and L of Eq. (5): means of the squared differences, or the norms of Eqs. (1) and (2), which are sums.
     score_weight : float
         Share of the residual in the score, Eq. (5), in [0, 1].
     **common
@@ -127,6 +158,10 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
     adversarial_weight: float = 1.0
     contextual_weight: float = 40.0
     latent_weight: float = 1.0
+    latent_in_discriminator: bool = False
+    restart_discriminator: bool = False
+    decay: str = "none"
+    score_form: str = "means"
     score_weight: float = 0.9
     scale_parts: bool = True
 
@@ -145,11 +180,23 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
             + self.contextual_weight * mean_absolute(x, reconstructed)  # Eq. (1)
             + self.latent_weight * mean_square(code.detach(), reconstructed_code)  # Eq. (2)
         )  # Eq. (4)
-        return move_all(optimisers, {"generator": generator_loss, "discriminator": discriminator_loss(real, fake)})
+        critic_loss = discriminator_loss(real, fake)
+        if self.latent_in_discriminator:
+            critic_loss = critic_loss + self.latent_weight * mean_square(code, reconstructed_code)
+        losses = move_all(optimisers, {"generator": generator_loss, "discriminator": critic_loss})
+        if self.restart_discriminator and losses["discriminator"] < COLLAPSED:
+            initialise(networks.discriminator)
+        return losses
+
+    def _rate_factor(self, epoch: int) -> float:
+        return late_decay(epoch, self.epochs) if self.decay == "late" else 1.0
 
     def _score_parts(self, networks: SkipGANomaly, x: Tensor) -> Tensor:
         reconstructed = networks.generator(x)
         code, reconstructed_code = networks.discriminator(x)[1], networks.discriminator(reconstructed)[1]
+        if self.score_form == "norms":
+            latent = torch.linalg.vector_norm((code - reconstructed_code).flatten(1), dim=1)
+            return torch.stack([l1_norm(x, reconstructed), latent], dim=1)
         parts = [per_image((x - reconstructed).square()), per_image((code - reconstructed_code).square())]
         return torch.stack(parts, dim=1)
 
@@ -164,3 +211,5 @@ class SkipGANomalyDetector(ImageAnomalyDetector[SkipGANomaly]):
         """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
         super().check_parameters()
         check_real(self, ("score_weight",), 0.0, 1.0)
+        check_choice(self, "decay", DECAYS)
+        check_choice(self, "score_form", SCORE_FORMS)

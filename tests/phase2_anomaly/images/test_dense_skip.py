@@ -226,3 +226,41 @@ def test_hyperparameters_are_those_of_the_paper() -> None:
 def test_parameters_out_of_range_are_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         DenseSkipDetector(**TINY | parameters).fit(make_images(2, 32))
+
+
+# ---- ablations ------------------------------------------------------------------------------------------------------
+
+
+def test_without_dense_skips_the_generator_is_a_u_net() -> None:
+    generator = DenseSkipGenerator(3, (4, 5, 6), dense=False).eval()
+    assert set(generator.nodes) == {"0,0", "1,0", "2,0", "1,1", "0,2"}
+    joined: dict[str, Tensor] = {}
+    for name, node in generator.nodes.items():
+        node.register_forward_hook(lambda module, came, left, name=name: joined.update({name: left}))
+    x = seeded(0, 2, 3, 16, 16)
+    image = generator(x)
+
+    def enlarged(name: str) -> Tensor:
+        return nn.functional.interpolate(joined[name], scale_factor=2, mode="bilinear", align_corners=True)
+
+    found = dict(joined)
+    middle = generator.nodes["1,1"](torch.cat([found["1,0"], enlarged("2,0")], dim=1))
+    top = generator.nodes["0,2"](torch.cat([found["0,0"], enlarged("1,1")], dim=1))
+    assert torch.allclose(middle, found["1,1"], atol=1e-6)
+    assert torch.allclose(generator.image(top), image, atol=1e-6)
+
+
+@pytest.mark.parametrize("switch", ["attention", "spectral_norm", "dense_skip"])
+def test_parts_of_the_ablation_can_be_left_out(switch: str) -> None:
+    images = make_images(4, 32)
+    whole, without = DenseSkipDetector(**TINY), DenseSkipDetector(**TINY | {"widths": (4, 4, 4), switch: False})
+    whole.channels_ = without.channels_ = 1
+    names = {
+        "attention": ("SelfAttention2d",), "spectral_norm": ("_SpectralNorm",), "dense_skip": (),
+    }  # fmt: skip
+    with torch.random.fork_rng([]):
+        kinds = [{type(module).__name__ for module in one._networks().modules()} for one in (whole, without)]
+    for name in names[switch]:
+        assert name in kinds[0]
+        assert name not in kinds[1]
+    assert np.isfinite(without.fit(images).score_samples(images)).all()

@@ -19,6 +19,7 @@ from gbad.phase2_anomaly import (
     AnoGANDetector,
     DenseSkipDetector,
     EGBADDetector,
+    FAnoGANDetector,
     GANomalyDetector,
     ImageAnomalyDetector,
     PANDAGANDetector,
@@ -41,6 +42,7 @@ DETECTORS: dict[str, Detector] = {
     "skip_ganomaly": SkipGANomalyDetector(**TINY),
     "egbad": EGBADDetector(**TINY),
     "anogan": AnoGANDetector(**TINY, search_steps=4, calibration_images=8),
+    "f_anogan": FAnoGANDetector(**TINY, gan_epochs=2, critic_steps=1),
     "vae": VAEDetector(**TINY),
     "sagan": SAGANDetector(**TINY_SAGAN),
     "dense_skip": DenseSkipDetector(**TINY_DENSE_SKIP),
@@ -53,6 +55,9 @@ LEARNERS: dict[str, Detector] = {
     "skip_ganomaly": SkipGANomalyDetector(**TINY | {"features": 8, "epochs": 8}),
     "egbad": EGBADDetector(**TINY | {"features": 4, "epochs": 6}),
     "anogan": AnoGANDetector(**TINY | {"features": 4, "epochs": 6}, search_steps=30, calibration_images=8),
+    "f_anogan": FAnoGANDetector(
+        **TINY | {"features": 4, "epochs": 8, "learning_rate": 2e-3}, gan_epochs=12, gan_rate=5e-3, critic_steps=1
+    ),
     "vae": VAEDetector(**TINY | {"features": 4, "epochs": 4}),
     # At the paper's weights a generator of this size learns with some seeds only.
     "sagan": SAGANDetector(

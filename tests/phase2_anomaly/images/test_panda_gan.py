@@ -11,8 +11,9 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from gbad.errors import GbadError, RunError
-from gbad.phase2_anomaly.images import panda_gan_perceptual
+from gbad.phase2_anomaly.images import panda_gan, panda_gan_perceptual
 from gbad.phase2_anomaly.images.panda_gan import PANDAGANDetector, norm
+from gbad.phase2_anomaly.images.panda_gan_augmentation import attended, cropped, dropped
 from gbad.phase2_anomaly.images.panda_gan_networks import (
     DualGenerator,
     FineGrainedDiscriminator,
@@ -344,6 +345,89 @@ def test_hyperparameters_are_those_of_the_paper() -> None:
 def test_parameters_out_of_range_are_refused(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PANDAGANDetector(**TINY | parameters).fit(make_images(2))
+
+
+# ---- ablations and augmentation -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("switches", "absent"),
+    [
+        ({"high_level": False}, ("generator.encode_high", "generator.decode_high", "re_encoders.high")),
+        ({"re_encode_high": False}, ("re_encoders.high",)),
+        ({"re_encode_low": False}, ("re_encoders.low",)),
+        ({"re_encode_low": False, "re_encode_high": False}, ("re_encoders.",)),
+        ({"high_level": False, "re_encode_low": False}, ("generator.encode_high", "re_encoders.")),
+        ({"discriminator": "dcgan"}, ("discriminator.backbone", "discriminator.attention")),
+    ],
+)  # fmt: skip
+def test_parts_of_table_3_can_be_left_out(switches: dict[str, Any], absent: tuple[str, ...]) -> None:
+    whole = PANDAGANDetector(**TINY).fit(make_images(4))
+    detector = PANDAGANDetector(**TINY | switches).fit(make_images(4))
+    for name in absent:
+        assert any(key.startswith(name) for key in whole.weights_)
+        assert not any(key.startswith(name) for key in detector.weights_)
+    assert np.isfinite(detector.score_samples(make_images(2))).all()
+    if switches == {"re_encode_low": False, "re_encode_high": False}:
+        assert detector.history_["latent"].tolist() == [0.0]
+
+
+def test_without_the_high_level_the_low_code_alone_is_decoded() -> None:
+    generator = DualGenerator(1, 32, width=2, low_channels=3, latent_size=5, high_level=False).eval()
+    x = seeded(0, 2, 1, 32, 32)
+    made = generator(x)
+    assert torch.equal(made.image, generator.decode_low(generator.encode_low(x)[:, :3]))
+    assert made.high is None
+
+
+def test_attended_pixels_are_the_upper_half_of_one_map() -> None:
+    ramp = torch.arange(4.0).view(1, 1, 4, 1).expand(1, 3, 4, 4)
+    looked = attended(ramp, 4)
+    assert looked[0].any(1).tolist() == [False, False, True, True]
+    assert not attended(torch.ones(2, 3, 4, 4), 8).any()  # a flat map looks nowhere
+    two = torch.cat([ramp[:, :1], ramp[:, :1].flip(2)], dim=1)  # two maps that look at other places
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        drawn = attended(two.expand(64, -1, -1, -1), 4).any(2)
+    assert {tuple(row) for row in drawn.tolist()} == {(False, False, True, True), (True, True, False, False)}
+
+
+def test_crop_enlarges_the_box_and_drop_empties_what_is_attended() -> None:
+    x = torch.arange(64.0).view(1, 1, 8, 8).repeat(2, 1, 1, 1)
+    looked = torch.zeros(2, 8, 8, dtype=torch.bool)
+    looked[0, 2:6, 4:8] = True
+    crop = cropped(x, looked)
+    expected = torch.nn.functional.interpolate(x[:1, :, 2:6, 4:8], (8, 8), mode="bilinear", align_corners=False)
+    assert torch.allclose(crop[:1, :, 1:-1, 1:-1], expected[..., 1:-1, 1:-1], atol=1e-4)
+    assert torch.allclose(crop[1], x[1], atol=1e-4)  # nothing attended: whole
+    drop = dropped(x, looked)
+    assert not drop[0, 0, 2:6, 4:8].any()
+    assert torch.equal(drop[~looked[:, None]], x[~looked[:, None]])
+
+
+def test_the_augmented_critic_learns_from_whole_cropped_and_dropped_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = PANDAGANDetector(**TINY, attention_augmentation=True)
+    detector.channels_ = 1
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        critic = detector._networks().discriminator.eval()
+    x, y = seeded(8, 3, 1, 32, 32).clamp(-1, 1), seeded(9, 3, 1, 32, 32).clamp(-1, 1)
+    regions = [torch.zeros(3, 32, 32, dtype=torch.bool), torch.ones(3, 32, 32, dtype=torch.bool)]
+    regions[0][:, 8:24, 8:24] = True
+    remaining = iter(regions)
+    monkeypatch.setattr(panda_gan, "attended", lambda attention, size: next(remaining))
+    pairs = [(x, y), (cropped(x, regions[0]), cropped(y, regions[0])), (torch.zeros_like(x), torch.zeros_like(y))]
+    softplus = torch.nn.functional.softplus
+    expected = [softplus(-critic(real)).mean() + softplus(critic(fake)).mean() for real, fake in pairs]
+    found = detector._critic_loss(critic, x, y, critic(y))
+    assert found.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-4)
+
+
+def test_a_plain_discriminator_has_no_attention_to_guide_augmentation() -> None:
+    with pytest.raises(ValueError, match="discriminator='dcgan' has neither attention nor a backbone"):
+        PANDAGANDetector(**TINY, discriminator="dcgan", attention_augmentation=True).fit(make_images(2))
+    with pytest.raises(ValueError, match="discriminator must be one of fine-grained, dcgan, got 'patch'"):
+        PANDAGANDetector(**TINY, discriminator="patch").fit(make_images(2))
 
 
 def test_training_begins_with_codes_close_to_their_means() -> None:

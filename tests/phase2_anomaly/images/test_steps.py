@@ -19,8 +19,9 @@ from gbad.phase2_anomaly import (
     ImageAnomalyDetector,
     SkipGANomalyDetector,
     VAEDetector,
+    preset,
 )
-from gbad.phase2_anomaly.images import ganomaly, vae
+from gbad.phase2_anomaly.images import ganomaly, skip_ganomaly, vae
 from gbad.phase2_anomaly.images.anogan import search_rate
 from gbad.phase2_anomaly.images.blocks import Discriminator, decoder, encoder, initialise
 from gbad.phase2_anomaly.images.losses import l1_norm
@@ -58,6 +59,16 @@ def of_skip_ganomaly(networks: Any, x: Tensor) -> dict[str, Tensor]:
     }
 
 
+def of_released_skip_ganomaly(networks: Any, x: Tensor) -> dict[str, Tensor]:
+    y = networks.generator(x)
+    (of_x, code), (of_y, code_of_y) = networks.discriminator(x), networks.discriminator(y)
+    latent = nn.MSELoss()(code, code_of_y)
+    return {
+        "generator": real(of_y) + 50 * nn.L1Loss()(x, y) + nn.MSELoss()(code.detach(), code_of_y),
+        "discriminator": real(of_x) + fake(of_y) + latent,
+    }
+
+
 def of_egbad(networks: Any, x: Tensor) -> dict[str, Tensor]:
     z = torch.randn(len(x), 4)
     bigan = networks.current
@@ -82,6 +93,10 @@ def of_vae(networks: Any, x: Tensor) -> dict[str, Tensor]:
 BY_HAND: dict[str, tuple[ImageAnomalyDetector[Any], Callable[[Any, Tensor], dict[str, Tensor]]]] = {
     "ganomaly": (GANomalyDetector(**TINY), of_ganomaly),
     "skip_ganomaly": (SkipGANomalyDetector(**TINY), of_skip_ganomaly),
+    "released skip_ganomaly": (
+        SkipGANomalyDetector(**dict(preset("skip_ganomaly", "released")) | TINY),
+        of_released_skip_ganomaly,
+    ),
     "egbad": (EGBADDetector(**TINY), of_egbad),
     "anogan": (AnoGANDetector(**TINY), of_anogan),
     "vae": (VAEDetector(**TINY), of_vae),
@@ -131,7 +146,7 @@ def test_a_discriminator_that_has_won_starts_anew(x: Tensor, monkeypatch: pytest
     detector.channels_ = 1
     deviations = []
     for threshold in (0.0, 1e9):
-        monkeypatch.setattr(ganomaly, "_COLLAPSED", threshold)
+        monkeypatch.setattr(ganomaly, "COLLAPSED", threshold)
         with forked_rng(0):
             networks = detector._networks()
             for parameter in networks.discriminator.parameters():
@@ -168,6 +183,44 @@ def test_skip_ganomalys_score_is_equation_5(x: Tensor) -> None:
     expected = 0.7 * residual + 0.3 * latent
     assert np.allclose(detector._combine(parts.double().detach().numpy()), expected.detach().numpy(), rtol=1e-5)
     assert torch.allclose(detector._maps(networks, x).mean(dim=(1, 2)), residual)
+
+
+def test_skip_ganomalys_score_as_published_has_the_norms_of_its_losses(x: Tensor) -> None:
+    detector = SkipGANomalyDetector(**dict(preset("skip_ganomaly", "published")) | TINY)
+    detector.channels_ = 1
+    with forked_rng(0):
+        networks = detector._networks().eval()
+    y = networks.generator(x)
+    code, code_of_y = networks.discriminator.code(x), networks.discriminator.code(y)
+    expected = torch.stack([(x - y).abs().sum(dim=(1, 2, 3)), (code - code_of_y).square().sum(dim=(1, 2, 3)).sqrt()], 1)
+    assert torch.allclose(detector._score_parts(networks, x), expected, rtol=1e-4)
+    assert detector._part_weights() == (0.9, pytest.approx(0.1))
+
+
+def test_skip_ganomalys_rate_falls_as_published_and_stays_as_released() -> None:
+    rates = {
+        name: [
+            SkipGANomalyDetector(**dict(preset("skip_ganomaly", name)) | {"epochs": 4})._rate_factor(e)
+            for e in range(4)
+        ]
+        for name in ("published", "released")
+    }
+    assert rates == {"published": [1.0, 1.0, 1.0, 0.5], "released": [1.0] * 4}
+
+
+def test_a_released_discriminator_that_has_won_starts_anew(x: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = SkipGANomalyDetector(**dict(preset("skip_ganomaly", "released")) | TINY)
+    detector.channels_ = 1
+    deviations = []
+    for threshold in (0.0, 1e9):
+        monkeypatch.setattr(skip_ganomaly, "COLLAPSED", threshold)
+        with forked_rng(0):
+            networks = detector._networks()
+            for parameter in networks.discriminator.parameters():
+                parameter.data.mul_(10)
+            detector._step(networks, detector._optimisers(networks), x)
+        deviations.append(float(networks.discriminator.logit.weight.detach().std()))  # type: ignore[union-attr]
+    assert deviations[1] < 0.3 * deviations[0]
 
 
 def test_every_level_of_the_u_net_is_joined_to_its_mirror() -> None:
