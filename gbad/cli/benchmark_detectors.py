@@ -80,7 +80,16 @@ def benchmark_detectors(
             min=32, help="Side of images, or patches, in pixels. Default: 256 for patches and regions, or 32."
         ),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Epochs of each training.")] = 15,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="published: sizes, rates, batches and epochs as the papers print them; released: those of the "
+            "authors' code. Default: ours."
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Epochs of each training. Default: the preset's, or each detector's own.")
+    ] = None,
     seeds: Annotated[list[int] | None, typer.Option(min=0, help="Seeds of the trainings. Default: 0 1 2.")] = None,
     paper_every: Annotated[
         int, typer.Option(min=0, help="Test in paper mode every so many epochs, and after the last; 0: never.")
@@ -101,7 +110,7 @@ def benchmark_detectors(
     settings = BenchmarkSettings(
         data=str(data), protocol=protocol, layout=layout, subset=subset, grid=grid,
         normal=tuple(normal or ()), split=tuple(split or ()),
-        size=size, epochs=epochs, paper_every=paper_every, max_train=max_train, max_test=max_test,
+        size=size, preset=preset, epochs=epochs, paper_every=paper_every, max_train=max_train, max_test=max_test,
         parameters=tuple(set_ or ()), device=device,
     )  # fmt: skip
     results = run_benchmark(

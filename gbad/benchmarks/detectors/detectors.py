@@ -8,17 +8,46 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gbad.errors import GbadError
-from gbad.phase2_anomaly import IMAGE_DETECTORS, ImageAnomalyDetector
+from gbad.phase2_anomaly import IMAGE_DETECTORS, ImageAnomalyDetector, preset
 
-_OWN = ("image_size", "epochs", "random_state", "device", "contamination", "channels")
+_OWN = ("image_size", "random_state", "device", "contamination", "channels")
 """Hyperparameters that the benchmark sets, equal for all detectors."""
 
 
-def make_detector(name: str, parameters: Mapping[str, Any], **common: Any) -> ImageAnomalyDetector[Any]:
-    """Make a detector by its name; `parameters` that it does not have are left to the others."""
+def make_detector(
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    preset_name: str | None = None,
+    epochs: int | None = None,
+    **common: Any,
+) -> ImageAnomalyDetector[Any]:
+    """Make a detector by its name.
+
+    Parameters
+    ----------
+    name : str
+    parameters : mapping
+        As from `read_parameters`; those that the detector does not have are left to the others. They go before the
+        preset, and those of one detector before those of all.
+    preset_name : str, optional
+        See `gbad.phase2_anomaly.preset`.
+    epochs : int, optional
+        Of all detectors for which `parameters` does not say others; None takes the preset's, or the detector's own.
+    **common
+        Other hyperparameters, which go before all.
+
+    Raises
+    ------
+    ValueError
+        If the detector has no such preset.
+    """
+    of_preset = {} if preset_name is None else dict(preset(name, preset_name))
+    if epochs is not None:
+        of_preset["epochs"] = epochs
     of_all = {key: value for key, value in parameters.items() if key in _known(name)}
     own = {key.removeprefix(f"{name}."): value for key, value in parameters.items() if key.startswith(f"{name}.")}
-    return IMAGE_DETECTORS[name](**of_all | own, **common)
+    return IMAGE_DETECTORS[name](**of_preset | of_all | own, **common)
 
 
 def _known(name: str) -> set[str]:
@@ -54,10 +83,12 @@ def read_parameters(texts: Sequence[str], detectors: Sequence[str]) -> dict[str,
         key, equals, value = text.partition("=")
         owner, _, name = key.rpartition(".")
         having = [one for one in detectors if name in _known(one)]
-        if not equals or not having or name in _OWN or (owner and owner not in having):
+        shared = name in _OWN or (name == "epochs" and not owner)
+        if not equals or not having or shared or (owner and owner not in having):
             raise GbadError(
                 f"--set {text}: no hyperparameter of the detectors {', '.join(detectors)} that is free. Write "
-                f"NAME=VALUE or DETECTOR.NAME=VALUE. {', '.join(_OWN)} are set for all alike."
+                f"NAME=VALUE or DETECTOR.NAME=VALUE. {', '.join(_OWN)} are set for all alike, and epochs by --epochs "
+                "or DETECTOR.epochs=VALUE."
             )
         try:
             parameters[key] = json.loads(value)

@@ -61,8 +61,10 @@ class BenchmarkSettings:
         Numbers of a protocol that draws its lists by numbers, see `make_tasks`; empty takes the printed ones.
     size : int or None
         Side of images (or patches) in pixels; None takes the protocol's.
-    epochs : int
-        Epochs of each training.
+    preset : str or None
+        Hyperparameters of a paper or of its code, see `gbad.phase2_anomaly.preset`; None takes our defaults.
+    epochs : int or None
+        Epochs of each training; None takes those of the preset, or each detector's own.
     paper_every : int
         Test in paper mode after the last epoch and every so many before it; 0: never.
     max_train, max_test : int or None
@@ -81,7 +83,8 @@ class BenchmarkSettings:
     normal: tuple[str, ...] = ()
     split: tuple[str, ...] = ()
     size: int | None = None
-    epochs: int = 15
+    preset: str | None = None
+    epochs: int | None = None
     paper_every: int = 1
     max_train: int | None = None
     max_test: int | None = None
@@ -181,7 +184,7 @@ def run_benchmark(
     notes = {"command": command, "data": str(Path(settings.data).resolve())}
     claim(out, {"settings": about, "dataset": dataset}, notes)
 
-    head = {"dataset": dataset, "protocol": settings.protocol}
+    head = {"dataset": dataset, "protocol": settings.protocol, "preset": settings.preset}
     cells = [
         _cell(out, task, name, seed, _detector(name, seed, settings, parameters), head, about)
         for seed in seeds
@@ -189,7 +192,7 @@ def run_benchmark(
         for name in detectors
     ]
     missing = [cell for cell in cells if not cell.entry.is_done]
-    total = settings.epochs * sum(len(cell.task.train) for cell in missing)
+    total = sum(cell.detector.epochs * len(cell.task.train) for cell in missing)
     loaded: LoadedTask | None = None
     with progress_bar("training", total, show=show_progress and bool(missing), window=_RATE_WINDOW) as advance:
         for cell in missing:
@@ -265,8 +268,8 @@ def _detector(
     name: str, seed: int, settings: BenchmarkSettings, parameters: dict[str, Any]
 ) -> ImageAnomalyDetector[Any]:
     return make_detector(
-        name, parameters, image_size=settings.size, epochs=settings.epochs, random_state=seed,
-        device=settings.device, contamination=FALSE_ALARM_RATE,
+        name, parameters, preset_name=settings.preset, epochs=settings.epochs, image_size=settings.size,
+        random_state=seed, device=settings.device, contamination=FALSE_ALARM_RATE,
     )  # fmt: skip
 
 
@@ -296,7 +299,9 @@ def _check_hyperparameters(name: str, settings: BenchmarkSettings, parameters: d
     try:
         _detector(name, 0, settings, parameters).check_parameters()
     except (TypeError, ValueError) as error:
-        options = [f"--size {settings.size}", f"--epochs {settings.epochs}"]
+        options = [f"--size {settings.size}"]
+        options += [f"--epochs {settings.epochs}"] if settings.epochs is not None else []
+        options += [f"--preset {settings.preset}"] if settings.preset is not None else []
         options += [f"--set {' '.join(settings.parameters)}"] if settings.parameters else []
         raise GbadError(f"{name} with {', '.join(options)}: {error}") from error
 

@@ -241,6 +241,7 @@ def notes(results: Sequence[Result]) -> list[str]:
         "figures are means over them. Seeds decide the training only.",
         "Clean: networks in eval mode, range and threshold from training rows, the last epoch. Each image is scored by "
         "itself.",
+        *_about_settings(results),
         *_about_paper_mode(list(dict.fromkeys(result["detector"] for result in results))),
         "Last epoch, test rows shuffled: paper mode without the choice of the epoch and without the order that puts "
         "all normal test images first.",
@@ -256,6 +257,19 @@ def notes(results: Sequence[Result]) -> list[str]:
         "those in scoring are all in the layers that scoring calls. Times: median, images decoded, "
         "networks built; the networks see as many images at a time as the batch has.",
     ]
+
+
+def _about_settings(results: Sequence[Result]) -> list[str]:
+    """Say where the hyperparameters come from, and how long each detector was trained."""
+    epochs = {result["detector"]: result["params"]["epochs"] for result in results}
+    preset = results[0].get("preset")
+    meaning = {
+        "published": "those that the papers print, and our defaults where they print none",
+        "released": "those of the authors' code",
+        None: "our defaults",
+    }
+    told = ", ".join(f"{name} {count}" for name, count in epochs.items())
+    return [f"Hyperparameters: {meaning[preset]}, but for what the command says. Epochs: {told}."]
 
 
 def _about_paper_mode(detectors: Sequence[str]) -> list[str]:
