@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from PIL import Image
 
 from gbad.benchmarks.detectors.paper_mode import paper_label
 from gbad.benchmarks.detectors.plots import roc_auc_figure
+from gbad.benchmarks.detectors.score_plots import Scored, histograms, roc_curves
 from gbad.benchmarks.detectors.tables import (
     DETECTION,
     LOCALISATION_AND_COST,
+    MODES,
     RECALL_HEADING,
     Result,
     class_table,
@@ -31,10 +35,65 @@ from gbad.report.tables import Table
 _SMALLEST_SIDE = 128  # small images are enlarged to it without smoothing
 
 
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class ScoreFigure:
+    """A figure of the scores of one detector in one mode: name of its file, detector, caption, figure."""
+
+    name: str
+    detector: str
+    caption: str
+    figure: Figure
+
+
+def score_figures(results: Sequence[Result], scores: Callable[[Result], Arrays | None]) -> list[ScoreFigure]:
+    """Draw histograms of scores and ROC curves by class for each detector and mode; of the lowest seed.
+
+    Parameters
+    ----------
+    results : sequence of dict
+        As from `run_benchmark`.
+    scores : callable
+        Gives the scores of a result, or None: ``abnormal``, ``clean``, ``paper``; see `run_cell`.
+    """
+    seed = min(result["seed"] for result in results)
+    found: list[ScoreFigure] = []
+    for name in dict.fromkeys(result["detector"] for result in results):
+        of_seed = [result for result in results if (result["detector"], result["seed"]) == (name, seed)]
+        arrays = {result["class"]: kept for result in of_seed if (kept := scores(result)) is not None}
+        for mode in MODES:
+            tasks = {task: Scored(kept["abnormal"], kept[mode]) for task, kept in arrays.items() if mode in kept}
+            if not tasks:
+                continue
+            label = "clean" if mode == "clean" else paper_label(name)
+            found += [
+                ScoreFigure(
+                    f"scores-{name}-{mode}", name, f"{name}, {label}: shares of normal and of abnormal test units by "
+                    f"their score. Seed {seed}.", histograms(tasks, "score"),
+                ),
+                ScoreFigure(
+                    f"roc-{name}-{mode}", name, f"{name}, {label}: ROC curve of each class with its area. Seed {seed}.",
+                    roc_curves(tasks),
+                ),
+            ]  # fmt: skip
+    return found
+
+
+def _score_sections(figures: Sequence[ScoreFigure]) -> list[Section]:
+    detectors = dict.fromkeys(one.detector for one in figures)
+    return [
+        Section(f"Scores of {name}", plots={one.caption: one.figure for one in figures if one.detector == name})
+        for name in detectors
+    ]
+
+
 def write_report(
     path: str | Path,
     results: Sequence[Result],
-    examples: Callable[[Result], Mapping[str, npt.NDArray[Any]] | None],
+    examples: Callable[[Result], Arrays | None],
+    of_scores: Sequence[ScoreFigure] = (),
 ) -> None:
     """Write the page of a benchmark.
 
@@ -46,6 +105,8 @@ def write_report(
     examples : callable
         Gives the example images of a result, or None: ``scores``, ``abnormal``, ``images`` and, if the detector has
         them, ``maps``; see `run_cell`.
+    of_scores : sequence of ScoreFigure
+        As from `score_figures`.
     """
     summaries = summarise(results)
     first = results[0]
@@ -68,6 +129,7 @@ def write_report(
             Section("Localisation and cost", [Table(LOCALISATION_AND_COST, summaries)]),
             Section("ROC-AUC by class", [class_table(summaries, results)]),
             *([] if recalls is None else [Section(RECALL_HEADING, [recalls])]),
+            *_score_sections(of_scores),
             Section("What the figures mean", notes=notes(results)),
         ],
         galleries=[_gallery(result, shown) for result in results if (shown := examples(result)) is not None],

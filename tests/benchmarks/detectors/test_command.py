@@ -82,6 +82,13 @@ def test_the_command(idx: Path, tmp_path: Path, run_script: Command) -> None:
         assert PAPER_LABEL in mode.read_text()
     page = (out / "report.html").read_text()
     assert page.count("data:image/jpeg") >= 2 * 2 * 8
+    plots = {path.stem for path in (out / "plots").glob("*.png")}
+    assert plots == {"roc_auc"} | {
+        f"{kind}-{detector}-{mode}"
+        for kind in ("scores", "roc") for detector in ("ganomaly", "vae") for mode in ("clean", "paper")
+    }  # fmt: skip
+    assert page.count("<svg") == 1 + 8
+    assert "Scores of ganomaly" in page
     assert not (out / "work").exists() or not list((out / "work").rglob("*.pt"))
     assert json.loads((out / "environment.json").read_text())["versions"]["torch"]
 
@@ -336,7 +343,11 @@ def test_a_device_that_cannot_be_used_is_refused_before_anything_is_written(
         (("--classes", "Trouser"), "no class or category 'Trouser'. There are: 0, 1, 2."),
         (("--grid", 2), "only sixray and mvtec are cut into patches"),
         (("--max-test", 2), "Check which classes are normal"),
-        (("--size", 48), "vae with --size 48, --epochs 15: image_size must be 32, 64, 128 or 256, got 48"),
+        (("--preset", "paper"), "vae with --size 32, --preset paper: preset must be one of published, released"),
+        (("--preset", "released"), "there is no preset 'released' of 'vae', but of ganomaly, skip_ganomaly"),
+        (("--split", "5"), "--split 5: not three numbers of images"),
+        (("--protocol", "frames"), "the protocol frames is for data in the layout ucsd, not idx"),
+        (("--size", 48), "vae with --size 48: image_size must be 32, 64, 128 or 256, got 48"),
         (("--set", "batch_size=1"), "--set batch_size=1: batch_size == 1, must be >= 2"),
         (("--set", "divergence_weight=x"), "--set divergence_weight=x: divergence_weight must be an instance of"),
         (("--set", "learning_rate=NaN"), "learning_rate == nan, must be finite"),
