@@ -394,6 +394,7 @@ def test_a_tree_like_ucsds_is_no_two_classes(tmp_path: Path) -> None:
     ("folders", "message"),
     [
         (("cat", "dog", "dog_gt"), "dog_gt cannot be classes"),
+        (("cat", "dog", "ground_truth"), "ground_truth cannot be classes"),
         (("cat", "dog", "val"), "val cannot be classes"),
         (("cat/young", "dog"), "young: holds images below the class folder cat"),
         (("cat", "dog", "."), "beside class folders"),
@@ -412,6 +413,13 @@ def test_a_folder_that_may_mean_something_else_is_refused(
             write_image(tmp_path / folder / f"{number}.png", noise(8, 8, 3))
     with pytest.raises(DataError, match=message):
         read_classes(tmp_path, 32)
+
+
+def test_a_class_may_be_about_masks(tmp_path: Path) -> None:
+    for folder in ("with_mask", "without_mask"):
+        for number in range(2):
+            write_image(tmp_path / folder / f"{number}.png", noise(8, 8, 3))
+    assert read_classes(tmp_path, 32)[0].classes == ("with_mask", "without_mask")
 
 
 def test_who_names_the_layout_may_have_folders_below_the_classes(tmp_path: Path) -> None:

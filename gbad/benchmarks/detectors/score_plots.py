@@ -64,8 +64,8 @@ def histograms(tasks: Mapping[str, Scored], xlabel: str) -> Figure:
             )  # fmt: skip
         axes.set_title(name, fontsize=8, color=INK, loc="left", parse_math=False)
         axes.tick_params(labelleft=False)
-        if place == 1:
-            axes.legend(frameon=False, fontsize=7, labelcolor=INK, loc="upper right")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper right", ncols=2, frameon=False, fontsize=8, labelcolor=INK)
     return figure
 
 

@@ -24,7 +24,7 @@ PARTS = frozenset({
 })  # fmt: skip
 """Names (in lower case) of folders that are parts of a data set, not classes."""
 
-_MASKS = re.compile(r"(.*[_ -])?(gt|ground[_ -]?truth|masks?|segmentations?|annotations?|labels?)", re.IGNORECASE)
+_MASKS = re.compile(r"(?:(.+)[_ -])?(?:gt|ground[_ -]?truth|masks?|segmentations?|annotations?)", re.IGNORECASE)
 
 
 def normal_and_abnormal(folder: Path) -> tuple[Path | None, Path | None]:
@@ -134,7 +134,7 @@ def read_class_folders(folder: Path, size: int) -> list[ClassData]:
         refuse_others(folder, {"train", "test"}, "train and test")
     for root in roots.values():
         refuse_others(root, set(classes), "class folders")
-    if odd := [name for name in classes if name.lower() in PARTS or _MASKS.fullmatch(name)]:
+    if odd := [name for name in classes if name.lower() in PARTS or _is_of_masks(name, classes)]:
         raise DataError(
             f"{folder}: {', '.join(odd)} cannot be classes: such folders hold parts of a data set, or masks. Give the "
             "folder that holds the class folders, or train and test with class folders in both."
@@ -163,6 +163,12 @@ def read_class_folders(folder: Path, size: int) -> list[ClassData]:
     )
     files = tuple(path for path, _ in train + test)
     return [ClassData(folder.resolve().name, tuple(classes), train_part, test_part, files=files)]
+
+
+def _is_of_masks(name: str, classes: list[str]) -> bool:
+    """Whether a folder's name says that it holds masks, by itself or of a folder beside it (``dog_gt`` of ``dog``)."""
+    found = _MASKS.fullmatch(name)
+    return found is not None and (found[1] is None or found[1] in classes)
 
 
 def _roots(folder: Path) -> dict[str, Path]:
