@@ -9,6 +9,7 @@ from torchvision.ops import FeaturePyramidNetwork
 from gbad.errors import GbadError
 from gbad.phase1_classifier.backbones import backbone
 from gbad.phase1_classifier.classifier import Classifier, Prediction, multilabel_bce
+from gbad.phase1_classifier.pooled_pyramid import pooled_pyramid
 from gbad.phase1_classifier.positions import PositionHead
 
 POOLINGS = ("average", "max")
@@ -86,22 +87,35 @@ class ThreatClassifier(Classifier):
         With a ``position_weight``: the mean of Equation 1 over both logits (see the class), plus the weighted loss of
         the positions if there are boxes.
         """
+        if self.position is None:
+            return multilabel_bce(self(images).logits, labels)
         levels = self.levels(images)
         whole, where, _ = self._readings(levels)
-        if where is None:
-            return multilabel_bce(whole, labels)
+        assert where is not None
         loss = 0.5 * (multilabel_bce(whole, labels) + multilabel_bce(where, labels))
-        if self.position is None or boxes is None or theta is None:
+        if boxes is None or theta is None:
             return loss
         pyramid = levels[: len(self.heads)]
         return loss + self.position_weight * self.position.loss(pyramid, labels, boxes, theta)
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Classify images, RGB in [0, 255]: float Tensor (N, 3, H, W). Averages need no maps of the pyramid."""
+        if self.pooling != "average" or self.position is not None:
+            return super().forward(images)
+        stages = self.backbone(self.normalise(images))
+        pooled = pooled_pyramid(self.fpn, stages)
+        if pooled is None:
+            return self.classify_levels(self._levels(stages))
+        return Prediction(*self._read(pooled, [] if self.context is None else [stages["L4"].mean((2, 3))]))
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Give the pyramid's levels L1 to L4 of images as in `forward`: (N, fpn_width, h, w) each.
 
         With the fusion ``"context"``, the last stage of the backbone follows.
         """
-        stages = self.backbone(self.normalise(images))
+        return self._levels(self.backbone(self.normalise(images)))
+
+    def _levels(self, stages: dict[str, Tensor]) -> list[Tensor]:
         last = [] if self.context is None else [stages["L4"]]
         return [*self.fpn(stages).values(), *last]
 
@@ -117,6 +131,11 @@ class ThreatClassifier(Classifier):
             pooled = [level.amax((2, 3)).relu() for level in levels]  # maximum and ReLU commute
         else:
             pooled = [level.mean((2, 3)) for level in levels]
+        logits, features = self._read(pooled, last)
+        return logits, None if self.position is None else self.position.logits(levels), features
+
+    def _read(self, pooled: list[Tensor], last: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (N, C) by FC5 and the last stage, and features, from the pooled levels and the pooled last stage."""
         hidden = [head(level).relu() for head, level in zip(self.heads, pooled, strict=True)]  # 4 × (N, head_width)
         if self.fusion == "logits":
             logits = torch.stack([fc(level) for fc, level in zip(self.classify, hidden, strict=True)]).mean(0)
@@ -125,8 +144,7 @@ class ThreatClassifier(Classifier):
         logits = logits.float()
         if self.context is not None:
             logits = 0.5 * (logits + self.context(last[0]).float())
-        where = None if self.position is None else self.position.logits(levels)
-        return logits, where, torch.cat([*hidden, *last], 1).float()
+        return logits, torch.cat([*hidden, *last], 1).float()
 
     def position_maps(self, images: Tensor) -> Tensor:
         """Logits of the classes at each place of images as in `forward`: float32 (N, C, h, w), with h and w of L1.
