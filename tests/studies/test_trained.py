@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gbad
+from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.pipeline import GBADPipeline
 from gbad.training.run_folder import Run, start_run
@@ -76,6 +78,22 @@ def test_the_parts_of_a_second_look(
         [str(run.folder / "pipeline.joblib"), str(dataset), "--images", "8", "--rounds", "1"]
     )
     assert "x one look" in capsys.readouterr().out
+
+    ablation = script("studies/second_look_ablation.py")
+    ablation.RATIOS = (10,)
+    ablation.main([str(run.folder), str(dataset), "--out", str(tmp_path / "ablation")])
+    (written,) = (tmp_path / "ablation").glob("*.csv")
+    rows = pd.read_csv(written).set_index("variant")
+    assert rows.index.tolist() == ["as it is", "chance-places", "low-resolution", "random-negatives"]
+    assert rows["mAP, first look"].nunique() == 1
+    assert rows["mAP"].between(0, 1).all()
+    # The run's own regions give what its pipeline says.
+    pipeline = gbad.load(run.folder / "pipeline.joblib")
+    test = read_sixray(dataset, 10, "test")
+    own = pipeline.explain(image_paths(dataset, test.names))
+    assert rows.loc["as it is", "looked at, threat-free"] == pytest.approx(
+        own.looked_twice[~test.positive].mean(), abs=0.1
+    )
 
 
 def test_shuffled_copy_for_the_benchmark(script: Callable[[str], ModuleType], dataset: Path, tmp_path: Path) -> None:
