@@ -12,6 +12,9 @@ from rich.console import Console
 from gbad.cli.parameters import APRule
 
 
+_PLAN_WIDTH = 110  # of the table of a plan: its numbers would be cut off at the 80 columns of a pipe
+
+
 def benchmark(
     data: Annotated[
         Path | None, typer.Argument(help="Folder in SIXray's layout. Default: simulated SIXray10, 100 and 1000.")
@@ -83,7 +86,7 @@ def benchmark(
 
     if plan:
         table, notes = plan_benchmark(out, chosen, **common)
-        console.print(table.terminal())
+        console.print(table.terminal(), width=_PLAN_WIDTH, crop=False)
         for note in notes:
             say(note)
         return
