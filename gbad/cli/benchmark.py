@@ -11,7 +11,6 @@ from rich.console import Console
 
 from gbad.cli.parameters import APRule
 
-
 _PLAN_WIDTH = 110  # of the table of a plan: its numbers would be cut off at the 80 columns of a pipe
 
 

@@ -6,6 +6,15 @@ from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_hea
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
 from gbad.phase3_gate.decision import Decided, Decision, default_gate, fit_decision, judge_gate
 from gbad.phase3_gate.gate import ThreatGate
+from gbad.phase3_gate.operating_points import (
+    HeldOut,
+    OperatingPoint,
+    at_false_alarm_rate,
+    at_prevalence,
+    at_recall,
+    column_of,
+    p_values,
+)
 from gbad.phase3_gate.second_look import (
     Regions,
     SecondDecision,
@@ -22,10 +31,15 @@ __all__ = [
     "Decided",
     "Decision",
     "Evidence",
+    "HeldOut",
+    "OperatingPoint",
     "Regions",
     "SecondDecision",
     "ThreatGate",
     "apply_choices",
+    "at_false_alarm_rate",
+    "at_prevalence",
+    "at_recall",
     "best_of",
     "best_thresholds",
     "both_looks",
@@ -33,6 +47,7 @@ __all__ = [
     "choose_alpha",
     "choose_second_share",
     "choose_share",
+    "column_of",
     "cross_fitted_gate",
     "fit_any_threat",
     "default_gate",
@@ -44,6 +59,7 @@ __all__ = [
     "log_odds",
     "log_sigmoid",
     "mixed",
+    "p_values",
     "prevalence_weights",
     "soft_gate",
     "suppress",

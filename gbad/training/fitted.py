@@ -21,13 +21,13 @@ from gbad.phase1_classifier import (
     see,
 )
 from gbad.phase2_anomaly.detectors import Detectors, sigmoid
-from gbad.phase3_gate import Decision
+from gbad.phase3_gate import Decision, HeldOut
 from gbad.runtime.device import chosen_device
 from gbad.storage.files import read_json
 from gbad.training.fitted_second_look import FittedSecondLook
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import load_detectors
-from gbad.training.phase3 import load_decision, load_second_decision
+from gbad.training.phase3 import load_decision, load_held_out, load_second_decision
 from gbad.training.second_look import load_region_model
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
@@ -54,6 +54,8 @@ class FittedGBAD:
         Mirrored views of an image whose mean is scored.
     device : {"auto", "cpu"}
         Where the classifier scores.
+    held_out : HeldOut or None
+        Scores of the validation part, from which operating points are taken; None if nothing was held out.
     """
 
     classes: tuple[str, ...]
@@ -64,6 +66,7 @@ class FittedGBAD:
     training: Mapping[str, Any]
     views: int
     device: str
+    held_out: HeldOut | None = None
 
     @cached_property
     def network(self) -> Classifier:
@@ -134,17 +137,18 @@ class FittedGBAD:
             "decision": self.decision.to_plain(),
             "second": None if self.second is None else self.second.to_plain(),
             "training": self.training,
+            "held_out": None if self.held_out is None else self.held_out.to_plain(),
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], settings: Settings) -> Self:
         """Rebuild the fitted phases; the inverse of `to_plain`."""
-        second = plain["second"]
+        second, held_out = plain["second"], plain.get("held_out")  # which older files lack
         return cls(
             tuple(plain["classes"]), plain["classifier"], Detectors.from_plain(plain["detectors"]),
             Decision.from_plain(plain["decision"]),
             None if second is None else FittedSecondLook.from_plain(second, settings.device), plain["training"],
-            settings.views, settings.device,
+            settings.views, settings.device, None if held_out is None else HeldOut.from_plain(held_out),
         )  # fmt: skip
 
     @classmethod
@@ -158,5 +162,5 @@ class FittedGBAD:
         return cls(
             data.classes, classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), of_second,
             {name: read_json(folder / "done.json") for name, folder in folders.items()}, settings.views,
-            settings.device,
+            settings.device, load_held_out(run),
         )  # fmt: skip

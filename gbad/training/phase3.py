@@ -14,11 +14,14 @@ from gbad.phase1_classifier import FeatureFile
 from gbad.phase3_gate import (
     Decided,
     Decision,
+    HeldOut,
     Regions,
     SecondDecision,
+    both_looks,
     default_gate,
     fit_decision,
     fit_second_decision,
+    log_odds,
 )
 from gbad.storage.files import write_json
 from gbad.storage.plain_data import load_plain, save_plain
@@ -47,16 +50,19 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
     first = fit_first_look(data, settings, run)
     decision, threat = first.decision, data.positive[first.found.rows]
     save_plain(decision.to_plain(), folder / "gate.joblib")
+    held_out = _held_out(data, first)
     of_second: dict[str, Any] = {}
     if settings.second_look:
         second, of_validation = fit_second_look(data, settings, run, first)
         save_plain(second.to_plain(), folder / "second_look.joblib")
         save_plain({"second": of_validation}, folder / "second_look_validation.joblib")
+        held_out = _held_out(data, first, second, of_validation)
         of_second["second_look"] = {
             "share": second.share, "strength": second.strength,
             "threshold": second.threshold if np.isfinite(second.threshold) else None,
             "thresholds": dict(zip(data.classes, second.thresholds, strict=True)),
         }  # fmt: skip
+    save_plain({"held_out": held_out}, folder / "held_out.joblib")
     write_json(
         folder / "done.json",
         {
@@ -66,6 +72,28 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
             "thresholds": dict(zip(data.classes, decision.thresholds, strict=True)), **of_second,
         },
     )  # fmt: skip
+
+
+def _held_out(
+    data: TrainingSet, first: FirstLook, second: SecondDecision | None = None,
+    of_second: npt.NDArray[np.float64] | None = None,
+) -> dict[str, Any] | None:  # fmt: skip
+    """Scores of the validation part as plain data; None if there is none."""
+    rows = first.found.rows[first.found.validation]
+    if not len(rows) or first.prevalence is None:
+        return None
+    any_threat, gated = first.judged.any_threat, first.judged.log_gated
+    if second is not None and of_second is not None:
+        gated = both_looks(first.judged.ranking, gated, of_second, second.share)[1]
+        any_threat = second.any_threat.score(log_odds(gated))
+    return HeldOut(any_threat, log_odds(gated), data.labels[rows], first.prevalence).to_plain()
+
+
+def load_held_out(run: Path) -> HeldOut | None:
+    """Load scores of the validation part that phase 3 left in a run folder; None if it left none."""
+    path = run / "phase3" / "held_out.joblib"
+    plain = load_plain(path)["held_out"] if path.exists() else None  # older run folders have no such file
+    return None if plain is None else HeldOut.from_plain(plain)
 
 
 class FirstLook(NamedTuple):

@@ -1,0 +1,151 @@
+"""Draw into an image what was found in it: for each class a box, the outline of its evidence, name and probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import label
+
+COLOURS = ("#ff2d00", "#0019ff", "#b400b4", "#000000", "#7a3c00")
+"""One a class, in turn: none is a colour of X-ray images, which are orange, green and blue on white."""
+
+SMALLEST, LARGEST = 640, 1600
+"""Longer side of a picture in pixels: smaller images are enlarged, larger ones are reduced."""
+
+LEVEL = 0.5
+"""Evidence belongs to the place with the most of it while it is at least this share of the most."""
+
+
+class Finding(NamedTuple):
+    """A class that was found in an image.
+
+    Attributes
+    ----------
+    name : str
+    probability : float
+        In [0, 1].
+    column : int
+        Of the class: its colour.
+    box : float64 array (4,) or None
+        Left, top, right and bottom as shares of the image's width and height.
+    heatmap : float array (h, w) or None
+        Evidence for the class, 0 or larger.
+    """
+
+    name: str
+    probability: float
+    column: int
+    box: npt.NDArray[np.float64] | None = None
+    heatmap: npt.NDArray[np.floating[Any]] | None = None
+
+
+def box_around_peak(heatmap: npt.NDArray[np.floating[Any]], level: float = LEVEL) -> npt.NDArray[np.float64] | None:
+    """Box around the place with the most evidence, as far as the evidence around it hangs together.
+
+    Parameters
+    ----------
+    heatmap : float array (h, w)
+        0 or larger.
+    level : float
+        Share of the most evidence down to which a cell belongs to the place, in (0, 1].
+
+    Returns
+    -------
+    float64 array (4,), or None
+        Left, top, right and bottom as shares of the width and height; None if there is no evidence.
+
+    Examples
+    --------
+    >>> box_around_peak(np.array([[0.0, 0.9, 0.0], [0.0, 1.0, 0.2], [0.7, 0.0, 0.0]])).round(2).tolist()
+    [0.33, 0.0, 0.67, 0.67]
+    """
+    most = float(heatmap.max(initial=0.0))
+    if not most > 0:
+        return None
+    places, _ = label(heatmap >= level * most)
+    rows, columns = np.nonzero(places == places[np.unravel_index(int(heatmap.argmax()), heatmap.shape)])
+    height, width = heatmap.shape
+    return np.array([
+        columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height,
+    ])  # fmt: skip
+
+
+def drawn(image: npt.NDArray[np.uint8], findings: Sequence[Finding], title: str = "") -> Image.Image:
+    """Draw findings into a copy of an image.
+
+    Parameters
+    ----------
+    image : uint8 array (height, width, 3)
+        RGB.
+    findings : sequence of Finding
+    title : str
+        Stands above the image.
+    """
+    picture = Image.fromarray(image)
+    longer = max(picture.size)
+    scale = min(max(longer, SMALLEST), LARGEST) / longer
+    if scale != 1:
+        size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
+        picture = picture.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+    line = max(2, round(max(picture.size) / 320))
+    height = max(14, round(max(picture.size) / 45))
+    font = ImageFont.load_default(size=height)
+    draw = ImageDraw.Draw(picture)
+    for finding in findings:
+        if finding.heatmap is not None:
+            _outline(picture, finding.heatmap, COLOURS[finding.column % len(COLOURS)], line)
+    for number, finding in enumerate(findings):
+        colour = COLOURS[finding.column % len(COLOURS)]
+        text = f"{finding.name} {finding.probability:.2f}"
+        place = (line, line + number * 2 * height)
+        if finding.box is not None:
+            left, top, right, bottom = (finding.box * np.tile(picture.size, 2)).round().tolist()
+            draw.rectangle([left - line, top - line, right + line, bottom + line], outline="white", width=3 * line)
+            draw.rectangle([left, top, right, bottom], outline=colour, width=line)
+            place = (left, top - 1.5 * height if top > 2 * height else bottom + line)
+        _text(draw, place, text, colour, font, picture.size)
+    return _titled(picture, title, font, height) if title else picture
+
+
+def _outline(picture: Image.Image, heatmap: npt.NDArray[np.floating[Any]], colour: str, line: int) -> None:
+    """Draw the outline of the places whose evidence is high, in place."""
+    most = float(heatmap.max(initial=0.0))
+    if not most > 0:
+        return
+    small = Image.fromarray((255 * np.clip(heatmap / most, 0, 1)).astype(np.uint8))
+    inside = np.asarray(small.resize(picture.size, Image.Resampling.BICUBIC)) >= 255 * LEVEL
+    edge = inside & ~_shrunk(inside, line)
+    picture.paste(colour, mask=Image.fromarray(edge))
+
+
+def _shrunk(inside: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:
+    padded = np.pad(inside, by)
+    height, width = inside.shape
+    shifts = ((0, by), (2 * by, by), (by, 0), (by, 2 * by))
+    return np.asarray(np.logical_and.reduce([padded[y : y + height, x : x + width] for y, x in shifts]))
+
+
+def _text(
+    draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont, size: tuple[int, int],
+) -> None:  # fmt: skip
+    """Write white on colour, inside of the picture."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+    x = min(max(0.0, place[0]), max(0.0, size[0] - right - 4))
+    y = min(max(0.0, place[1]), max(0.0, size[1] - bottom - 4))
+    draw.rectangle([x + left - 3, y + top - 3, x + right + 3, y + bottom + 3], fill=colour, outline="white")
+    draw.text((x, y), text, fill="white", font=font)
+
+
+def _titled(
+    picture: Image.Image, title: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text_height: int
+) -> Image.Image:
+    height = 2 * text_height
+    whole = Image.new("RGB", (picture.width, picture.height + height), "white")
+    whole.paste(picture, (0, height))
+    ImageDraw.Draw(whole).text((6, height // 4), title, fill="black", font=font)
+    return whole
