@@ -32,6 +32,7 @@ def test_the_box_is_the_place_with_the_most_evidence() -> None:
 def test_colours_are_where_the_evidence_is(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 200, np.uint8)
     heatmap = evidence()
+    heatmap[15, 30] = 0.3  # less than half of the most
     found = Finding("Gun", 0.987, 1, box_around_peak(heatmap), heatmap)
     picture = drawn(image, [found], title="bag.jpg")
     assert SMALLEST <= max(picture.size) <= LARGEST + 200
