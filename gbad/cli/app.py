@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from gbad.cli.benchmark import benchmark
 from gbad.cli.benchmark_detectors import register as register_benchmark_detectors
+from gbad.cli.calibrate import calibrate
 from gbad.cli.data import check, labels, project, simulate
 from gbad.cli.parameters import in_flags
 from gbad.cli.score import evaluate, predict
@@ -26,7 +27,7 @@ from gbad.runtime.allocator import keep_freed_memory
 from gbad.runtime.signals import raise_lost_interrupts
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
-for _command in (simulate, project, check, labels, train, refit, evaluate, predict, demo, benchmark):
+for _command in (simulate, project, check, labels, train, refit, evaluate, predict, calibrate, demo, benchmark):
     app.command()(_command)
 register_benchmark_detectors(app)
 
