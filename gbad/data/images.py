@@ -24,6 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from gbad.data.arrays import Pixels
+from gbad.data.damage import check_tiff, checked_png, decode_jpeg
 from gbad.errors import DataError, ImageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
@@ -38,9 +39,10 @@ TRUNCATED = "truncated"
 NO_IMAGE_FOLDERS = frozenset({"annotation", "annotations", "imageset", "imagesets", "mask", "masks", "__macosx"})
 """Folders (names in lower case) that hold no images of the data set."""
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _FILE_TYPES: dict[bytes, type[ImageFile]] = {
     b"\xff\xd8\xff": JpegImageFile,
-    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    _PNG: PngImageFile,
     b"BM": BmpImageFile,
     b"II*\0": TiffImageFile,
     b"MM\0*": TiffImageFile,
@@ -238,12 +240,16 @@ def decode(path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIXE
     if not data:
         raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
     try:
+        if data.startswith(_PNG):
+            data = checked_png(data)
         opened = _open(path, data, max_pixels)
         whole = opened.size
-        if size is not None and isinstance(opened, JpegImageFile):
-            opened.draft(None, (int(_DRAFT_SCALE * size), int(_DRAFT_SCALE * size)))
-        image = _to_rgb(path, opened)
-        image.load()
+        if isinstance(opened, JpegImageFile):
+            image = decode_jpeg(opened, data, None if size is None else int(_DRAFT_SCALE * size))
+        else:
+            opened.decodermaxblock = len(data)  # see `checked_png`
+            image = _to_rgb(path, opened)
+            image.load()
         return DecodedImage(image, image.size == whole)
     except ImageError:
         raise
@@ -354,7 +360,7 @@ def _leads_to(kind: Callable[[], bool]) -> bool:
         raise
 
 
-def _open(path: Path, data: bytes, max_pixels: int) -> Image.Image:
+def _open(path: Path, data: bytes, max_pixels: int) -> ImageFile:
     """Parse the header, and refuse images that gbad cannot use. Only a TIFF is decoded here."""
     file_type = next((file_type for magic, file_type in _FILE_TYPES.items() if data.startswith(magic)), None)
     if file_type is None:
@@ -373,6 +379,7 @@ def _open(path: Path, data: bytes, max_pixels: int) -> Image.Image:
         if getattr(image, "is_animated", False):
             raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
         if isinstance(image, TiffImageFile):
+            check_tiff(image, data)
             image.load()  # its decoder parses the tags again, and may warn
     return image
 
