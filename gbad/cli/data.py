@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gbad.cli.parameters import Data, Seed, Subset
-from gbad.cli.terminal import console, say
+from gbad.cli.terminal import console, errors, say
 
 # Shared by `simulate` and `project`, which make data sets of the same form.
 Out = Annotated[Path, typer.Argument(help="Folder for the data set.")]
@@ -76,18 +77,21 @@ def check(
     mislabelled: Annotated[
         Path | None, typer.Option(help="Text file of ids known to be mislabelled, one a line.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="CSV of all that is wrong.")] = Path("check.csv"),
+    out: Annotated[Path, typer.Option(help="CSV of all that is wrong; - for standard output.")] = Path("check.csv"),
 ) -> None:
     """Say whether a download is complete and sound; exit status 1 if it is not."""
     from gbad.cli.check_report import print_report
-    from gbad.data.check import check_dataset
-    from gbad.storage.files import atomic_path
+    from gbad.data.check import check_dataset, files_of
+    from gbad.storage.files import csv_output
+    from gbad.storage.targets import is_stream, output_file
 
+    if not is_stream(out):
+        output_file(out, chain(files_of(data, subset), [mislabelled] if mislabelled else []))
     report = check_dataset(data, subset, mislabelled, show_progress=True)
-    print_report(report, console)
-    with atomic_path(out) as temporary:
-        report.problems.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
-    say(f"{len(report.problems):,} findings are listed in {out}.")
+    print_report(report, errors if is_stream(out) else console)
+    with csv_output(out) as target:
+        report.problems.to_csv(target, index=False, errors="surrogateescape")  # paths need not be UTF-8
+    say(f"{len(report.problems):,} findings are listed in {out}.", beside=out)
     if not report.complete:
         raise typer.Exit(1)
 
@@ -97,9 +101,17 @@ def labels(
     out: Annotated[Path, typer.Option(help="Label list to write, for example DATA/ImageSet/10/train.csv.")],
 ) -> None:
     """Write a label list in SIXray's form from Pascal VOC, COCO or folder-per-class annotations."""
-    from gbad.data.annotations import find_annotations, labels_from_coco, labels_from_folders, labels_from_voc
+    from gbad.data.annotations import (
+        find_annotations,
+        label_sources,
+        labels_from_coco,
+        labels_from_folders,
+        labels_from_voc,
+    )
     from gbad.data.labels import write_list
+    from gbad.storage.targets import output_file
 
+    output_file(out, label_sources(source))
     if source.suffix.lower() == ".json":
         found = labels_from_coco(source)
     else:

@@ -46,9 +46,9 @@ def evaluate(
 def predict(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
     paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
-    out: Annotated[Path, typer.Option(help="CSV with one row per image, in the order of the input.")] = Path(
-        "scores.csv"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="CSV with one row per image, in the order of the input; - for standard output.")
+    ] = Path("scores.csv"),
     max_bad: MaxBad = 1.0,
     strict: Strict = False,
 ) -> None:
@@ -58,11 +58,16 @@ def predict(
     """
     from gbad.pipeline import load
     from gbad.workflows import predict as workflow
+    from gbad.workflows.resume import scored_rows
 
-    counts = workflow.predict(load(pipeline), paths, out, max_bad=max_bad, strict=strict, show_progress=True)
+    counts = workflow.predict(
+        load(pipeline), paths, out, max_bad=max_bad, strict=strict, protected=[pipeline], show_progress=True
+    )
+    where = scored_rows(out)
     say(
         f"{counts['images']:,} images, {counts['anomalous']:,} anomalous, {counts['bad']:,} that cannot be used. "
-        f"Scores in {out}."
+        f"Scores in {where}.",
+        beside=out,
     )
     if counts["bad"] == counts["images"]:
-        raise GbadError(f"none of the {counts['images']:,} images can be used; the column status of {out} says why")
+        raise GbadError(f"none of the {counts['images']:,} images can be used; the column reason of {where} says why")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gbad.runtime.text import printable
+from gbad.storage.targets import is_stream
 
 console = Console()
 errors = Console(stderr=True)
@@ -22,10 +24,14 @@ _GOING_ON = {
 }
 
 
-def say(text: str, *command: object) -> None:
-    """Print a text as it is, and the command to go on with so that it can be copied."""
+def say(text: str, *command: object, beside: str | Path | None = None) -> None:
+    """Print a text as it is, and the command to go on with so that it can be copied.
+
+    On standard error if standard output is what was written to, the path `beside`.
+    """
     following = f" Next: {shlex.join(['gbad', *map(str, command)])}" if command else ""
-    console.print(printable(text + following), markup=False, highlight=False, soft_wrap=True)
+    to = errors if beside is not None and is_stream(beside) else console
+    to.print(printable(text + following), markup=False, highlight=False, soft_wrap=True)
 
 
 def interrupted(command: str) -> str:

@@ -231,6 +231,15 @@ def labels_from_folders(root: str | Path) -> LabelList:
     return _make_labels(present, classes)
 
 
+def label_sources(source: str | Path) -> Iterator[Path]:
+    """Files that labels are read from, and that must not be overwritten: a file, or what is in a folder."""
+    if not os.path.isdir(source):
+        yield Path(source)
+        return
+    yield from find_annotations(source).values()
+    yield from (Path(path) for _, path in walk_images(source))
+
+
 def _make_labels(present: Mapping[str, set[str]], classes: Sequence[str] | None) -> LabelList:
     columns = sorted(set().union(*present.values())) if classes is None else list(classes)
     if len(set(columns)) < len(columns) or not columns:

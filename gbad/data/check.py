@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import pandas as pd
 
 from gbad.data.consistency import Problem, Row, find_contradictions, make_rows
 from gbad.data.groups import groups_path, read_groups
-from gbad.data.images import TRUNCATED, decode_image, find_images, find_name_collisions, read_file
+from gbad.data.images import TRUNCATED, decode_image, find_images, find_name_collisions, read_file, walk_images
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
@@ -175,6 +175,14 @@ def check_dataset(
     table = pd.DataFrame(problems, columns=list(Problem._fields))
     n_ids = None if listed_wrong is None else len(listed_wrong)
     return CheckReport(data, subset, table, tuple(counts), len(images), n_ids)
+
+
+def files_of(data: str | Path, subset: int | str) -> Iterator[Path]:
+    """Files that `check_dataset` reads and that must not be overwritten: lists, groups and images."""
+    for other in {str(subset), *find_subsets(data)}:
+        yield from (list_path(data, other, part) for part in PARTS)
+    yield groups_path(data, subset)
+    yield from (Path(path) for _, path in walk_images(data))
 
 
 def read_ids(path: Path) -> set[str]:

@@ -22,6 +22,7 @@ from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.claims import read_claim
 from gbad.storage.files import atomic_path, write_json
+from gbad.storage.targets import output_path
 
 JPEG_QUALITY = 90
 
@@ -236,12 +237,13 @@ def _write_small(path: Path, content: bytes) -> None:
 
     Unlike `gbad.storage.files.atomic_path` it does not wait for the disk: waiting takes longer than making an image.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    target = output_path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_bytes(content)
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:

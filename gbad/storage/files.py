@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
 from gbad.errors import GbadError, RunError
 from gbad.runtime.signals import interrupts_held
+from gbad.storage.targets import is_stream, output_file, output_path, standard_output
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Parameters
     ----------
     path : path-like
-        The finished file or folder. Missing parent folders are made.
+        The finished file or folder. Missing parent folders are made, and links are followed.
 
     Yields
     ------
@@ -34,19 +35,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     GbadError
-        If the disk is full or the folder cannot be written. An older file at `path` stays unchanged.
+        If the disk is full or the folder cannot be written, or `path` is a device or a pipe. An older file at `path`
+        stays unchanged.
     """
-    path = Path(path)
+    target = output_path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True)
         try:
-            temporary = Path(folder.name) / path.name
+            temporary = Path(folder.name) / target.name
             yield temporary
             if temporary.is_file():
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
-            os.replace(temporary, path)
+            os.replace(temporary, target)
         finally:
             with interrupts_held():
                 folder.cleanup()
@@ -56,6 +58,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"{path}: cannot be written ({reason}). Nothing that existed was changed; "
             "free some space or choose another folder, then run the same command again."
         ) from error
+
+
+@contextmanager
+def csv_output(path: str | Path) -> Iterator[Path | TextIO]:
+    """Give what `pandas.DataFrame.to_csv` can write to: standard output, or a file as `atomic_path` makes it."""
+    if is_stream(path):
+        with standard_output() as stream:
+            yield stream
+    else:
+        with atomic_path(output_file(path)) as temporary:
+            yield temporary
 
 
 def remove_folder(path: str | Path) -> None:

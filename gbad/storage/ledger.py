@@ -7,13 +7,14 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from gbad.errors import RunError
 from gbad.runtime.device import training_processes
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.claims import read_claim
 from gbad.storage.files import read_json, write_json
+from gbad.storage.locks import held
 
 _log = logging.getLogger(__name__)
 
@@ -93,30 +94,12 @@ def locked(folder: Path, device: str) -> Iterator[None]:
     RunError
         If another process holds the lock.
     """
-    file = _lock(folder) if training_processes(device).is_main_process else None
-    try:
+    if not training_processes(device).is_main_process:
         yield
-    finally:
-        if file is not None:
-            file.close()
-
-
-def _lock(folder: Path) -> IO[str] | None:
-    try:
-        import fcntl  # Windows has none
-    except ImportError:
-        return None
-    file = None
-    try:
-        file = (folder / "lock").open("a")
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if file is not None:
-            file.close()
-        if isinstance(error, BlockingIOError):
-            raise RunError(
-                f"{folder}: another process is working in this run folder. Wait until it has ended, or choose another "
-                "run folder."
-            ) from error
-        return None  # the disk has no locks
-    return file
+        return
+    busy = (
+        f"{folder}: another process is working in this run folder ({{holder}}). Wait until it has ended, or choose "
+        "another run folder."
+    )
+    with held(folder / "lock", busy):
+        yield

@@ -13,7 +13,7 @@ import pandas as pd
 
 from gbad.data.bad_images import BadImages
 from gbad.data.images import image_paths, read_image
-from gbad.data.labels import read_sixray
+from gbad.data.labels import LabelList, read_sixray
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate as evaluation_figures
 from gbad.evaluation.metrics import Rule, check_rule
@@ -23,7 +23,7 @@ from gbad.pipeline import GBADPipeline
 from gbad.report import Evaluation, save_plots, write_report
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
-from gbad.workflows.resume import begin, content_of
+from gbad.workflows.resume import begin, content_of, held_scores
 from gbad.workflows.scores_csv import score_to_csv
 
 _log = logging.getLogger(__name__)
@@ -67,15 +67,25 @@ def evaluate(
     dict
         The content of ``metrics.json``.
     """
-    begun = time.monotonic()
     check_rule(rule)
-    out = Path(out)
     test = read_sixray(data, subset, "test")
     if sorted(test.classes) != sorted(pipeline.classes_):
         raise DataError(
             f"{data}, subset {subset}: the list has the classes {', '.join(test.classes)}; the pipeline was trained on "
             f"{', '.join(pipeline.classes_)}. Evaluate on a list with the same classes."
         )
+    with held_scores(Path(out) / "scores.csv"):
+        return _evaluate(
+            pipeline, data, subset, test, Path(out), rule=rule, history=history, max_bad=max_bad, strict=strict,
+            show_progress=show_progress,
+        )  # fmt: skip
+
+
+def _evaluate(
+    pipeline: GBADPipeline, data: str | Path, subset: int | str, test: LabelList, out: Path, *,
+    rule: Rule, history: pd.DataFrame | None, max_bad: float, strict: bool, show_progress: bool,
+) -> dict[str, Any]:  # fmt: skip
+    begun = time.monotonic()
     labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
     paths = image_paths(data, test.names)
     shown, listed = (paths, labels, pipeline.classes_), out / "bad_test_images.csv"

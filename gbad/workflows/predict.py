@@ -3,37 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from gbad.data.bad_images import BadImages
 from gbad.data.images import IMAGE_SUFFIXES, walk_images
 from gbad.errors import DataError
 from gbad.pipeline import GBADPipeline
-from gbad.workflows.resume import content_of, go_on, part_of
+from gbad.storage.targets import is_stream
+from gbad.workflows.resume import Kept, content_of, go_on, held_scores, part_of
 from gbad.workflows.scores_csv import score_to_csv
 
 
 def predict(
     pipeline: GBADPipeline, paths: Sequence[str | Path], out: str | Path, *, max_bad: float = 1.0, strict: bool = False,
-    show_progress: bool = False,
+    protected: Sequence[str | Path] = (), show_progress: bool = False,
 ) -> dict[str, int]:  # fmt: skip
     """Score files and folders into a CSV, rows in the order of the input.
 
-    If a run on the same images with the same pipeline was killed, this one goes on behind what it has scored.
+    If a run on the same images with the same pipeline was killed, this one goes on behind what it has scored. Only one
+    process at a time writes the same file.
+
+    Parameters
+    ----------
+    pipeline : GBADPipeline
+        Fitted.
+    paths : sequence of path-like
+        Images and folders of images.
+    out : path-like
+        The CSV file; ``-`` or ``/dev/stdout`` for standard output, which cannot go on. If no image can be used, an
+        older file stays, and the reasons are in ``<out>.part``.
+    max_bad, strict
+        How many unusable images are too many, see `BadImages`.
+    protected : sequence of path-like
+        Files that must not be overwritten, besides the images.
+    show_progress : bool
+        Show a progress bar.
 
     Returns
     -------
     dict
         ``images``, ``anomalous`` and ``bad``: how many.
+
+    Raises
+    ------
+    GbadError
+        If `out` is a folder, a device, an image of the input or `protected`, or cannot be written.
+    RunError
+        If another process is writing `out`.
+    DataError
+        If there is no image.
     """
-    part_of(out)  # refuses a folder before anything is read
-    files = expand(paths)
-    bad = BadImages(len(files), max_bad, strict=strict)
-    kept = go_on(out, content_of(pipeline, files), [str(path) for path in files], pipeline.image_source(files), bad)
-    scored, anomalous = kept.scored, kept.anomalous
-    for rows, explanation in score_to_csv(pipeline, files, out, bad, first=kept.rows, show_progress=show_progress):
-        scored += len(rows)
-        anomalous += int(explanation.anomalous.sum())
+    with ExitStack() as until_done:
+        if not is_stream(out):
+            part_of(out, protected)  # refuses a folder before anything is read
+        files = expand(paths)
+        bad, kept = BadImages(len(files), max_bad, strict=strict), Kept()
+        if not is_stream(out):
+            part_of(out, files)
+            until_done.enter_context(held_scores(out))
+            names, source = [str(path) for path in files], pipeline.image_source(files)
+            kept = go_on(out, content_of(pipeline, files), names, source, bad)
+        scored, anomalous = kept.scored, kept.anomalous
+        for rows, explanation in score_to_csv(pipeline, files, out, bad, kept=kept, show_progress=show_progress):
+            scored += len(rows)
+            anomalous += int(explanation.anomalous.sum())
     return {"images": len(files), "anomalous": anomalous, "bad": len(files) - scored}
 
 

@@ -6,7 +6,8 @@ import csv
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -20,11 +21,17 @@ from gbad.errors import GbadError, ImageError
 from gbad.pipeline import GBADPipeline
 from gbad.storage.digests import digest
 from gbad.storage.files import read_json, write_json
+from gbad.storage.locks import held
+from gbad.storage.targets import is_stream, output_file, output_path
 
 _log = logging.getLogger(__name__)
 
 BATCH = 32
 """Images that are scored together. The last digits of a score may depend on it, so only whole batches are kept."""
+
+
+LEADING = ("status", "reason")
+"""Columns between that of the image and those of its scores."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +51,35 @@ class Kept:
     anomalous: int = 0
 
 
-def part_of(out: str | Path) -> Path:
-    """Temporary file that collects the rows of `out`.
+def part_of(out: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
+    """Temporary file that collects the rows of `out`; links are followed.
 
     Raises
     ------
     GbadError
-        If `out` is a folder.
+        If `out` is a folder, a device or a pipe, or it or the temporary file is one of `inputs`.
     """
-    if Path(out).is_dir():
+    target = output_path(out, inputs)
+    if target.is_dir():
         raise GbadError(f"{out}: scores cannot be written, it is a folder. Give the path of a CSV file.")
-    return Path(f"{out}.part")
+    return output_file(f"{target}.part", inputs)
+
+
+@contextmanager
+def held_scores(out: str | Path) -> Iterator[None]:
+    """Keep other processes from writing the same scores until the block ends; RunError if one does now."""
+    target = output_file(out)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GbadError(f"{out}: scores cannot be written ({error.strerror}). Give another path.") from error
+    busy = f"{out}: these scores are being written by {{holder}}. Wait until it has ended, or give another file."
+    with held(Path(f"{target}.lock"), busy, remove=True):
+        yield
 
 
 def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path]) -> dict[str, str]:
-    """What the scores of an image list depend on: paths, sizes and times of the images, and the fitted pipeline."""
+    """What the scores of an image list depend on: paths, sizes and times of the images, the pipeline, the columns."""
     images: list[str] = []
     for path in paths:
         try:
@@ -66,7 +87,11 @@ def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path]) -> dict[str,
             images += [str(path), str(status.st_size), str(status.st_mtime_ns)]
         except (OSError, ValueError):
             images += [str(path), "", ""]
-    return {"images": digest(images), "pipeline": str(joblib.hash(pipeline.__getstate__()))}
+    return {
+        "images": digest(images),
+        "pipeline": str(joblib.hash(pipeline.__getstate__())),
+        "columns": " ".join(LEADING),
+    }
 
 
 def begin(out: str | Path, about: dict[str, str]) -> None:
@@ -128,11 +153,19 @@ def go_on(
     return Kept(done, len(scored), sum(row.anomalous for row in scored))
 
 
-def complete(out: str | Path) -> None:
-    """Turn ``<out>.part``, in which all rows are now, into `out`."""
-    partial = part_of(out)
-    os.replace(partial, out)
+def complete(out: str | Path, scored: int) -> None:
+    """Turn ``<out>.part``, in which all rows are now, into `out`; rows without any score replace no older file."""
+    partial, target = part_of(out), output_file(out)
+    if not scored and target.exists():
+        _log.warning("no image could be scored: %s stays as it was, the reasons are in %s", out, partial)
+        return
+    os.replace(partial, target)
     _head(partial).unlink(missing_ok=True)
+
+
+def scored_rows(out: str | Path) -> str | Path:
+    """Where the rows of a run that has ended are: `out`, or ``<out>.part`` if an older file was kept."""
+    return out if is_stream(out) or not part_of(out).exists() else part_of(out)
 
 
 class _Row(NamedTuple):

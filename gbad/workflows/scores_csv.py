@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,13 @@ from gbad.errors import GbadError
 from gbad.explanation import IMAGE_COLUMNS, Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.runtime.progress import progress_bar
-from gbad.workflows.resume import BATCH, complete, part_of
+from gbad.storage.targets import is_stream, standard_output
+from gbad.workflows.resume import BATCH, LEADING, Kept, complete, part_of
 
 
 def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequence[str]) -> pd.DataFrame:
     """Scores of a batch as rows of ``scores.csv``; `rows` holds the leading columns."""
-    columns: dict[str, Any] = rows | {"status": "ok"}
+    columns: dict[str, Any] = rows | dict(zip(LEADING, ("ok", ""), strict=True))
     columns |= {name: explanation.gated[:, c] for c, name in enumerate(classes)}
     columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
     columns |= dict(zip(explanation.loss_names, explanation.losses.T, strict=True))
@@ -37,28 +39,28 @@ def score_to_csv(
     bad: BadImages,
     *,
     names: Sequence[str] | None = None,
-    first: int = 0,
+    kept: Kept | None = None,
     show_progress: bool = False,
 ) -> Iterator[tuple[npt.NDArray[np.int64], Explanation]]:
     """Score images in their order; write a row an image, batch by batch, and yield each batch.
 
     Rows go to ``<out>.part``, which becomes `out` when all images are done: `out` is never half a file, and what a
-    killed run has scored is not lost, see `gbad.workflows.resume`.
+    killed run has scored is not lost, see `gbad.workflows.resume`. If no image can be used, an older `out` stays.
 
     Parameters
     ----------
     pipeline : GBADPipeline
         Fitted.
     paths : sequence of path
-        Images. One that cannot be used gets a row with its status and empty scores.
+        Images. One that cannot be used gets a row with its status, the reason and empty scores.
     out : path-like
-        The CSV file.
+        The CSV file; ``-`` or ``/dev/stdout`` for standard output.
     bad : BadImages
         Decides how many bad images are too many.
     names : sequence of str, optional
         Written as ``name`` instead of ``path``.
-    first : int
-        ``<out>.part`` has the rows of the images before this one already; 0 begins it anew.
+    kept : Kept, optional
+        What ``<out>.part`` has already; by default it begins anew.
     show_progress : bool
         Show a progress bar.
 
@@ -68,30 +70,42 @@ def score_to_csv(
     explanation : Explanation
     """
     label, values = ("path", [str(path) for path in paths]) if names is None else ("name", list(names))
-    source = pipeline.image_source(paths)
-    partial = part_of(out)
+    source, kept = pipeline.image_source(paths), kept or Kept()
+    first, scored = kept.rows, kept.scored
+    begun = bool(first)
+    left = "" if is_stream(out) else f" What was scored so far is in {part_of(out)}."
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        mode = "a" if first else "w"
-        with partial.open(mode, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            with progress_bar("scoring", len(source), show=show_progress) as advance:
-                advance(first)
-                for rows, explanation, errors in pipeline.stream(source, np.arange(first, len(source)), BATCH):
-                    table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_)
-                    table.index = pd.Index(rows)
-                    lines = pd.DataFrame(
-                        {label: [values[row] for row in errors], "status": [error.status for error in errors.values()]},
-                        index=list(errors),
-                    )
-                    table = pd.concat([table, lines]) if len(table) else lines.reindex(columns=table.columns)
-                    table.sort_index().to_csv(file, header=file.tell() == 0, index=False)
-                    file.flush()
-                    for error in errors.values():
-                        bad.add(error)
-                    yield rows, explanation
-                    advance(len(rows) + len(errors))
-        complete(out)
+        with _opened(out, first) as file, progress_bar("scoring", len(source), show=show_progress) as advance:
+            advance(first)
+            for rows, explanation, errors in pipeline.stream(source, np.arange(first, len(source)), BATCH):
+                table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_)
+                table.index = pd.Index(rows)
+                lines = pd.DataFrame(
+                    [(values[row], error.status, error.reason) for row, error in errors.items()],
+                    columns=[label, *LEADING], index=list(errors),
+                )  # fmt: skip
+                table = pd.concat([table, lines]) if len(table) else lines.reindex(columns=table.columns)
+                table.sort_index().to_csv(file, header=not begun, index=False)
+                file.flush()
+                begun, scored = True, scored + len(rows)
+                for error in errors.values():
+                    bad.add(error)
+                yield rows, explanation
+                advance(len(rows) + len(errors))
+        if not is_stream(out):
+            complete(out, scored)
     except OSError as error:
-        raise GbadError(
-            f"{out}: scores cannot be written ({error.strerror or error}). What was scored so far is in {partial}."
-        ) from error
+        raise GbadError(f"{out}: scores cannot be written ({error.strerror or error}).{left}") from error
+
+
+@contextmanager
+def _opened(out: str | Path, first: int) -> Iterator[TextIO]:
+    """Open what rows are written to: ``<out>.part``, behind the rows that it has, or standard output."""
+    if is_stream(out):
+        with standard_output() as stream:
+            yield stream
+        return
+    partial = part_of(out)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with partial.open("a" if first else "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        yield file

@@ -107,7 +107,14 @@ def test_simulate_check_train_evaluate_predict(
     assert pd.read_csv(root / "scores.csv")["status"].tolist() == ["ok", "unreadable", "ok", "missing"]
     outcome = gbad_command("predict", run / "pipeline.joblib", bad, bad, "--out", root / "scores.csv")
     assert outcome.status == 1
-    assert "none of the 2 images can be used" in outcome.err
+    assert f"none of the 2 images can be used; the column reason of {root / 'scores.csv.part'} says why" in outcome.err
+    assert len(pd.read_csv(root / "scores.csv")) == 4  # a finished file stays
+    outcome = gbad_command("predict", run / "pipeline.joblib", images[0], "--out", images[0])
+    assert outcome.status == 1
+    assert "cannot be written, since it is read as" in outcome.err
+    outcome = gbad_command("predict", run / "pipeline.joblib", images[0], "--out", "-")
+    assert outcome.out.startswith("path,status,reason,")
+    assert outcome.err.rstrip().endswith("Scores in -.")
     for option in (("--strict",), ("--max-bad", 0.1)):
         outcome = gbad_command("predict", run / "pipeline.joblib", *inputs, *option, "--out", root / "scores.csv")
         assert outcome.status == 1
@@ -300,6 +307,18 @@ def test_huge_images_are_refused_from_their_header(
     assert pd.read_csv(tmp_path / "scores.csv")["status"].tolist() == ["too_large", "ok"]
     outcome = gbad_command("predict", pipeline_file, path, "--strict", "--out", tmp_path / "scores.csv")
     assert "20000 × 20000 pixels, more than the limit of 100,000,000" in outcome.err
+
+
+def test_check_and_labels_do_not_write_over_what_they_read(gbad_command: Command, own_dataset: Path) -> None:
+    image, train = image_paths(own_dataset, read_sixray(own_dataset, 10, "train").names)[0], "ImageSet/10/train.csv"
+    for out in (image, own_dataset / train, "/dev/null"):
+        outcome = gbad_command("check", own_dataset, "--out", out)
+        assert outcome.status == 1
+        assert "cannot be written" in outcome.err
+    annotation = next((own_dataset / "Annotation").rglob("*.xml"))
+    outcome = gbad_command("labels", own_dataset / "Annotation", "--out", annotation)
+    assert "since it is read as" in outcome.err
+    assert gbad_command("check", own_dataset, "--out", "-").out == "part,name,path,problem,detail\n"
 
 
 def test_a_full_disk_ends_with_a_message(

@@ -22,7 +22,7 @@ from gbad import DataError, GbadError, ImageError
 from gbad.data.bad_images import BadImages
 from gbad.data.images import image_paths, read_image
 from gbad.data.labels import SIXRAY_CLASSES, read_sixray
-from gbad.errors import TooManyBadImagesError
+from gbad.errors import RunError, TooManyBadImagesError
 from gbad.pipeline import GBADPipeline
 from gbad.training.fitted import FittedGBAD
 from gbad.workflows.evaluate import evaluate as evaluate_list
@@ -30,7 +30,7 @@ from gbad.workflows.predict import expand, predict
 from gbad.workflows.scores_csv import score_to_csv
 
 COLUMNS = [
-    "status", *SIXRAY_CLASSES, *(f"ungated_{name}" for name in SIXRAY_CLASSES), "reconstruction_loss",
+    "status", "reason", *SIXRAY_CLASSES, *(f"ungated_{name}" for name in SIXRAY_CLASSES), "reconstruction_loss",
     "feature_matching_loss", "gate_score", "anomalous", "any_threat", "looked_twice",
 ]  # fmt: skip
 
@@ -94,7 +94,7 @@ def test_scores_csv_has_all_values_in_the_order_of_the_list(
     assert set(table["status"]) == {"ok"}
     explained = pipeline.explain(image_paths(dataset, test.names))
     expected = np.column_stack([explained.gated, explained.ungated, explained.losses, explained.gate_score])
-    np.testing.assert_array_equal(table[COLUMNS[1:-3]].to_numpy(np.float64), expected)
+    np.testing.assert_array_equal(table[COLUMNS[2:-3]].to_numpy(np.float64), expected)
     np.testing.assert_array_equal(table["any_threat"].to_numpy(np.float64), explained.any_threat)
     np.testing.assert_array_equal(table["anomalous"], explained.anomalous.astype(int).astype(str))
 
@@ -192,7 +192,7 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     table = read(out / "scores.csv")
     assert len(table) == 36
     assert table["status"].tolist().count("ok") == 34
-    assert table.loc[3].tolist()[1:] == ["unreadable"] + [""] * 16
+    assert table.loc[3].tolist()[1:] == ["unreadable", "the file is empty. Copy it again."] + [""] * 16
     assert table.loc[7, "status"] == "missing"
     assert set(table["anomalous"]) <= {"0", "1", ""}
     for path in (paths[3], paths[7]):
@@ -253,9 +253,9 @@ def test_prediction_gives_a_row_for_each_input_in_its_order(
     usable = table[table["status"] == "ok"]
     assert counts["anomalous"] == (usable["anomalous"] == "1").sum()
     assert set(usable["anomalous"]) <= {"0", "1"}
-    assert (table[table["status"] != "ok"][COLUMNS[1:]] == "").all(axis=None)
+    assert (table[table["status"] != "ok"][COLUMNS[2:]] == "").all(axis=None)
     twice = usable.iloc[[0, 3]]  # BLAS may sum a row in another order where it stands elsewhere: the last digit differs
-    np.testing.assert_allclose(*twice[COLUMNS[1:]].to_numpy(np.float64), rtol=1e-12)
+    np.testing.assert_allclose(*twice[COLUMNS[2:]].to_numpy(np.float64), rtol=1e-12)
     explained = pipeline.explain([good[2], sixteen_bit, good[0]])
     np.testing.assert_allclose(usable.iloc[:3]["Gun"].to_numpy(np.float64), explained.gated[:, 0], rtol=1e-5)
 
@@ -268,9 +268,16 @@ def test_prediction_when_the_first_batches_are_all_bad(
     table = read(tmp_path / "scores.csv")
     assert list(table.columns) == ["path", *COLUMNS]
     assert table["status"].tolist() == ["missing"] * 40 + ["ok"] * 2
-    counts = predict(pipeline, [inputs[0], inputs[0]], tmp_path / "scores.csv")
-    assert counts == {"images": 2, "anomalous": 0, "bad": 2}
-    assert list(read(tmp_path / "scores.csv").columns) == ["path", *COLUMNS]
+    finished = (tmp_path / "scores.csv").read_bytes()
+    for _ in range(2):  # the second time it goes on
+        counts = predict(pipeline, [inputs[0], inputs[0]], tmp_path / "scores.csv")
+        assert counts == {"images": 2, "anomalous": 0, "bad": 2}
+        assert (tmp_path / "scores.csv").read_bytes() == finished
+        rows = read(tmp_path / "scores.csv.part")
+        assert list(rows.columns) == ["path", *COLUMNS]
+        assert rows["reason"].str.startswith("no such file").all()
+    counts = predict(pipeline, [inputs[0], inputs[0]], tmp_path / "new.csv")
+    assert list(read(tmp_path / "new.csv").columns) == ["path", *COLUMNS]
 
 
 def test_prediction_stops_where_the_user_says_so(
@@ -485,3 +492,55 @@ def test_a_full_disk_keeps_the_older_scores(
         predict(pipeline, train_paths[:2], out / "below a file" / "scores.csv")
     with pytest.raises(GbadError, match="cannot be written"):
         predict(pipeline, train_paths[:2], tmp_path)
+
+
+def test_two_predictions_do_not_write_one_file(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, dataset: Path
+) -> None:
+    pytest.importorskip("fcntl", reason="the system has no locks on files")
+    out = tmp_path / "scores.csv"
+    (tmp_path / "link.csv").symlink_to(out)
+    explain = FittedGBAD.explain
+    refused = []
+
+    def second_one(fitted: FittedGBAD, images: np.ndarray) -> Any:
+        for name in ("scores.csv", "link.csv"):
+            with pytest.raises(RunError, match=f"being written by process {os.getpid()} on") as caught:
+                predict(pipeline, train_paths[:3], tmp_path / name)
+            refused.append(caught.value)
+        with pytest.raises(RunError, match="being written by"):
+            evaluate(pipeline, dataset, tmp_path)
+        return explain(fitted, images)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FittedGBAD, "explain", second_one)
+        predict(pipeline, train_paths[:40], out)
+    assert len(refused) == 4
+    assert read(out)["path"].tolist() == list(map(str, train_paths[:40]))
+    assert sorted(os.listdir(tmp_path)) == ["link.csv", "scores.csv"]
+
+
+def test_scores_do_not_replace_what_is_read_nor_devices(
+    pipeline: GBADPipeline, pipeline_file: Path, train_paths: list[Path], tmp_path: Path
+) -> None:
+    image = Path(shutil.copy(train_paths[0], tmp_path / "a.jpg"))
+    copied = Path(shutil.copy(pipeline_file, tmp_path / "pipeline.joblib"))
+    (tmp_path / "link.csv").symlink_to(image)
+    before = {path: path.read_bytes() for path in (image, copied)}
+    for out in (image, tmp_path / "link.csv", copied):
+        with pytest.raises(GbadError, match="since it is read as"):
+            predict(pipeline, [tmp_path], out, protected=[copied])
+    with pytest.raises(GbadError, match="it is a device or a pipe"):
+        predict(pipeline, [image], "/dev/null")
+    assert {path: path.read_bytes() for path in (image, copied)} == before
+    assert sorted(os.listdir(tmp_path)) == ["a.jpg", "link.csv", "pipeline.joblib"]
+    predict(pipeline, [image], tmp_path / "scores.csv")
+    predict(pipeline, [image], tmp_path / "scores.csv")  # a finished file of its own is replaced
+
+
+def test_scores_go_to_standard_output(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict(pipeline, train_paths[:34], tmp_path / "scores.csv")
+    assert predict(pipeline, train_paths[:34], "-")["images"] == 34
+    assert capsys.readouterr().out == (tmp_path / "scores.csv").read_text()

@@ -1,0 +1,83 @@
+"""What may be written to: files that exist as files or not at all, and standard output; never what is read."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from gbad.errors import GbadError
+
+_STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether a path stands for standard output: ``-`` or ``/dev/stdout``."""
+    return str(path) in _STANDARD_OUTPUT
+
+
+def output_path(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
+    """Where something that is written to `path` belongs, which need not exist yet; links are followed.
+
+    Parameters
+    ----------
+    path : path-like
+        File or folder to be written.
+    inputs : iterable of path-like
+        Files that are read, and that must not be written.
+
+    Returns
+    -------
+    Path
+        Without links.
+
+    Raises
+    ------
+    GbadError
+        If `path` is a device, a pipe or a socket, one of `inputs` by whatever name, or cannot be looked at.
+    """
+    target = Path(path)
+    try:
+        target = Path(os.path.realpath(path))
+        there = os.stat(target)
+    except FileNotFoundError:
+        return target
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise GbadError(f"{path}: cannot be written ({reason}). Give another path.") from error
+    if not (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)):
+        raise GbadError(f"{path}: cannot be written, it is a device or a pipe. Give the path of a file, or - .")
+    for source in inputs:
+        with suppress(OSError, ValueError):
+            if os.path.samestat(os.stat(source), there):
+                raise GbadError(f"{path}: cannot be written, since it is read as {source}. Give another path.")
+    return target
+
+
+def output_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
+    """The same as `output_path`; a folder is refused, too."""
+    target = output_path(path, inputs)
+    if target.is_dir():
+        raise GbadError(f"{path}: cannot be written, it is a folder. Give the path of a file.")
+    return target
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output as UTF-8 text in which file names of any bytes can stand."""
+    sys.stdout.flush()
+    stream = io.TextIOWrapper(sys.stdout.buffer, "utf-8", "surrogateescape", newline="", write_through=True)
+    try:
+        yield stream
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
+        raise
+    finally:
+        with suppress(OSError):
+            stream.detach()
