@@ -25,6 +25,7 @@ from gbad.cli.train import demo, refit, train
 from gbad.errors import GbadError, RunError
 from gbad.runtime.allocator import keep_freed_memory
 from gbad.runtime.signals import raise_lost_interrupts
+from gbad.runtime.text import printable
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 for _command in (simulate, project, check, labels, train, refit, evaluate, predict, calibrate, demo, benchmark):
@@ -83,6 +84,12 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         errors.print(
             f"[bold red]error:[/] {escape(in_flags(str(error), error.settings))}", highlight=False, soft_wrap=True
         )
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        text = f"{printable(error.filename)}: {error.strerror}. Check the path and its permissions."
+        errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except SystemExit as leaving:
         if leaving.code == 130:  # what typer makes of Ctrl-C

@@ -45,7 +45,7 @@ def evaluate(
 
 def predict(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
-    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.")],
+    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.", readable=False)],
     out: Annotated[
         Path, typer.Option(help="CSV with one row per image, in the order of the input; - for standard output.")
     ] = Path("scores.csv"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import json
 import math
@@ -19,6 +20,7 @@ from gbad.data.arrays import Mask
 from gbad.data.images import NO_IMAGE_FOLDERS, walk_images
 from gbad.data.labels import LabelList, is_safe_name, strip_suffix
 from gbad.errors import DataError
+from gbad.storage.reading import read_regular
 
 NEGATIVE_FOLDERS = frozenset(
     {"0.normal", "good", "negative", "negatives", "normal", "threat-free", "threat_free", "threatfree"}
@@ -29,6 +31,7 @@ Box = tuple[float, float, float, float]
 """xmin, ymin, xmax, ymax in pixels of the image."""
 
 _MAX_XML_BYTES = 4 * 2**20
+_MAX_LABELS = 2**28  # images × classes, a byte each: a million images of 250 classes
 
 
 def read_voc_boxes(path: str | Path) -> list[tuple[str, Box]]:
@@ -106,7 +109,14 @@ def find_annotations(folder: str | Path) -> dict[str, Path]:
         If two files have the same name.
     """
     found: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder):
+
+    def stop(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise DataError(
+                f"{error.filename}: cannot be listed ({error.strerror}). Check the folder's permissions."
+            ) from error
+
+    for parent, folders, files in os.walk(folder, onerror=stop):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for file in sorted(files):
             name, suffix = os.path.splitext(file)
@@ -180,7 +190,10 @@ def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> 
         present[names[image]].add(class_names[category])
     if not present:
         raise DataError(f"{path}: no images in it. Give the file that lists the images.")
-    return _make_labels(present, list(class_names.values()) if classes is None else classes)
+    try:
+        return _make_labels(present, list(class_names.values()) if classes is None else classes)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 def labels_from_folders(root: str | Path) -> LabelList:
@@ -244,6 +257,11 @@ def _make_labels(present: Mapping[str, set[str]], classes: Sequence[str] | None)
     columns = sorted(set().union(*present.values())) if classes is None else list(classes)
     if len(set(columns)) < len(columns) or not columns:
         raise DataError(f"classes is {columns}: it is empty, or a class occurs twice. Name each class once.")
+    if len(present) * len(columns) > _MAX_LABELS:
+        raise DataError(
+            f"{len(present):,} images and {len(columns):,} classes are too many labels, more than {_MAX_LABELS:,}. "
+            "Name the classes that are threats, or correct the annotations."
+        )
     column_of = {name: column for column, name in enumerate(columns)}
     labels = np.zeros((len(present), len(columns)), np.uint8)
     for row, found in enumerate(present.values()):
@@ -270,10 +288,11 @@ def _parse_xml(path: Path) -> Element:
         raise DataError(f"{path}: declares a document type, which annotations do not need. Delete the declaration.")
 
     try:
-        if path.stat().st_size > _MAX_XML_BYTES:
-            raise DataError(f"{path}: larger than {_MAX_XML_BYTES:,} bytes. Give a Pascal VOC annotation of one image.")
-        data = path.read_bytes()
+        data = read_regular(path, _MAX_XML_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            reason = f"larger than {_MAX_XML_BYTES:,} bytes. Give a Pascal VOC annotation of one image."
+            raise DataError(f"{path}: {reason}") from error
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
     builder = TreeBuilder()
     parser = expat.ParserCreate()
@@ -308,7 +327,7 @@ def _read_box(path: Path, name: str, element: Element) -> Box:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
     except (ValueError, RecursionError) as error:

@@ -13,11 +13,20 @@ import pandas as pd
 
 from gbad.data.consistency import Problem, Row, find_contradictions, make_rows
 from gbad.data.groups import groups_path, read_groups
-from gbad.data.images import TRUNCATED, decode_image, find_images, find_name_collisions, read_file, walk_images
+from gbad.data.images import (
+    TRUNCATED,
+    Unlistable,
+    decode_image,
+    find_images,
+    find_name_collisions,
+    read_file,
+    walk_images,
+)
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.digests import bytes_digest
+from gbad.storage.reading import read_regular
 
 PROBLEMS = {
     "missing_list": "train or test list that is not there",
@@ -34,6 +43,7 @@ PROBLEMS = {
     "bad_annotation": "annotation that cannot be read",
     "bad_list": "list of another subset that cannot be read",
     "bad_groups": "groups.csv that cannot be read",
+    "bad_folder": "folder that cannot be listed",
     "mislabelled": "name on the list of mislabelled images",
     "same_stem": "several image files with one name; the first is used",
 }
@@ -152,7 +162,8 @@ def check_dataset(
     if not parts:
         read_sixray(data, subset, PARTS[0])  # raises an error that names the subsets that exist
     listed_wrong = None if mislabelled is None else read_ids(Path(mislabelled))
-    images = find_images(data)
+    unlistable: Unlistable = []
+    images = find_images(data, unlistable)
     counts, names, problems = _count_lists(data, subset, parts, images)
     problems += [Problem("", name, str(images[name]), "no_row", "in no list") for name in images.keys() - names]
     rows = make_rows(parts, images)
@@ -164,7 +175,11 @@ def check_dataset(
         read_groups(data, subset, ())
     except DataError as error:
         problems.append(Problem("", "", str(groups_path(data, subset)), "bad_groups", str(error)))
-    for name, paths in find_name_collisions(data).items():
+    problems += [
+        Problem("", "", folder, "bad_folder", f"cannot be listed ({reason}). Check the folder's permissions.")
+        for folder, reason in unlistable
+    ]
+    for name, paths in find_name_collisions(data, []).items():
         problems += [Problem("", name, str(path), "same_stem", f"{paths[0]} is used instead") for path in paths[1:]]
     lost = Counter(problem.part for problem in unusable)
     counts = [
@@ -182,7 +197,7 @@ def files_of(data: str | Path, subset: int | str) -> Iterator[Path]:
     for other in {str(subset), *find_subsets(data)}:
         yield from (list_path(data, other, part) for part in PARTS)
     yield groups_path(data, subset)
-    yield from (Path(path) for _, path in walk_images(data))
+    yield from (Path(path) for _, path in walk_images(data, unlistable=[]))
 
 
 def read_ids(path: Path) -> set[str]:
@@ -194,7 +209,7 @@ def read_ids(path: Path) -> set[str]:
         If the file cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Give a text file with one image name per line.") from error
     return {strip_suffix(text) for line in lines if (text := line.partition("#")[0].strip())}

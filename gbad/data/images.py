@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 import threading
@@ -36,6 +35,9 @@ MAX_PIXELS = 100_000_000
 TRUNCATED = "truncated"
 """First word of the reason of an `ImageError` when the file ends too early."""
 
+Unlistable = list[tuple[str, str]]
+"""Folders that cannot be listed, and why."""
+
 NO_IMAGE_FOLDERS = frozenset({"annotation", "annotations", "imageset", "imagesets", "mask", "masks", "__macosx"})
 """Folders (names in lower case) that hold no images of the data set."""
 
@@ -58,7 +60,7 @@ _DRAFT_SCALE = 1.5  # at 192 px and SIXray's sizes: twice the rate of a full dec
 _WARNING_FILTERS = threading.Lock()
 
 
-def find_images(root: str | Path) -> dict[str, Path]:
+def find_images(root: str | Path, unlistable: Unlistable | None = None) -> dict[str, Path]:
     """Find all images below a folder.
 
     Images may lie in one folder, in numbered folders, or in any others. Links are followed, but no folder is visited
@@ -69,6 +71,8 @@ def find_images(root: str | Path) -> dict[str, Path]:
     ----------
     root : path-like
         The data set's folder.
+    unlistable : list, optional
+        Told of folders below `root` that cannot be listed, and why; without it they are an error.
 
     Returns
     -------
@@ -81,16 +85,16 @@ def find_images(root: str | Path) -> dict[str, Path]:
     DataError
         If `root` is not a folder or a folder below it cannot be listed.
     """
-    return {name: Path(path) for name, path in _index(root).items()}
+    return {name: Path(path) for name, path in _index(root, unlistable).items()}
 
 
-def find_name_collisions(root: str | Path) -> dict[str, list[Path]]:
+def find_name_collisions(root: str | Path, unlistable: Unlistable | None = None) -> dict[str, list[Path]]:
     """List the names that several image files share. The first path of each name is the one from `find_images`.
 
     Parameters
     ----------
-    root : path-like
-        The data set's folder.
+    root, unlistable
+        As in `find_images`.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def find_name_collisions(root: str | Path) -> dict[str, list[Path]]:
     """
     first: dict[str, str] = {}
     collisions: dict[str, list[Path]] = {}
-    for name, path in walk_images(root):
+    for name, path in walk_images(root, unlistable=unlistable):
         kept = first.setdefault(name, path)
         if kept is not path:
             collisions.setdefault(name, [Path(kept)]).append(Path(path))
@@ -288,6 +292,8 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """
     try:
         status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            os.listdir(path)  # says why, if it is a folder that could not be searched
         if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
             raise ImageError(path, "unreadable", "not a regular file. Give the path of an image file.")
         if status.st_size > _BYTES_PER_PIXEL * max_pixels + 2**20:
@@ -302,21 +308,26 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
         ) from error
     except (OSError, ValueError) as error:
         raise ImageError(
-            path, "unreadable", f"cannot be read ({error}). Check the path and its permissions."
+            path,
+            "unreadable",
+            f"cannot be read ({getattr(error, 'strerror', None) or error}). Check the path and its permissions.",
         ) from error
 
 
-def _index(root: str | Path) -> dict[str, str]:
+def _index(root: str | Path, unlistable: Unlistable | None = None) -> dict[str, str]:
     index: dict[str, str] = {}
-    for name, path in walk_images(root):
+    for name, path in walk_images(root, unlistable=unlistable):
         index.setdefault(name, path)
     return index
 
 
-def walk_images(root: str | Path, *, broken: bool = False) -> Iterator[tuple[str, str]]:
+def walk_images(
+    root: str | Path, *, broken: bool = False, unlistable: Unlistable | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield (name without suffix, path) of each image below `root`, with the rules and the order of `find_images`.
 
-    With `broken`, also yield links that lead nowhere, pipes and devices. Reading one raises an `ImageError`.
+    With `broken`, also yield links that lead nowhere, pipes and devices, and folders that cannot be listed. Reading one
+    raises an `ImageError`. With `unlistable`, append such folders and why to it. Else they are a DataError.
     """
     if not os.path.isdir(root):
         raise DataError(f"{root}: no such folder. Give the folder that holds JPEGImage and ImageSet.")
@@ -344,6 +355,12 @@ def walk_images(root: str | Path, *, broken: bool = False) -> Iterator[tuple[str
                     elif entry.name.lower() not in skipped and _leads_to(entry.is_dir):
                         folders.append(entry.path)
         except OSError as error:
+            if broken:
+                yield os.path.basename(folder), folder
+                continue
+            if unlistable is not None:
+                unlistable.append((folder, error.strerror or str(error)))
+                continue
             raise DataError(
                 f"{folder}: cannot be listed ({error.strerror}). Check the folder's permissions."
             ) from error
@@ -354,10 +371,8 @@ def walk_images(root: str | Path, *, broken: bool = False) -> Iterator[tuple[str
 def _leads_to(kind: Callable[[], bool]) -> bool:
     try:
         return kind()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link to itself
-            return False
-        raise
+    except OSError:  # a link to itself, or into a folder that cannot be searched
+        return False
 
 
 def _open(path: Path, data: bytes, max_pixels: int) -> ImageFile:

@@ -18,6 +18,7 @@ from gbad.data.arrays import Labels, Mask
 from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
 from gbad.storage.files import atomic_path
+from gbad.storage.reading import open_text
 
 SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 """The five classes of SIXray that are evaluated, in the order of its lists."""
@@ -186,7 +187,7 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         If the file cannot be read, is not UTF-8 or not CSV.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path) as file:
             reader = csv.reader(file, strict=True)
             for row in reader:
                 yield reader.line_num, row

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gbad.storage.reading import open_regular
+
 _READ_WHOLE = 4 * 2**30  # bytes of all files together: some seconds
 _HEAD = 16 * 1024
 _SIZE = 16
@@ -68,7 +70,7 @@ def file_digest(path: str | Path, limit: int | None = None) -> bytes | None:
     """Digest of the first `limit` bytes of a file, or of all, in bounded memory; None if it cannot be read."""
     total = hashlib.blake2b(digest_size=_SIZE)
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             if limit is not None:
                 total.update(file.read(limit))
             else:

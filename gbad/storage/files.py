@@ -15,6 +15,7 @@ import pandas as pd
 
 from gbad.errors import GbadError, RunError
 from gbad.runtime.signals import interrupts_held
+from gbad.storage.reading import open_regular, read_regular
 from gbad.storage.targets import is_stream, output_file, output_path, standard_output
 
 
@@ -86,7 +87,7 @@ def write_json(path: str | Path, content: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; GbadError if it is damaged."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(read_regular(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise GbadError(
             f"{path}: not valid JSON ({error}). Delete the file and run the step that writes it again."
@@ -102,7 +103,8 @@ def read_table(path: str | Path, columns: Sequence[str], remedy: str) -> pd.Data
         If the file is damaged or lacks one of `columns`. The message ends with `remedy`.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+        with open_regular(path) as file:
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
     except ValueError as error:  # pandas' own errors are ValueErrors
         raise RunError(f"{path}: damaged ({error}). {remedy}") from error
     if missing := [name for name in columns if name not in table.columns]:

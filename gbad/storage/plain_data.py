@@ -17,6 +17,7 @@ import numpy as np
 
 from gbad.errors import GbadError, PipelineFileError
 from gbad.storage.files import atomic_path
+from gbad.storage.reading import open_regular
 from gbad.storage.unpickling import PlainUnpickler, check_tree
 
 _ALLOWED = frozenset({("gbad.pipeline", "GBADPipeline")})
@@ -102,7 +103,7 @@ def read_pickle(path: str | Path) -> Any:
     """Unpickle a file that names no class or function but `GBADPipeline`. PipelineFileError for all other files."""
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return _StrictUnpickler(file).load()
     except FileNotFoundError as error:
         raise PipelineFileError(f"{path}: no such file. `gbad train` writes RUN/pipeline.joblib.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,7 +76,8 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
     """Replace each folder by the image files below it; keep files as given.
 
     The rules and the order are those of `gbad.data.images.find_images`: links are followed, hidden files and folders
-    and those of annotations, lists and masks are skipped. A link that leads nowhere counts, since its row says so.
+    and those of annotations, lists and masks are skipped. A link that leads nowhere and a folder that cannot be listed
+    count, since their rows say so.
 
     Raises
     ------
@@ -84,7 +86,8 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in map(Path, paths):
-        found += [Path(image) for _, image in walk_images(path, broken=True)] if path.is_dir() else [path]
+        is_folder = os.path.isdir(path)  # false for names that are too long, whose rows say so
+        found += [Path(image) for _, image in walk_images(path, broken=True)] if is_folder else [path]
     if not found:
         raise DataError(f"no image in {', '.join(map(str, paths))}; gbad reads {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
