@@ -24,6 +24,7 @@ from gbad.cli.terminal import errors, interrupted
 from gbad.cli.train import demo, refit, train
 from gbad.errors import GbadError, RunError
 from gbad.runtime.allocator import keep_freed_memory
+from gbad.runtime.decoders import silence_decoders
 from gbad.runtime.signals import raise_lost_interrupts
 from gbad.runtime.text import printable
 
@@ -76,6 +77,7 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False)]
     )
     logging.getLogger("gbad").setLevel(logging.INFO)
+    silence_decoders()
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_: str(message)  # not the line of code that it comes from
     try:

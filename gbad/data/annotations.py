@@ -31,6 +31,7 @@ Box = tuple[float, float, float, float]
 """xmin, ymin, xmax, ymax in pixels of the image."""
 
 _MAX_XML_BYTES = 4 * 2**20
+_UNKNOWN_ENCODING, _WRONG_ENCODING = 18, 19  # XML_ERROR_UNKNOWN_ENCODING and XML_ERROR_INCORRECT_ENCODING of expat
 _MAX_LABELS = 2**28  # images × classes, a byte each: a million images of 250 classes
 
 
@@ -306,7 +307,25 @@ def _parse_xml(path: Path) -> Element:
     except (expat.ExpatError, ParseError, ValueError, LookupError) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{path}: not valid XML ({error}). Copy the file again.") from error
+        wrong = _other_encoding(data, error)
+        raise DataError(f"{path}: {wrong or f'not valid XML ({error}). Copy the file again.'}") from error
+
+
+def _is_cut(error: UnicodeDecodeError) -> bool:
+    return error.reason == "unexpected end of data"
+
+
+def _other_encoding(data: bytes, error: Exception) -> str | None:
+    """What to say of an XML file that may be whole but in an encoding that its parser does not know; None otherwise."""
+    code = getattr(error, "code", None)
+    if code in (_UNKNOWN_ENCODING, _WRONG_ENCODING):
+        return f"an encoding other than it says, or one that cannot be read ({error}). Save the file as UTF-8."
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        if b"\0" not in data and not _is_cut(wrong):
+            return f"not UTF-8 text ({wrong.reason} at byte {wrong.start}). Save the file as UTF-8."
+    return None
 
 
 def _read_box(path: Path, name: str, element: Element) -> Box:
@@ -331,6 +350,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Check the path.") from error
     except (ValueError, RecursionError) as error:
+        if isinstance(error, UnicodeDecodeError) and not _is_cut(error):
+            reason = f"not UTF-8 text ({error.reason} at byte {error.start}). Save the file as UTF-8."
+            raise DataError(f"{path}: {reason}") from error
         raise DataError(f"{path}: not valid JSON ({error}). Copy the file again.") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: holds a {type(content).__name__}, not an object. Give a COCO annotation file.")

@@ -210,7 +210,10 @@ def read_ids(path: Path) -> set[str]:
     """
     try:
         lines = read_regular(path).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 text ({error.reason} at byte {error.start}). Save the file as UTF-8."
+        raise DataError(f"{path}: {reason}") from error
+    except OSError as error:
         raise DataError(f"{path}: cannot be read ({error}). Give a text file with one image name per line.") from error
     return {strip_suffix(text) for line in lines if (text := line.partition("#")[0].strip())}
 

@@ -145,8 +145,8 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
     """Read an image as 8-bit RGB.
 
     Grey becomes three equal channels, transparency is laid over white (the background of an X-ray image), and 16-bit
-    values 0…65535 are scaled to 0…255. The same file always gives the same array. Several threads may call it at once:
-    decoding and resizing release Python's global lock.
+    values 0…65535 are scaled to 0…255. A rotation in EXIF data is not applied, so that boxes fit. The same file always
+    gives the same array. Several threads may call it at once: decoding and resizing release Python's global lock.
 
     Parameters
     ----------
@@ -389,14 +389,22 @@ def _open(path: Path, data: bytes, max_pixels: int) -> ImageFile:
             reason = f"{width} × {height} pixels, more than the limit of {max_pixels:,}. Scale the image down."
             raise ImageError(path, "too_large", reason)
         if image.mode not in _EIGHT_BIT_MODES | _SIXTEEN_BIT_MODES:
-            reason = f"colour mode {image.mode}, which X-ray images do not have. Convert it to RGB."
-            raise ImageError(path, "unsupported", reason)
+            raise ImageError(path, "unsupported", _unknown_mode(image.mode))
         if getattr(image, "is_animated", False):
             raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
         if isinstance(image, TiffImageFile):
             check_tiff(image, data)
             image.load()  # its decoder parses the tags again, and may warn
     return image
+
+
+def _unknown_mode(mode: str) -> str:
+    """Say what a colour mode is, and what to do about it."""
+    if mode == "F":
+        return "floating-point values (colour mode F). Scale them to 0 to 65535 and save as 16 bit."
+    if mode in ("CMYK", "LAB", "YCbCr", "HSV"):
+        return f"colour mode {mode}, which X-ray images do not have. Convert it to RGB."
+    return f"colour mode {mode}, which gbad does not read. Convert it to 8- or 16-bit grey or to RGB."
 
 
 @contextmanager

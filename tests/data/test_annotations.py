@@ -225,7 +225,7 @@ def test_bad_coco_files_name_file_and_value(tmp_path: Path, content: object, mes
 def test_what_is_no_json(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.json"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=r"a\.json: not valid JSON"):
+    with pytest.raises(DataError, match=r"a\.json: not (valid JSON|UTF-8 text)"):
         labels_from_coco(path)
     with pytest.raises(DataError, match="cannot be read"):
         labels_from_coco(tmp_path / "b.json")
@@ -277,3 +277,20 @@ def test_folders_without_classes_or_images(tmp_path: Path) -> None:
     (tmp_path / "only" / "Gun").mkdir()
     with pytest.raises(DataError, match="no image"):
         labels_from_folders(tmp_path / "only")
+
+
+def test_other_encodings_are_told_from_damage(tmp_path: Path) -> None:
+    text = "<annotation><object><name>\u5200</name></object></annotation>"
+    for name, content in (
+        ("declared.xml", f"<?xml version='1.0' encoding='GBK'?>{text}".encode("gbk")),
+        ("silent.xml", text.encode("gbk")),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=rf"{name}: .*Save the file as UTF-8"):
+            read_voc_boxes(tmp_path / name)
+    (tmp_path / "cut.xml").write_bytes(text.encode()[:40])
+    with pytest.raises(DataError, match="not valid XML.*Copy the file again"):
+        read_voc_boxes(tmp_path / "cut.xml")
+    (tmp_path / "coco.json").write_bytes('{"images": "\u5200"}'.encode("gbk"))
+    with pytest.raises(DataError, match="not UTF-8 text.*Save the file as UTF-8"):
+        labels_from_coco(tmp_path / "coco.json")

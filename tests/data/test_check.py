@@ -216,7 +216,7 @@ def test_mislabelled_ids(data: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.txt: cannot be read"):
         check_dataset(data, 10, mislabelled=tmp_path / "nowhere.txt")
     ids.write_bytes(b"\xff\xfe\0")
-    with pytest.raises(DataError, match="one image name per line"):
+    with pytest.raises(DataError, match="Save the file as UTF-8"):
         check_dataset(data, 10, mislabelled=ids)
 
 

@@ -261,7 +261,14 @@ def test_colour_modes_that_x_ray_images_do_not_have(tmp_path: Path, mode: str, s
     error = refused(tmp_path / f"a.{suffix}")
     assert error.status == "unsupported"
     assert mode in error.reason
-    assert "Convert it to RGB" in error.reason
+    assert ("save as 16 bit" if mode == "F" else "Convert it to RGB") in error.reason
+
+
+def test_a_rotation_in_exif_data_is_not_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn
+    Image.fromarray(smooth_picture(20, 30)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), smooth_picture(20, 30))
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "tif", "webp"])
