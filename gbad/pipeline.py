@@ -19,21 +19,22 @@ from gbad.data.boxes import GivenBox
 from gbad.data.images import MAX_PIXELS
 from gbad.data.original import Original
 from gbad.data.source import ImageSource, source_from_paths, stream, stream_originals
-from gbad.errors import DataError, ImageError, PipelineFileError
+from gbad.errors import DataError, GbadError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
 from gbad.runtime.versions import library_versions
 from gbad.storage.files import atomic_path
 from gbad.storage.ledger import claim, locked
-from gbad.storage.plain_data import pack, read_pickle, unpack
+from gbad.storage.plain_data import check_seal, pack, read_pickle, sealed, unpack
 from gbad.training.checks import check_parts, check_settings
 from gbad.training.fitted import FittedGBAD
 from gbad.training.inputs import Images, content_of, image_source, training_list
 from gbad.training.phases import fit_phases
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings, takes_settings
+from gbad.training.soundness import check_plain
 
-FORMAT = 2
-"""Of pipeline files. Every later version of gbad reads the files of formats 1, which know no second look, and 2."""
+FORMAT = 3
+"""Of pipeline files. Every later version of gbad reads all of them: 1 knows no second look, 1 and 2 have no digest."""
 
 
 class GBADPipeline(BaseEstimator):
@@ -247,24 +248,32 @@ class GBADPipeline(BaseEstimator):
                 "library_versions": library_versions(),
                 "fitted": self.fitted_.to_plain(),
             }
-        packed: dict[str, Any] = pack(state)
-        return packed
+        return sealed(pack(state))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         version = state.get("format_version") if isinstance(state, dict) else None
         # Files from before the first release called themselves 1, too.
-        if version not in (1, FORMAT) or "settings" not in state:
+        if version not in (1, 2, FORMAT) or "settings" not in state:
             raise PipelineFileError(
                 f"the file has format {version!r} of another version of gbad; this one reads formats 1 to {FORMAT}. "
                 "Install the version of gbad that wrote it, or train again."
             )
-        state = unpack(state)
-        if version == 1:
-            state = _from_format_1(state)
-        settings = from_plain(state["settings"])
-        self.__dict__.update(vars(settings))
-        if "fitted" in state:
-            self.fitted_ = FittedGBAD.from_plain(state["fitted"], settings)
+        if version == FORMAT or "digest" in state:
+            check_seal(state)
+        try:
+            state = unpack(state)
+            if version == 1:
+                state = _from_format_1(state)
+            settings = from_plain(state["settings"])
+            self.__dict__.update(vars(settings))
+            if "fitted" in state:
+                check_plain(state["fitted"], settings)
+                self.fitted_ = FittedGBAD.from_plain(state["fitted"], settings)
+        except Exception as error:  # a strange state makes its parts raise almost anything
+            what = str(error) if isinstance(error, (GbadError, ValueError)) else f"{type(error).__name__}: {error}"
+            raise PipelineFileError(
+                f"damaged, or its parts do not fit together ({what}). Copy it again, or train again."
+            ) from error
 
 
 def _one_by_one(
@@ -291,7 +300,9 @@ def _from_format_1(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(path: str | Path) -> GBADPipeline:
-    """Load a pipeline; refuse every class and function that a pipeline file does not need.
+    """Load a pipeline; refuse every class and function that a pipeline file does not need, and parts that do not fit.
+
+    The digest of the content is compared, and one blank image is scored.
 
     ``joblib.load`` reads the same files but runs whatever a file asks for: use it on files of your own only.
 
@@ -310,4 +321,10 @@ def load(path: str | Path) -> GBADPipeline:
         raise PipelineFileError(f"{path}: holds a {type(pipeline).__name__}, not a pipeline.")
     if not hasattr(pipeline, "fitted_"):
         raise PipelineFileError(f"{path}: holds a pipeline that is not fitted. Train it, and save it again.")
+    try:
+        pipeline.fitted_.try_out(pipeline.settings.size)
+    except Exception as error:  # as in __setstate__
+        raise PipelineFileError(
+            f"{path}: its parts do not fit together ({type(error).__name__}: {error}). Copy it again, or train again."
+        ) from error
     return pipeline

@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 import gbad
 from gbad.errors import GbadError, PipelineFileError
 from gbad.pipeline import GBADPipeline, load
-from gbad.storage.plain_data import load_plain, pack, save_plain, unpack
+from gbad.storage.plain_data import load_plain, pack, read_pickle, save_plain, unpack
 from gbad.training.fitted import FittedGBAD
 from gbad.training.plain_settings import to_plain
 from gbad.training.run_folder import Run
@@ -305,23 +305,82 @@ def test_what_python_shares_by_itself_may_stand_in_several_places(tmp_path: Path
     assert [array.tolist() for array in loaded["arrays"]] == [[True], [True], [], []]
 
 
-def test_flipped_bytes_never_raise_anything_else(pipeline: GBADPipeline, tmp_path: Path) -> None:
+def small_file(pipeline: GBADPipeline, path: Path) -> bytes:
+    """A file of a pipeline without weights, so that most of its bytes are structure."""
     small = copy.deepcopy(pipeline)
     small.fitted_ = replace(small.fitted_, classifier={**small.fitted_.classifier, "arrays": {}})
-    small.save(tmp_path / "small.joblib")
-    whole = np.frombuffer((tmp_path / "small.joblib").read_bytes(), np.uint8)
+    small.save(path)
+    return path.read_bytes()
+
+
+def outcome_of(read: Callable[[Path], object], content: bytes, path: Path) -> str:
+    path.write_bytes(content)
+    try:
+        found = read(path)
+    except PipelineFileError:
+        return "refused"
+    return str(joblib.hash(found.__getstate__())) if isinstance(found, GBADPipeline) else "no pipeline"
+
+
+def test_flipped_bytes_are_refused_and_never_raise_anything_else(pipeline: GBADPipeline, tmp_path: Path) -> None:
+    whole = np.frombuffer(small_file(pipeline, tmp_path / "small.joblib"), np.uint8)
+    known = outcome_of(read_pickle, whole.tobytes(), tmp_path / "small.joblib")
     random = np.random.default_rng(1)
-    refused = 0
     for _ in range(300):
         content = whole.copy()
         where = random.integers(0, len(content) if random.random() < 0.5 else 400, 3)
         content[where] = random.integers(0, 256, 3)
-        (tmp_path / "flipped.joblib").write_bytes(content.tobytes())
-        try:
-            load(tmp_path / "flipped.joblib")  # a changed number goes unseen: this is no checksum
-        except PipelineFileError:
-            refused += 1
-    assert refused > 50
+        outcome = outcome_of(read_pickle, content.tobytes(), tmp_path / "flipped.joblib")
+        assert outcome in ("refused", "no pipeline", known)
+
+
+def test_a_single_flipped_bit_is_noticed(pipeline: GBADPipeline, pipeline_file: Path, tmp_path: Path) -> None:
+    """Also by joblib.load, for bits of the arrays; other bits may ask it for another class."""
+    whole, random = pipeline_file.read_bytes(), np.random.default_rng(2)
+    for at in random.integers(200, len(whole) - 200, 40).tolist():
+        content = whole[:at] + bytes([whole[at] ^ 1 << int(random.integers(8))]) + whole[at + 1 :]
+        assert outcome_of(load, content, tmp_path / "flipped.joblib") == "refused"
+    weights = max(pipeline.fitted_.classifier["arrays"].values(), key=lambda array: array.nbytes)
+    at = whole.index(weights.tobytes()) + weights.nbytes // 2
+    (tmp_path / "flipped.joblib").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with pytest.raises(PipelineFileError, match="does not have the digest that was written"):
+        joblib.load(tmp_path / "flipped.joblib")
+
+
+def test_a_digest_cannot_be_left_out_by_damage(
+    pipeline: GBADPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = pipeline.__getstate__()
+    for change in ({"format_version": 1}, {"format_version": 2}, {"digest": None}, {"digest": "0" * 32}):
+        monkeypatch.setattr(GBADPipeline, "__getstate__", lambda self, change=change: state | change)
+        joblib.dump(pipeline, tmp_path / "file.joblib")
+        for read in (load, joblib.load):
+            with pytest.raises(PipelineFileError, match="digest"):
+                read(tmp_path / "file.joblib")
+    monkeypatch.setattr(
+        GBADPipeline, "__getstate__", lambda self: {key: value for key, value in state.items() if key != "digest"}
+    )
+    joblib.dump(pipeline, tmp_path / "file.joblib")
+    with pytest.raises(PipelineFileError, match="digest"):
+        load(tmp_path / "file.joblib")
+
+
+@pytest.mark.parametrize("name", ["phase1/classifier.joblib", "phase2/detector.joblib", "phase3/gate.joblib"])
+def test_a_zeroed_block_in_what_a_phase_leaves_is_noticed(trained: Run, name: str, tmp_path: Path) -> None:
+    content = (trained.folder / name).read_bytes()
+    at = len(content) // 2
+    (tmp_path / "file.joblib").write_bytes(content[:at] + bytes(64) + content[at + 64 :])
+    with pytest.raises(PipelineFileError, match=r"file\.joblib: damaged"):
+        load_plain(tmp_path / "file.joblib")
+    for size in (0, 10, at, len(content) - 1):
+        (tmp_path / "file.joblib").write_bytes(content[:size])
+        with pytest.raises(PipelineFileError, match=r"file\.joblib: damaged"):
+            load_plain(tmp_path / "file.joblib")
+
+
+def test_what_a_phase_left_before_there_were_digests_is_read(tmp_path: Path) -> None:
+    joblib.dump(pack({"a": np.arange(3)}), tmp_path / "file.joblib")
+    assert load_plain(tmp_path / "file.joblib")["a"].tolist() == [0, 1, 2]
 
 
 def test_other_files_are_refused(pipeline: GBADPipeline, trained: Run, tmp_path: Path) -> None:
@@ -340,12 +399,12 @@ def test_other_files_are_refused(pipeline: GBADPipeline, trained: Run, tmp_path:
 
 
 def test_a_newer_format_is_refused(pipeline: GBADPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gbad.pipeline.FORMAT", 3)
+    monkeypatch.setattr("gbad.pipeline.FORMAT", 4)
     pipeline.save(tmp_path / "newer.joblib")
     monkeypatch.undo()
     for read in (gbad.load, joblib.load):
         with pytest.raises(
-            PipelineFileError, match="format 3 of another version of gbad; this one reads formats 1 to 2.*Install"
+            PipelineFileError, match="format 4 of another version of gbad; this one reads formats 1 to 3.*Install"
         ):
             read(tmp_path / "newer.joblib")
 

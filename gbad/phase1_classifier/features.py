@@ -12,11 +12,12 @@ import numpy.typing as npt
 from gbad.data.arrays import Pixels, Rows
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource, stream
-from gbad.errors import DataError, GbadError, ImageError
+from gbad.errors import DataError, GbadError, ImageError, RunError
 from gbad.phase1_classifier.classifier import Classifier
 from gbad.phase1_classifier.evidence import evidence_peaks, see
 from gbad.phase1_classifier.prediction import predict_batch
 from gbad.runtime.progress import progress_bar
+from gbad.storage.digests import file_digest, file_size
 from gbad.storage.files import read_json, write_json
 
 _NONE_USABLE = (
@@ -45,6 +46,7 @@ class FeatureFile:
         count = shape["rows"]
         if not count:  # an empty file cannot be mapped
             raise DataError(f"{self._folder}: {_NONE_USABLE} Delete this folder too.")
+        self._check(shape)
         self.rows = np.fromfile(self._folder / "rows.i64", np.int64, count)
         self.features = np.memmap(self._folder / "features.f32", np.float32, "r", shape=(count, shape["features"]))
         self.logits = np.memmap(self._folder / "logits.f64", np.float64, "r", shape=(count, shape["classes"]))
@@ -52,6 +54,20 @@ class FeatureFile:
         self.peaks: npt.NDArray[np.float32] | None = None
         if path.exists():
             self.peaks = np.memmap(path, np.float32, "r", shape=of_peaks)
+
+    def _check(self, shape: dict[str, Any]) -> None:
+        """RunError if a file does not have the size or the digest that ``done.json`` tells."""
+        widths = {"rows.i64": 8, "features.f32": 4 * shape["features"], "logits.f64": 8 * shape["classes"]}
+        for name in {*widths, *shape.get("digests", {})}:  # older runs have no digests
+            path, digest = self._folder / name, shape.get("digests", {}).get(name)
+            size = file_size(path) or 0
+            if (name in widths and size != shape["rows"] * widths[name]) or (
+                digest is not None and (file_digest(path) or b"").hex() != digest
+            ):
+                raise RunError(
+                    f"{path}: damaged, it is not what was written. Delete the folder {self._folder.parent} and run the "
+                    "same command again, which computes it anew."
+                )
 
 
 def extract_features(
@@ -150,7 +166,12 @@ def extract_features(
         raise DataError(f"{folder}: {_NONE_USABLE}")
     write_json(
         folder / "done.json",
-        {"rows": written, "features": widths["features.f32"] // 4, "classes": model.spec["n_classes"]},
+        {
+            "rows": written,
+            "features": widths["features.f32"] // 4,
+            "classes": model.spec["n_classes"],
+            "digests": {name: (file_digest(folder / name) or b"").hex() for name in widths},
+        },
     )
     return FeatureFile(folder)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,34 @@ def digest(*parts: Sequence[str] | npt.NDArray[Any]) -> str:
 def json_digest(content: Mapping[str, Any]) -> str:
     """Digest of JSON types, whatever the order of keys; TypeError if there is anything else."""
     return bytes_digest(json.dumps(content, sort_keys=True).encode()).hex()
+
+
+def tree_digest(value: Any) -> str:
+    """Digest of numbers, texts and bytes in dicts, lists and tuples, in their order; TypeError for anything else."""
+    total = hashlib.blake2b(digest_size=_SIZE)
+    _add(value, total.update)
+    return total.hexdigest()
+
+
+def _add(value: Any, update: Callable[[bytes], None]) -> None:
+    """Describe a value so that no two values have one description: its kind, its length, its content."""
+    if isinstance(value, (dict, list, tuple)):
+        update(f"{type(value).__name__} {len(value)};".encode())
+        for item in (part for pair in value.items() for part in pair) if isinstance(value, dict) else value:
+            _add(item, update)
+        return
+    if isinstance(value, bytes):
+        content = value
+    elif isinstance(value, str):
+        content = value.encode("utf-8", "surrogatepass")
+    elif value is None or isinstance(value, (bool, int)):
+        content = repr(value).encode()
+    elif isinstance(value, float):
+        content = struct.pack("<d", value)
+    else:
+        raise TypeError(f"a {type(value).__name__} has no digest")
+    update(f"{type(value).__name__} {len(content)};".encode())
+    update(content)
 
 
 def bytes_digest(data: bytes) -> bytes:

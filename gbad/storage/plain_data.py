@@ -8,7 +8,7 @@ arbitrary memory.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ import joblib
 import numpy as np
 
 from gbad.errors import GbadError, PipelineFileError
+from gbad.storage.digests import tree_digest
 from gbad.storage.files import atomic_path
 from gbad.storage.reading import open_regular
 from gbad.storage.unpickling import PlainUnpickler, check_tree
@@ -77,10 +78,31 @@ def unpack(value: Any) -> Any:
 
 
 def save_plain(content: Any, path: str | Path) -> None:
-    """Write numbers, texts and arrays, in dicts, lists and tuples, as one file. It is written whole or not at all."""
-    packed = pack(content)
+    """Write numbers, texts and arrays, in dicts, lists and tuples, as one file with the digest of its content.
+
+    It is written whole or not at all.
+    """
+    packed = sealed({"content": pack(content)})
     with atomic_path(path) as temporary:
         joblib.dump(packed, temporary)
+
+
+def sealed(packed: dict[str, Any]) -> dict[str, Any]:
+    """Add the digest of what `pack` gave to it."""
+    return packed | {"digest": tree_digest(packed)}
+
+
+def check_seal(packed: Mapping[str, Any]) -> None:
+    """Compare content with the digest that `sealed` has added.
+
+    Raises
+    ------
+    PipelineFileError
+        If there is no digest, or another.
+    """
+    content = {key: value for key, value in packed.items() if key != "digest"}
+    if packed.get("digest") != tree_digest(content):
+        raise PipelineFileError("damaged, its content does not have the digest that was written. Copy it again.")
 
 
 def load_plain(path: str | Path) -> Any:
@@ -89,13 +111,20 @@ def load_plain(path: str | Path) -> Any:
     Raises
     ------
     PipelineFileError
-        If the file is missing or damaged, or names a class or function other than `GBADPipeline`.
+        If the file is missing or damaged, has another content than its digest says, or names a class or function
+        other than `GBADPipeline`.
     """
     content = read_pickle(path)
     try:
         check_tree(content)
+        # Files from before there were digests hold the content itself, which never has these keys.
+        if isinstance(content, dict) and content.keys() & {"content", "digest"}:
+            check_seal(content)
+            content = content["content"]
         return unpack(content)
-    except (TypeError, ValueError) as error:
+    except PipelineFileError as error:
+        raise PipelineFileError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
         raise PipelineFileError(f"{path}: damaged, it holds {error}. Copy it again.") from error
 
 

@@ -104,7 +104,13 @@ def check_labels(labels: npt.NDArray[np.uint8], classes: Sequence[str]) -> None:
     DataError
         If all images have threats or none has, if two classes have the same name, or one that of another column.
     """
-    others = {"name", "part", "path", "status", *SCORE_COLUMNS, *(f"ungated_{name}" for name in classes)}
+    check_class_names(classes)
+    check_both_kinds(np.asarray(labels.any(1)), "training list")
+
+
+def check_class_names(classes: Sequence[str]) -> None:
+    """Check that class names can head columns of ``scores.csv`` and ``split.csv``; DataError if not."""
+    others = {"name", "part", "path", "status", "reason", *SCORE_COLUMNS, *(f"ungated_{name}" for name in classes)}
     for name in classes:
         if not isinstance(name, str) or not name:
             raise DataError(f"{name!r} is no class name. Give each class a text of its own.")
@@ -113,7 +119,6 @@ def check_labels(labels: npt.NDArray[np.uint8], classes: Sequence[str]) -> None:
             raise DataError(f"no class may be called {name!r}: {file} has a column of that name. Rename the class.")
     if len(set(classes)) < len(classes):
         raise DataError(f"two classes have the same name in {', '.join(classes)}. Give each class its own.")
-    check_both_kinds(np.asarray(labels.any(1)), "training list")
 
 
 def check_both_kinds(positive: npt.NDArray[np.bool_], part: str) -> None:

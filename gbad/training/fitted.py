@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from gbad.data.original import Original
+from gbad.data.original import ArrayImage, Original
 from gbad.explanation import Explanation, SeenRegions
 from gbad.phase1_classifier import (
     Classifier,
@@ -127,6 +127,40 @@ class FittedGBAD:
                 regions.image, boxes, regions.logits, both.region_log_odds, regions.losses, both.region_gate_score
             ),
         )  # fmt: skip
+
+    def try_out(self, size: int) -> None:
+        """Score one blank image of a size, both looks, to see that all parts fit together.
+
+        Raises
+        ------
+        ValueError
+            If the scores have another shape than they should, or are not finite.
+        Exception
+            Whatever parts that do not fit raise.
+        """
+        blank = np.full((1, size, size, 3), 255, np.uint8)
+        originals = [ArrayImage(blank[0])]
+        n_classes, names = len(self.classes), self.detectors.loss_names
+        with np.errstate(all="ignore"):
+            logits, features = predict_batch(self.network, blank, self.views)
+            losses = self.detectors.losses(features, logits, blank)
+            first = self.decision.decide(logits, features, losses)
+            found = {
+                "logits": (logits, n_classes), "losses": (losses, len(names)),
+                "probabilities": (first.log_gated, n_classes), "score for any threat": (first.any_threat[:, None], 1),
+            }  # fmt: skip
+            if self.second is not None:
+                seen = see(self.network, blank, self.views)
+                regions, _ = self.second.regions(self.network, seen, np.ones(1, bool), originals)
+                both = self.second.decision.decide(first, regions)
+                found |= {
+                    "logits of regions": (regions.logits[:1], n_classes),
+                    "probabilities after the second look": (both.log_gated, n_classes),
+                    "score for any threat after the second look": (both.any_threat[:, None], 1),
+                }
+        for what, (values, columns) in found.items():
+            if values.shape != (1, columns) or not np.isfinite(values).all():
+                raise ValueError(f"{what} of a blank image: {values.tolist()}, not {columns} finite numbers")
 
     def to_plain(self) -> dict[str, Any]:
         """Everything as numbers, texts and arrays, for `from_plain`."""

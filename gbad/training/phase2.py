@@ -30,7 +30,8 @@ from gbad.phase2_anomaly.detectors import (
 from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed
-from gbad.storage.files import atomic_path, read_table, remove_folder, write_json
+from gbad.storage.digests import file_digest
+from gbad.storage.files import atomic_path, read_json, read_table, remove_folder, write_json
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.phase1 import load_classifier
 from gbad.training.settings import Settings
@@ -95,7 +96,12 @@ def fit_phase2(
     for name in ("checkpoint.pt", "image_checkpoint.pt"):
         (folder / name).unlink(missing_ok=True)
     remove_folder(folder / "images")
-    write_json(folder / "done.json", {"seconds": time.monotonic() - begun, "threat_free_rows": int(normal.sum())})
+    done = {
+        "seconds": time.monotonic() - begun,
+        "threat_free_rows": int(normal.sum()),
+        "losses": _digest_of_losses(run),
+    }
+    write_json(folder / "done.json", done)
 
 
 def threat_free_training_rows(rows: npt.NDArray[np.int64], data: TrainingSet) -> npt.NDArray[np.bool_]:
@@ -141,6 +147,10 @@ def read_losses(run: Path, classes: Sequence[str]) -> Losses:
     # As text first: not every version of pandas reads back the very number that was written.
     columns = ("row", "part", *(f"logit_{name}" for name in classes))
     remedy = f"Delete it and {run / 'phase2' / 'done.json'}, then run phase 2 again."
+    done = run / "phase2" / "done.json"
+    known = read_json(done).get("losses") if done.exists() else None  # older runs have no digest
+    if known is not None and known != _digest_of_losses(run):
+        raise RunError(f"{path}: damaged, it is not what was written. {remedy}")
     table = read_table(path, columns, remedy)
     names = list(table.columns)
     try:
@@ -152,6 +162,10 @@ def read_losses(run: Path, classes: Sequence[str]) -> Losses:
     if not (np.isfinite(losses).all() and np.isfinite(logits).all()):
         raise RunError(f"{path}: damaged, it holds values that are not finite. {remedy}")
     return Losses(rows, (table["part"] == "validation").to_numpy(), losses, logits)
+
+
+def _digest_of_losses(run: Path) -> str:
+    return (file_digest(run / "phase2" / "losses.csv") or b"").hex()
 
 
 def fit_detector(

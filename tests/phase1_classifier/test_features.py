@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,8 @@ import torch
 
 from gbad.data.bad_images import BadImages
 from gbad.data.source import ImageSource
-from gbad.errors import DataError, ImageError, TooManyBadImagesError
-from gbad.phase1_classifier import Classifier, extract_features
+from gbad.errors import DataError, ImageError, RunError, TooManyBadImagesError
+from gbad.phase1_classifier import Classifier, FeatureFile, extract_features
 from gbad.phase1_classifier.prediction import full_precision
 
 ROWS = np.arange(12)
@@ -95,3 +96,20 @@ def test_no_usable_image_is_an_error_with_a_remedy(model: Classifier, tmp_path: 
     (folder / "done.json").write_text('{"rows": 0, "features": 32, "classes": 2}')  # by other means
     with pytest.raises(DataError, match="none of the images.*Delete this folder too"):
         extract_features(model, source(), ROWS, folder, BadImages(12))
+
+
+@pytest.mark.parametrize("name", ["features.f32", "logits.f64", "rows.i64"])
+def test_features_that_are_not_what_was_written_are_refused(name: str, model: Classifier, tmp_path: Path) -> None:
+    folder = tmp_path / "phase2" / "features"
+    extract_features(model, source(), ROWS, folder, BadImages(12))
+    whole = (folder / name).read_bytes()
+    at = len(whole) // 2
+    for damaged in (whole[:at], b"", whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :], whole + bytes(8)):
+        (folder / name).write_bytes(damaged)
+        with pytest.raises(RunError, match=f"{name}: damaged.*Delete the folder .*phase2 and run"):
+            FeatureFile(folder)
+    (folder / name).write_bytes(whole)
+    done = json.loads((folder / "done.json").read_text())
+    done.pop("digests")  # as runs of before
+    (folder / "done.json").write_text(json.dumps(done))
+    assert len(FeatureFile(folder).rows) == 12

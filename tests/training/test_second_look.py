@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,11 +18,12 @@ import gbad
 from gbad import GBADPipeline
 from gbad.data.arrays import UNKNOWN
 from gbad.data.bad_images import BadImages
-from gbad.errors import ImageError, RunError
+from gbad.errors import ImageError, PipelineFileError, RunError
 from gbad.evaluation.metrics import average_precision
 from gbad.explanation import Explanation
 from gbad.phase1_classifier import FeatureFile
 from gbad.storage.files import read_json
+from gbad.storage.plain_data import pack, sealed, unpack
 from gbad.training.regions import RegionList, find_regions, threat_places
 from gbad.training.training_set import TrainingSet
 
@@ -265,3 +268,31 @@ def test_without_a_second_look_there_is_none(settings: Callable[..., GBADPipelin
     assert not none.fitted_.looks_twice or not none.explain(sample(3, 3, 9)[0]).looked_twice.any()
     with pytest.raises(RunError, match="second_look"):
         settings().fit(*sample(40, 60, 7), run=tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("decision", "slope"), np.ones(2), "slope: shape"),
+        (("decision", "offset"), np.array([np.nan, 0.0]), "not finite|shape"),
+        (("decision", "share"), 2.0, "share of the second look of 2.0"),
+        (("decision", "threshold"), np.nan, "threshold that are not finite"),
+        (("model", "most"), 10**6, "number of regions 1000000"),
+        (("model", "shape", "size"), 20_000, "size of a region 20000"),
+        (("model", "importance", "mean"), np.zeros(7), r"importance, mean: shape \(7,\)"),
+    ],
+)
+def test_a_second_look_whose_parts_do_not_fit_is_not_loaded(
+    path: tuple[str, ...], value: Any, message: str, twice: GBADPipeline, tmp_path: Path
+) -> None:
+    state = unpack(copy.deepcopy(twice.__getstate__()))
+    state.pop("digest")
+    inner = state["fitted"]["second"]
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GBADPipeline, "__getstate__", lambda self: sealed(pack(state)))
+        joblib.dump(twice, tmp_path / "file.joblib")
+    with pytest.raises(PipelineFileError, match=message):
+        gbad.load(tmp_path / "file.joblib")
