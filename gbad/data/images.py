@@ -24,6 +24,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from gbad.data.arrays import Pixels
 from gbad.data.damage import check_tiff, checked_png, decode_jpeg
+from gbad.data.room import MOST_BYTES, needed_bytes, room_for
 from gbad.errors import DataError, ImageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
@@ -57,6 +58,7 @@ _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "R
 _SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _BYTES_PER_PIXEL = 8  # RGBA at 16 bit, uncompressed: no larger file can be within the pixel limit
 _DRAFT_SCALE = 1.5  # at 192 px and SIXray's sizes: twice the rate of a full decode at 43 dB to it; 1.0 gives 38 dB
+_STRIP_PIXELS = 2**20
 _WARNING_FILTERS = threading.Lock()
 
 
@@ -170,7 +172,8 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
         ``"too_large"`` (more than `max_pixels`) or ``"unsupported"`` (CMYK, floating point, several frames).
     """
     path = Path(path)
-    return decode_image(path, read_file(path, max_pixels), size, max_pixels)
+    with room_for(size=check_file(path, max_pixels)):
+        return decode_image(path, read_file(path, max_pixels), size, max_pixels)
 
 
 def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -233,28 +236,58 @@ def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: i
     ImageError
         Status ``"unreadable"``, ``"too_large"`` or ``"unsupported"``.
     """
-    return decode(path, data, size, max_pixels).warped(size)
+    with decoded(path, data, size, max_pixels) as image:
+        return image.warped(size)
 
 
-def decode(path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+@contextmanager
+def decoded(path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIXELS) -> Iterator[DecodedImage]:
     """Decode the content of an image file without warping it; arguments and errors as in `decode_image`.
 
-    For a `size`, a JPEG may be decoded at a reduced scale that is still larger.
+    For a `size`, a JPEG may be decoded at a reduced scale that is still larger. Until the block ends, no other large
+    image is decoded; the image ends with the block.
     """
     if not data:
         raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
-    try:
+    copies = 2 if data.startswith(_PNG) else 1
+    with _translated(path):
         if data.startswith(_PNG):
             data = checked_png(data)
         opened = _open(path, data, max_pixels)
-        whole = opened.size
-        if isinstance(opened, JpegImageFile):
-            image = decode_jpeg(opened, data, None if size is None else int(_DRAFT_SCALE * size))
-        else:
-            opened.decodermaxblock = len(data)  # see `checked_png`
-            image = _to_rgb(path, opened)
-            image.load()
+    pixels = opened.width * opened.height
+    if (needed := needed_bytes(pixels, len(data), copies)) > MOST_BYTES:
+        reason = f"needs {needed:,} bytes of memory to decode, more than {MOST_BYTES:,}. Scale the image down."
+        raise ImageError(path, "too_large", reason)
+    with room_for(pixels=pixels, size=len(data)):
+        try:
+            with _translated(path):
+                image = _decode(path, opened, data, size)
+            yield image
+            image.image.close()
+        finally:
+            opened.close()  # before another large image is decoded, whoever still holds these
+
+
+def _decode(path: Path, opened: ImageFile, data: bytes, size: int | None) -> DecodedImage:
+    whole = opened.size
+    if isinstance(opened, JpegImageFile):
+        image = decode_jpeg(opened, data, None if size is None else int(_DRAFT_SCALE * size))
         return DecodedImage(image, image.size == whole)
+    if isinstance(opened, TiffImageFile):
+        with _without_warnings():
+            check_tiff(opened, data)
+            opened.load()  # its decoder parses the tags again, and may warn
+    opened.decodermaxblock = len(data)  # see `checked_png`
+    image = _to_rgb(path, opened)
+    image.load()
+    return DecodedImage(image, image.size == whole)
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn what a decoder raises into an ImageError."""
+    try:
+        yield
     except ImageError:
         raise
     except (Image.DecompressionBombError, MemoryError) as error:
@@ -266,6 +299,20 @@ def decode(path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIXE
             raise ImageError(path, "unreadable", f"{TRUNCATED}: the file ends too early. Copy it again.") from error
         reason = f"damaged, or without any pixel ({error}). Copy the file again."
         raise ImageError(path, "unreadable", reason) from error
+
+
+def check_file(path: Path, max_pixels: int = MAX_PIXELS) -> int:
+    """Size of an image file in bytes; errors as in `read_file`, which reads it."""
+    with _readable(path):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            os.listdir(path)  # says why, if it is a folder that could not be searched
+        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
+            raise ImageError(path, "unreadable", "not a regular file. Give the path of an image file.")
+        if status.st_size > _BYTES_PER_PIXEL * max_pixels + 2**20:
+            reason = f"{status.st_size:,} bytes, more than an image of {max_pixels:,} pixels can need. Scale it down."
+            raise ImageError(path, "too_large", reason)
+        return status.st_size
 
 
 def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -290,16 +337,16 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     ImageError
         Status ``"missing"``, ``"unreadable"`` (a folder or device, no permission) or ``"too_large"``.
     """
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            os.listdir(path)  # says why, if it is a folder that could not be searched
-        if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
-            raise ImageError(path, "unreadable", "not a regular file. Give the path of an image file.")
-        if status.st_size > _BYTES_PER_PIXEL * max_pixels + 2**20:
-            reason = f"{status.st_size:,} bytes, more than an image of {max_pixels:,} pixels can need. Scale it down."
-            raise ImageError(path, "too_large", reason)
+    check_file(path, max_pixels)
+    with _readable(path):
         return path.read_bytes()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what the file system raises into an ImageError."""
+    try:
+        yield
     except ImageError:
         raise
     except FileNotFoundError as error:
@@ -376,7 +423,7 @@ def _leads_to(kind: Callable[[], bool]) -> bool:
 
 
 def _open(path: Path, data: bytes, max_pixels: int) -> ImageFile:
-    """Parse the header, and refuse images that gbad cannot use. Only a TIFF is decoded here."""
+    """Parse the header, and refuse images that gbad cannot use. Nothing is decoded here."""
     file_type = next((file_type for magic, file_type in _FILE_TYPES.items() if data.startswith(magic)), None)
     if file_type is None:
         reason = "not an image that gbad reads (JPEG, PNG, BMP, TIFF, GIF, WebP). Convert it to PNG."
@@ -392,9 +439,6 @@ def _open(path: Path, data: bytes, max_pixels: int) -> ImageFile:
             raise ImageError(path, "unsupported", _unknown_mode(image.mode))
         if getattr(image, "is_animated", False):
             raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
-        if isinstance(image, TiffImageFile):
-            check_tiff(image, data)
-            image.load()  # its decoder parses the tags again, and may warn
     return image
 
 
@@ -418,14 +462,39 @@ def _without_warnings() -> Iterator[None]:
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     """Decode into mode L or RGB."""
     if image.mode in _SIXTEEN_BIT_MODES:
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            reason = f"32-bit values {values.min()} to {values.max()}. Scale them to 0 to 65535 and save as 16 bit."
-            raise ImageError(path, "unsupported", reason)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        return _eight_bit(path, image)
     if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")
+        return _over_white(image)
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _eight_bit(path: Path, image: Image.Image) -> Image.Image:
+    """Scale 16-bit values to mode L, strip by strip: as 64-bit numbers, a large image would fill the memory."""
+    grey = np.empty((image.height, image.width), np.uint8)
+    lowest, highest = 0, 0
+    for top, strip in _strips(image):
+        values = np.asarray(strip).astype(np.int64)
+        lowest, highest = min(lowest, int(values.min())), max(highest, int(values.max()))
+        grey[top : top + len(values)] = ((values + 128) // 257).astype(np.uint8)
+    if lowest < 0 or highest > 65535:
+        reason = f"32-bit values {lowest} to {highest}. Scale them to 0 to 65535 and save as 16 bit."
+        raise ImageError(path, "unsupported", reason)
+    return Image.fromarray(grey)
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    """Lay an image with transparency over white, strip by strip: mode RGB."""
+    whole = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        colour = strip.convert("RGBA")
+        whole.paste(Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB"), (0, top))
+    return whole
+
+
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Cut an image into strips of rows, each with its first row."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from gbad.data.arrays import Pixels
-from gbad.data.images import MAX_PIXELS, decode, header_size, read_file
+from gbad.data.images import MAX_PIXELS, check_file, decoded, header_size, read_file
+from gbad.data.room import LARGE_FILE, room_for
 
 # Of an image that waits for a second look. Some hundred images may wait at a time.
 _KEPT_PIXELS = 2_000_000
@@ -56,7 +57,8 @@ class FileImage(Original):
 
     def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
         self._path, self._max_pixels = path, max_pixels
-        self._data: bytes | None = read_file(path, max_pixels)
+        self._bytes = check_file(path, max_pixels)
+        self._data: bytes | None = read_file(path, max_pixels) if self._bytes <= LARGE_FILE else None
         self._whole: Pixels | None = None
 
     @cached_property
@@ -68,18 +70,19 @@ class FileImage(Original):
 
     def warped(self, size: int) -> Pixels:
         """The image warped to uint8 (size, size, 3)."""
-        decoded = decode(self._path, self._content, size, self._max_pixels)
-        if decoded.is_whole and decoded.image.width * decoded.image.height <= _KEPT_PIXELS:
-            self._whole = decoded.warped(None)
-        if self._whole is not None or len(self._content) > _KEPT_BYTES:
-            self._data = None
-        return decoded.warped(size)
+        with room_for(size=self._bytes), decoded(self._path, self._content, size, self._max_pixels) as image:
+            if image.is_whole and image.image.width * image.image.height <= _KEPT_PIXELS:
+                self._whole = image.warped(None)
+            if self._whole is not None or self._bytes > _KEPT_BYTES:
+                self._data = None
+            return image.warped(size)
 
     def pixels(self) -> Pixels:
         """The image at its own resolution, uint8 (height, width, 3)."""
         if self._whole is not None:
             return self._whole
-        return decode(self._path, self._content, None, self._max_pixels).warped(None)
+        with room_for(size=self._bytes), decoded(self._path, self._content, None, self._max_pixels) as image:
+            return image.warped(None)
 
     @property
     def _content(self) -> bytes:

@@ -181,4 +181,5 @@ def cut_regions(
         if len(of_image):
             pixels = original.pixels()
             cut += [cut_region(pixels, centre, shape.side, shape.size) for centre in of_image]
+            del pixels  # before the next one is decoded: they may be large
     return np.stack(cut) if cut else np.empty((0, shape.size, shape.size, 3), np.uint8)

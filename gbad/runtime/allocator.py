@@ -1,4 +1,4 @@
-"""Keep freed memory: the activations of each batch need memory blocks of the same sizes again."""
+"""Keep freed memory, and give it back: the activations of each batch need memory blocks of the same sizes again."""
 
 from __future__ import annotations
 
@@ -31,3 +31,23 @@ def keep_freed_memory() -> bool:
         return False
     settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: _KEPT, _TOP_PAD: _STEP}
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
+
+
+def give_back_freed_memory() -> bool:
+    """Let the C library give freed memory back to the system, of all threads.
+
+    After a large array was freed: each thread would keep its own, for arrays as large as the largest that it ever had.
+
+    Returns
+    -------
+    bool
+        False if the C library is not glibc: then nothing is done.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except AttributeError:  # another C library
+        return False
+    trim(0)
+    return True
