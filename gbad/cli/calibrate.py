@@ -13,16 +13,21 @@ from gbad.cli.terminal import console, say
 
 def calibrate(
     pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
-    paths: Annotated[list[Path], typer.Argument(help="Threat-free images and folders of them, of your own machine.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Threat-free images and folders of them, of your own machine.", readable=False)
+    ],
     out: Annotated[Path, typer.Option(help="The calibrated pipeline, a new file.")] = Path("calibrated.joblib"),
     max_bad: MaxBad = 0.01,
     strict: Strict = False,
 ) -> None:
     """Take thresholds for false-alarm rates from threat-free images of your own; nothing else changes."""
     from gbad.pipeline import load
+    from gbad.storage.targets import output_file
     from gbad.workflows.calibrate import calibrate as workflow
     from gbad.workflows.calibrate import operating_table
+    from gbad.workflows.predict import expand
 
+    output_file(out, [pipeline, *expand(paths)])
     calibrated = workflow(load(pipeline), paths, max_bad=max_bad, strict=strict, show_progress=True)
     calibrated.save(out)
     held_out = calibrated.fitted_.held_out

@@ -53,6 +53,8 @@ def check_plain(plain: Mapping[str, Any], settings: Settings) -> None:
             raise ValueError(f"class heads: weights {np.shape(heads['weights'])}, means {np.shape(heads['mean'])}")
     if not 0 <= plain["decision"]["heads_share"] <= 1:
         raise ValueError(f"a share of the class heads of {plain['decision']['heads_share']}")
+    if (held_out := plain.get("held_out")) is not None:
+        _check_held_out(held_out, len(classes))
     unbounded = set()
     if (second := plain["second"]) is not None:
         model, decision = second["model"], second["decision"]
@@ -105,6 +107,15 @@ def _check_gate(arrays: Mapping[str, Any], what: str) -> None:
     vectors = len(arrays["dual_coef_"])
     if np.shape(arrays["support_vectors_"]) != (vectors, inputs):
         raise ValueError(f"{what}, gate: {np.shape(arrays['support_vectors_'])} support vectors, {vectors} weights")
+
+
+def _check_held_out(held_out: Mapping[str, Any], n_classes: int) -> None:
+    rows = len(held_out["any_threat"])
+    for name, shape in (("any_threat", (rows,)), ("log_odds", (rows, n_classes)), ("labels", (rows, n_classes))):
+        if np.shape(held_out[name]) != shape or np.isnan(held_out[name]).any():
+            raise ValueError(f"held-out images, {name}: not numbers of shape {shape}")
+    if not 0 < held_out["prevalence"] < 1:
+        raise ValueError(f"held-out images, prevalence {held_out['prevalence']}")
 
 
 def _per_class(what: str, values: Any, n_classes: int) -> None:

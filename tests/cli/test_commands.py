@@ -309,6 +309,16 @@ def test_huge_images_are_refused_from_their_header(
     assert "20000 × 20000 pixels, more than the limit of 100,000,000" in outcome.err
 
 
+def test_calibrate_writes_a_new_file(gbad_command: Command, pipeline_file: Path, own_dataset: Path) -> None:
+    image = image_paths(own_dataset, read_sixray(own_dataset, 10, "train").names)[0]
+    for out in (pipeline_file, image):
+        before = out.read_bytes()
+        outcome = gbad_command("calibrate", pipeline_file, image, "--out", out)
+        assert outcome.status == 1
+        assert "since it is read as" in outcome.err
+        assert out.read_bytes() == before
+
+
 def test_check_and_labels_do_not_write_over_what_they_read(gbad_command: Command, own_dataset: Path) -> None:
     image, train = image_paths(own_dataset, read_sixray(own_dataset, 10, "train").names)[0], "ImageSet/10/train.csv"
     for out in (image, own_dataset / train, "/dev/null"):

@@ -68,6 +68,12 @@ MUTATIONS: dict[str, tuple[Change, str]] = {
     "an architecture from nowhere": (put("fitted", "classifier", "spec", "architecture", value="x"), "do not fit"),
     "a head of a million": (put("fitted", "classifier", "spec", "head_width", value=10**6), "head_width 1000000"),
     "a wider pyramid": (put("fitted", "classifier", "spec", "fpn_width", value=16), "do not fit"),
+    "held-out scores of one class": (
+        put("fitted", "held_out", "log_odds", value=lambda old: old[:, :1]),
+        "held-out images, log_odds",
+    ),
+    "NaN among the held-out scores": (put("fitted", "held_out", "any_threat", value=first_nan), "any_threat: not"),
+    "prevalence 1": (put("fitted", "held_out", "prevalence", value=1.0), "prevalence 1.0"),
     "20,000 px": (put("settings", "size", value=20_000), "size 20000"),
     "no pixel": (put("settings", "size", value=0), "size 0"),
     "size as text": (put("settings", "size", value="64"), "size '64'"),
