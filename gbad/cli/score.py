@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from gbad.cli.parameters import APRule, Data, MaxBad, Strict, Subset
-from gbad.cli.terminal import ap_table, console, say
+from gbad.cli.terminal import ap_table, console, counted, say
 from gbad.errors import GbadError
+
+SOME_UNUSABLE = 3
+"""Exit status where some images have scores and others cannot be used."""
 
 
 def evaluate(
@@ -49,25 +52,52 @@ def predict(
     out: Annotated[
         Path, typer.Option(help="CSV with one row per image, in the order of the input; - for standard output.")
     ] = Path("scores.csv"),
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(help="Alarm so that at most this share of threat-free images raises one. Default: by class."),
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Alarm so that at least this share of images with threats raises one.")
+    ] = None,
+    about: Annotated[str | None, typer.Option("--class", help="Class that the rate is about. Default: any.")] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of images with a threat that threat_probability is for. Default: as trained for."),
+    ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of images with an alarm, with what was found drawn in.")
+    ] = None,
+    all_pictures: Annotated[bool, typer.Option("--all-pictures", help="Draw all images.")] = False,
     max_bad: MaxBad = 1.0,
     strict: Strict = False,
 ) -> None:
-    """Score images and folders; images that cannot be used get a row that says why.
+    """Score images and folders and decide on each; images that cannot be used get a row that says why.
 
-    A run that was interrupted goes on with the same command.
+    A run that was interrupted goes on with the same command. The exit status is 3 if some images cannot be used.
     """
     from gbad.pipeline import load
     from gbad.workflows import predict as workflow
     from gbad.workflows.resume import scored_rows
+    from gbad.workflows.verdict import make_rule
 
-    counts = workflow.predict(
-        load(pipeline), paths, out, max_bad=max_bad, strict=strict, protected=[pipeline], show_progress=True
-    )
+    loaded = load(pipeline)
+    rule = make_rule(loaded, false_alarm_rate=false_alarm_rate, recall=recall, about=about, prevalence=prevalence)
+    done = workflow.predict(
+        loaded, paths, out, rule=rule, pictures=pictures, all_pictures=all_pictures, max_bad=max_bad, strict=strict,
+        protected=[pipeline], show_progress=True,
+    )  # fmt: skip
     where = scored_rows(out)
+    for line in done.lines:
+        say(line, beside=out)
+    shown = "" if pictures is None else f" Pictures in {pictures}."
     say(
-        f"{counts['images']:,} images, {counts['anomalous']:,} anomalous, {counts['bad']:,} that cannot be used. "
-        f"Scores in {where}.",
+        f"{counted(done.images, 'image')}, {counted(done.alarms, 'alarm')}, {done.bad:,} that cannot be used. "
+        f"Scores in {where}.{shown}",
         beside=out,
     )
-    if counts["bad"] == counts["images"]:
-        raise GbadError(f"none of the {counts['images']:,} images can be used; the column reason of {where} says why")
+    if done.bad == done.images:
+        raise GbadError(
+            f"none of {counted(done.images, 'image')} can be used; the column reason of {where} says why"
+        )
+    if done.bad:
+        raise typer.Exit(SOME_UNUSABLE)

@@ -34,6 +34,17 @@ def say(text: str, *command: object, beside: str | Path | None = None) -> None:
     to.print(printable(text + following), markup=False, highlight=False, soft_wrap=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(1200, "alarm")
+    ('1 image', '1,200 alarms')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def interrupted(command: str) -> str:
     """What to say to Ctrl-C: how a command of ``gbad`` goes on, if it does not begin again.
 

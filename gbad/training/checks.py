@@ -20,7 +20,11 @@ from gbad.runtime.device import chosen_device
 from gbad.training.plain_settings import to_plain
 from gbad.training.settings import Settings, gate_strength
 
+DECISION_COLUMNS = ("alarm", "classes", "threat_probability", "boxes")
+"""Columns of ``scores.csv`` that say what is decided about an image."""
+
 SCORE_COLUMNS = (
+    *DECISION_COLUMNS,
     *(name for detector in FEATURE_DETECTORS.values() for name in detector.loss_names), IMAGE_LOSS, *IMAGE_COLUMNS,
 )  # fmt: skip
 """Columns that ``scores.csv`` may have behind the columns of the classes."""

@@ -1,29 +1,63 @@
-"""``gbad predict``: score files and folders into a CSV; a run that was killed goes on."""
+"""``gbad predict``: score files and folders, decide on each image, draw what was found; a killed run goes on."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from gbad.data.bad_images import BadImages
-from gbad.data.images import IMAGE_SUFFIXES, walk_images
-from gbad.errors import DataError
+from gbad.data.images import IMAGE_SUFFIXES, read_image, walk_images
+from gbad.data.source import opened
+from gbad.errors import DataError, GbadError
+from gbad.explanation import Explanation
 from gbad.pipeline import GBADPipeline
+from gbad.report.drawing import Finding, drawn
+from gbad.runtime.text import printable
+from gbad.storage.files import atomic_path
 from gbad.storage.targets import is_stream
 from gbad.workflows.resume import Kept, content_of, go_on, held_scores, part_of
 from gbad.workflows.scores_csv import score_to_csv
+from gbad.workflows.verdict import Rule, findings, judge
+
+FEW = 10
+"""So many images, at most, are described in words."""
+
+
+class Predicted(NamedTuple):
+    """What `predict` has done.
+
+    Attributes
+    ----------
+    images, alarms, bad : int
+        How many images there are, how many raised an alarm, and how many cannot be used.
+    lines : list of str
+        What was found in each image, in words; empty for more than `FEW` images.
+    """
+
+    images: int
+    alarms: int
+    bad: int
+    lines: list[str]
 
 
 def predict(
-    pipeline: GBADPipeline, paths: Sequence[str | Path], out: str | Path, *, max_bad: float = 1.0, strict: bool = False,
+    pipeline: GBADPipeline, paths: Sequence[str | Path], out: str | Path, *, rule: Rule | None = None,
+    pictures: str | Path | None = None, all_pictures: bool = False, max_bad: float = 1.0, strict: bool = False,
     protected: Sequence[str | Path] = (), show_progress: bool = False,
-) -> dict[str, int]:  # fmt: skip
-    """Score files and folders into a CSV, rows in the order of the input.
+) -> Predicted:  # fmt: skip
+    """Score files and folders, decide on each image, and write a row for each, in the order of the input.
 
-    If a run on the same images with the same pipeline was killed, this one goes on behind what it has scored. Only one
-    process at a time writes the same file.
+    If a run on the same images with the same pipeline and rule was killed, this one goes on behind what it has scored.
+    Only one process at a time writes the same file.
 
     Parameters
     ----------
@@ -32,8 +66,14 @@ def predict(
     paths : sequence of path-like
         Images and folders of images.
     out : path-like
-        The CSV file; ``-`` or ``/dev/stdout`` for standard output, which cannot go on. If no image can be used, an
-        older file stays, and the reasons are in ``<out>.part``.
+        The CSV file, or ``.jsonl`` for JSON lines; ``-`` or ``/dev/stdout`` for standard output, which cannot go on. If
+        no image can be used, an older file stays, and the reasons are in ``<out>.part``.
+    rule : Rule, optional
+        When an image raises an alarm, see `gbad.workflows.verdict.make_rule`. Default: the classes' own thresholds.
+    pictures : path-like, optional
+        Folder for a picture of each image that raised an alarm, with what was found drawn in.
+    all_pictures : bool
+        Draw all images.
     max_bad, strict
         How many unusable images are too many, see `BadImages`.
     protected : sequence of path-like
@@ -41,35 +81,116 @@ def predict(
     show_progress : bool
         Show a progress bar.
 
-    Returns
-    -------
-    dict
-        ``images``, ``anomalous`` and ``bad``: how many.
-
     Raises
     ------
     GbadError
-        If `out` is a folder, a device, an image of the input or `protected`, or cannot be written.
+        If `out` is a folder, a device, an image of the input or `protected`, has an unknown suffix, or cannot be
+        written.
     RunError
         If another process is writing `out`.
     DataError
         If there is no image.
     """
+    rule = rule or Rule()
     with ExitStack() as until_done:
         if not is_stream(out):
             part_of(out, protected)  # refuses a folder before anything is read
         files = expand(paths)
         bad, kept = BadImages(len(files), max_bad, strict=strict), Kept()
+        source = pipeline.image_source(files)
+        described: dict[int, str] = {}
         if not is_stream(out):
             part_of(out, files)
             until_done.enter_context(held_scores(out))
-            names, source = [str(path) for path in files], pipeline.image_source(files)
-            kept = go_on(out, content_of(pipeline, files), names, source, bad)
-        scored, anomalous = kept.scored, kept.anomalous
-        for rows, explanation in score_to_csv(pipeline, files, out, bad, kept=kept, show_progress=show_progress):
+            names = [str(path) for path in files]
+            kept = go_on(out, content_of(pipeline, files, f"{rule} {pictures} {all_pictures}"), names, source, bad)
+
+        def decide(rows: npt.NDArray[np.int64], seen: Explanation) -> dict[str, Any]:
+            verdict = judge(pipeline, seen, rule)
+            found = {
+                number: findings(pipeline, source.load(int(rows[number])), verdict.present[number], seen.gated[number])
+                for number in np.flatnonzero(verdict.alarm).tolist()
+            }
+            if pictures is not None:
+                for number, row in enumerate(rows.tolist()):
+                    if verdict.alarm[number] or all_pictures:
+                        _draw(Path(pictures), row, files[row], found.get(number, []))
+            sizes = {number: opened(source, int(rows[number])).size for number in found}
+            if len(files) <= FEW:
+                for number, row in enumerate(rows.tolist()):
+                    probability = float(verdict.probability[number])
+                    described[row] = in_words(files[row], found.get(number), sizes.get(number), probability)
+            places = [_boxes(found[number], sizes[number]) if number in found else "" for number in range(len(rows))]
+            return {
+                "alarm": pd.array(verdict.alarm.astype(int), dtype="Int64"),
+                "classes": ["; ".join(one.name for one in found.get(number, ())) for number in range(len(rows))],
+                "threat_probability": verdict.probability,
+                "boxes": places,
+            }  # fmt: skip
+
+        scored, alarms = kept.scored, kept.alarms
+        for rows, explanation in score_to_csv(
+            pipeline, files, out, bad, kept=kept, decide=decide, show_progress=show_progress
+        ):
             scored += len(rows)
-            anomalous += int(explanation.anomalous.sum())
-    return {"images": len(files), "anomalous": anomalous, "bad": len(files) - scored}
+            alarms += int(judge(pipeline, explanation, rule).alarm.sum())
+    lines = []
+    if len(files) <= FEW and not kept.rows:
+        reasons = {str(path): error.status for path, error in bad.errors.items()}
+        lines = [
+            described.get(row, f"{path}  CANNOT BE USED  {reasons.get(str(path), '')}")
+            for row, path in enumerate(files)
+        ]
+    return Predicted(len(files), alarms, len(files) - scored, lines)
+
+
+def in_words(
+    path: str | Path, found: Sequence[Finding] | None, size: tuple[int, int] | None, probability: float
+) -> str:
+    """One line about an image: alarm or not, and each class with its probability and place in pixels.
+
+    Parameters
+    ----------
+    path : path-like
+    found : sequence of Finding, or None
+        None if there is no alarm.
+    size : (int, int) or None
+        Width and height of the image.
+    probability : float
+        That the image holds any threat; NaN if it is not known.
+    """
+    if found is None or size is None:
+        return f"{path}  no alarm" + ("" if math.isnan(probability) else f"  any threat {probability:.2f}")
+    texts = []
+    for one in found:
+        text = f"{one.name} {one.probability:.2f}"
+        if one.box is not None:
+            left, top, right, bottom = pixel_box(one, size)
+            text += f" (x {left}-{right}, y {top}-{bottom})"
+        texts.append(text)
+    return f"{path}  ALARM  {', '.join(texts)}"
+
+
+def pixel_box(found: Finding, size: tuple[int, int]) -> list[int]:
+    """Left, top, right and bottom in pixels of an image of this width and height."""
+    assert found.box is not None
+    pixels: list[int] = np.round(found.box * np.tile(size, 2)).astype(int).tolist()
+    return pixels
+
+
+def _boxes(found: Sequence[Finding], size: tuple[int, int]) -> str:
+    """The column ``boxes``: JSON, class to left, top, right and bottom in pixels of the image."""
+    return json.dumps({one.name: pixel_box(one, size) for one in found if one.box is not None})
+
+
+def _draw(folder: Path, row: int, path: Path, found: Sequence[Finding]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{row:06d}-{printable(path.stem)[:80]}.jpg".replace(os.sep, "_")
+    try:
+        with atomic_path(folder / name) as temporary:
+            drawn(read_image(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)
+    except OSError as error:
+        raise GbadError(f"{folder / name}: cannot be written ({error.strerror or error}).") from error
 
 
 def expand(paths: Sequence[str | Path]) -> list[Path]:

@@ -42,13 +42,13 @@ class Kept:
     ----------
     rows : int
         Number of images, from the first, whose rows are kept.
-    scored, anomalous : int
-        How many of them could be used; how many of these are anomalous.
+    scored, alarms : int
+        How many of them could be used; how many of these raised an alarm.
     """
 
     rows: int = 0
     scored: int = 0
-    anomalous: int = 0
+    alarms: int = 0
 
 
 def part_of(out: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
@@ -78,8 +78,16 @@ def held_scores(out: str | Path) -> Iterator[None]:
         yield
 
 
-def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path]) -> dict[str, str]:
-    """What the scores of an image list depend on: paths, sizes and times of the images, the pipeline, the columns."""
+def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path], decided: str = "") -> dict[str, str]:
+    """What the rows of an image list depend on: paths, sizes and times of the images, pipeline, columns and rule.
+
+    Parameters
+    ----------
+    pipeline : GBADPipeline
+    paths : sequence of path-like
+    decided : str
+        How images were decided on.
+    """
     images: list[str] = []
     for path in paths:
         try:
@@ -91,6 +99,7 @@ def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path]) -> dict[str,
         "images": digest(images),
         "pipeline": str(joblib.hash(pipeline.__getstate__())),
         "columns": " ".join(LEADING),
+        "decided": decided,
     }
 
 
@@ -150,7 +159,7 @@ def go_on(
         raise GbadError(f"{partial}: scores cannot be continued ({error.strerror}). Move the file away.") from error
     _log.info("continuing behind the %d images that have scores in %s", done, partial)
     scored = [row for row in rows[:done] if row.status == "ok"]
-    return Kept(done, len(scored), sum(row.anomalous for row in scored))
+    return Kept(done, len(scored), sum(row.alarm for row in scored))
 
 
 def complete(out: str | Path, scored: int) -> None:
@@ -170,7 +179,7 @@ def scored_rows(out: str | Path) -> str | Path:
 
 class _Row(NamedTuple):
     status: str
-    anomalous: bool
+    alarm: bool
     end: int  # bytes of the file up to the row's end
 
 
@@ -193,7 +202,7 @@ def _whole_rows(partial: Path, paths: Sequence[str]) -> list[_Row]:
                 if not whole or len(row) != len(header) or row[:1] != [path]:
                     break
                 named = dict(zip(header, row, strict=True))
-                rows.append(_Row(sys.intern(named["status"]), named["anomalous"] == "1", position))
+                rows.append(_Row(sys.intern(named["status"]), named["alarm"] == "1", position))
     except (OSError, csv.Error, KeyError):  # no such file; or a damaged one, of which the rows before can be kept
         pass
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -19,10 +19,15 @@ from gbad.runtime.progress import progress_bar
 from gbad.storage.targets import is_stream, standard_output
 from gbad.workflows.resume import BATCH, LEADING, Kept, complete, part_of
 
+Decide = Callable[[npt.NDArray[np.int64], Explanation], Mapping[str, Any]]
+"""From rows and their scores to the columns of what is decided, behind the leading ones."""
 
-def score_table(rows: dict[str, Any], explanation: Explanation, classes: Sequence[str]) -> pd.DataFrame:
-    """Scores of a batch as rows of ``scores.csv``; `rows` holds the leading columns."""
-    columns: dict[str, Any] = rows | dict(zip(LEADING, ("ok", ""), strict=True))
+
+def score_table(
+    rows: dict[str, Any], explanation: Explanation, classes: Sequence[str], decided: Mapping[str, Any] | None = None
+) -> pd.DataFrame:
+    """Scores of a batch as rows of ``scores.csv``; `rows` holds the leading columns, `decided` those behind them."""
+    columns: dict[str, Any] = rows | dict(zip(LEADING, ("ok", ""), strict=True)) | dict(decided or {})
     columns |= {name: explanation.gated[:, c] for c, name in enumerate(classes)}
     columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
     columns |= dict(zip(explanation.loss_names, explanation.losses.T, strict=True))
@@ -40,6 +45,7 @@ def score_to_csv(
     *,
     names: Sequence[str] | None = None,
     kept: Kept | None = None,
+    decide: Decide | None = None,
     show_progress: bool = False,
 ) -> Iterator[tuple[npt.NDArray[np.int64], Explanation]]:
     """Score images in their order; write a row an image, batch by batch, and yield each batch.
@@ -61,6 +67,8 @@ def score_to_csv(
         Written as ``name`` instead of ``path``.
     kept : Kept, optional
         What ``<out>.part`` has already; by default it begins anew.
+    decide : callable, optional
+        Gives more columns.
     show_progress : bool
         Show a progress bar.
 
@@ -78,7 +86,8 @@ def score_to_csv(
         with _opened(out, first) as file, progress_bar("scoring", len(source), show=show_progress) as advance:
             advance(first)
             for rows, explanation, errors in pipeline.stream(source, np.arange(first, len(source)), BATCH):
-                table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_)
+                decided = None if decide is None else decide(rows, explanation)
+                table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_, decided)
                 table.index = pd.Index(rows)
                 lines = pd.DataFrame(
                     [(values[row], error.status, error.reason) for row, error in errors.items()],

@@ -34,6 +34,9 @@ COLUMNS = [
     "feature_matching_loss", "gate_score", "anomalous", "any_threat", "looked_twice",
 ]  # fmt: skip
 
+DECIDED = ["alarm", "classes", "threat_probability", "boxes"]
+PREDICTED = [*COLUMNS[:2], *DECIDED, *COLUMNS[2:]]
+
 
 def read(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
@@ -242,18 +245,19 @@ def test_prediction_gives_a_row_for_each_input_in_its_order(
     inputs = [good[2], tmp_path / "missing.jpg", folder, good[0], good[2], folder / "notes.txt"]
     counts = predict(pipeline, inputs, tmp_path / "scores.csv")
     table = read(tmp_path / "scores.csv")
-    assert list(table.columns) == ["path", *COLUMNS]
+    assert list(table.columns) == ["path", *PREDICTED]
     expected = [good[2], tmp_path / "missing.jpg", *(folder / name for name in sorted(bad)), sixteen_bit, good[0],
                 good[2], folder / "notes.txt"]  # fmt: skip
     assert table["path"].tolist() == list(map(str, expected))
     statuses = ["ok", "missing", *(bad[name] for name in sorted(bad)), "ok", "ok", "ok", "unreadable"]
     assert table["status"].tolist() == statuses
-    assert counts["images"] == len(table)
-    assert counts["bad"] == len(bad) + 2
+    assert counts.images == len(table)
+    assert counts.bad == len(bad) + 2
     usable = table[table["status"] == "ok"]
-    assert counts["anomalous"] == (usable["anomalous"] == "1").sum()
+    assert counts.alarms == (usable["alarm"] == "1").sum()
+    assert set(usable["alarm"]) <= {"0", "1"}
     assert set(usable["anomalous"]) <= {"0", "1"}
-    assert (table[table["status"] != "ok"][COLUMNS[2:]] == "").all(axis=None)
+    assert (table[table["status"] != "ok"][PREDICTED[2:]] == "").all(axis=None)
     twice = usable.iloc[[0, 3]]  # BLAS may sum a row in another order where it stands elsewhere: the last digit differs
     np.testing.assert_allclose(*twice[COLUMNS[2:]].to_numpy(np.float64), rtol=1e-12)
     explained = pipeline.explain([good[2], sixteen_bit, good[0]])
@@ -264,20 +268,21 @@ def test_prediction_when_the_first_batches_are_all_bad(
     pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
 ) -> None:
     inputs = [tmp_path / f"{number}.jpg" for number in range(40)] + train_paths[:2]
-    assert predict(pipeline, inputs, tmp_path / "scores.csv")["bad"] == 40
+    assert predict(pipeline, inputs, tmp_path / "scores.csv").bad == 40
     table = read(tmp_path / "scores.csv")
-    assert list(table.columns) == ["path", *COLUMNS]
+    assert list(table.columns) == ["path", *PREDICTED]
     assert table["status"].tolist() == ["missing"] * 40 + ["ok"] * 2
     finished = (tmp_path / "scores.csv").read_bytes()
     for _ in range(2):  # the second time it goes on
         counts = predict(pipeline, [inputs[0], inputs[0]], tmp_path / "scores.csv")
-        assert counts == {"images": 2, "anomalous": 0, "bad": 2}
+        assert (counts.images, counts.alarms, counts.bad) == (2, 0, 2)
         assert (tmp_path / "scores.csv").read_bytes() == finished
         rows = read(tmp_path / "scores.csv.part")
-        assert list(rows.columns) == ["path", *COLUMNS]
+        assert list(rows.columns) == ["path", *PREDICTED]
         assert rows["reason"].str.startswith("no such file").all()
     counts = predict(pipeline, [inputs[0], inputs[0]], tmp_path / "new.csv")
-    assert list(read(tmp_path / "new.csv").columns) == ["path", *COLUMNS]
+    assert list(read(tmp_path / "new.csv").columns) == ["path", *PREDICTED]
+    assert counts.lines == [f"{inputs[0]}  CANNOT BE USED  missing"] * 2
 
 
 def test_prediction_stops_where_the_user_says_so(
@@ -431,7 +436,7 @@ def test_an_image_that_can_be_used_again_is_scored_again(
     with monkeypatch.context() as patched:
         patched.setattr("gbad.data.source.read_image", lost)
         scored.interrupt(2, pipeline, train_paths, tmp_path / "scores.csv")
-    assert predict(pipeline, train_paths, tmp_path / "scores.csv")["bad"] == 0
+    assert predict(pipeline, train_paths, tmp_path / "scores.csv").bad == 0
     assert scored.batches == [32, 8]
     assert (tmp_path / "scores.csv").read_bytes() == (tmp_path / "expected.csv").read_bytes()
 
@@ -542,5 +547,5 @@ def test_scores_go_to_standard_output(
     pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     predict(pipeline, train_paths[:34], tmp_path / "scores.csv")
-    assert predict(pipeline, train_paths[:34], "-")["images"] == 34
+    assert predict(pipeline, train_paths[:34], "-").images == 34
     assert capsys.readouterr().out == (tmp_path / "scores.csv").read_text()
