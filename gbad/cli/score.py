@@ -96,8 +96,6 @@ def predict(
         beside=out,
     )
     if done.bad == done.images:
-        raise GbadError(
-            f"none of {counted(done.images, 'image')} can be used; the column reason of {where} says why"
-        )
+        raise GbadError(f"none of {counted(done.images, 'image')} can be used; the column reason of {where} says why")
     if done.bad:
         raise typer.Exit(SOME_UNUSABLE)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import label
+from scipy.ndimage import gaussian_filter, label
 
 COLOURS = ("#ff2d00", "#0019ff", "#b400b4", "#000000", "#7a3c00")
 """One a class, in turn: none is a colour of X-ray images, which are orange, green and blue on white."""
@@ -43,6 +43,15 @@ class Finding(NamedTuple):
     heatmap: npt.NDArray[np.floating[Any]] | None = None
 
 
+BLUR = 0.04
+"""Width of the blur of evidence, as a share of the image's side: that of a maximum-pooled pyramid is single cells."""
+
+
+def smooth(heatmap: npt.NDArray[np.floating[Any]], blur: float = BLUR) -> npt.NDArray[np.float64]:
+    """Evidence with its surroundings: a Gaussian blur whose deviation is a share of each side."""
+    return np.asarray(gaussian_filter(heatmap.astype(np.float64), [blur * side for side in heatmap.shape]))
+
+
 def box_around_peak(heatmap: npt.NDArray[np.floating[Any]], level: float = LEVEL) -> npt.NDArray[np.float64] | None:
     """Box around the place with the most evidence, as far as the evidence around it hangs together.
 
@@ -63,11 +72,10 @@ def box_around_peak(heatmap: npt.NDArray[np.floating[Any]], level: float = LEVEL
     >>> box_around_peak(np.array([[0.0, 0.9, 0.0], [0.0, 1.0, 0.2], [0.7, 0.0, 0.0]])).round(2).tolist()
     [0.33, 0.0, 0.67, 0.67]
     """
-    most = float(heatmap.max(initial=0.0))
-    if not most > 0:
+    inside = _around_peak(heatmap, level)
+    if not inside.any():
         return None
-    places, _ = label(heatmap >= level * most)
-    rows, columns = np.nonzero(places == places[np.unravel_index(int(heatmap.argmax()), heatmap.shape)])
+    rows, columns = np.nonzero(inside)
     height, width = heatmap.shape
     return np.array([
         columns.min() / width, rows.min() / height, (columns.max() + 1) / width, (rows.max() + 1) / height,
@@ -111,13 +119,19 @@ def drawn(image: npt.NDArray[np.uint8], findings: Sequence[Finding], title: str 
     return _titled(picture, title, font, height) if title else picture
 
 
-def _outline(picture: Image.Image, heatmap: npt.NDArray[np.floating[Any]], colour: str, line: int) -> None:
-    """Draw the outline of the places whose evidence is high, in place."""
+def _around_peak(heatmap: npt.NDArray[np.floating[Any]], level: float) -> npt.NDArray[np.bool_]:
+    """Cells with high evidence that hang together with the cell that has the most: bool (h, w)."""
     most = float(heatmap.max(initial=0.0))
     if not most > 0:
-        return
-    small = Image.fromarray((255 * np.clip(heatmap / most, 0, 1)).astype(np.uint8))
-    inside = np.asarray(small.resize(picture.size, Image.Resampling.BICUBIC)) >= 255 * LEVEL
+        return np.zeros(heatmap.shape, bool)
+    places, _ = label(heatmap >= level * most)
+    return np.asarray(places == places[np.unravel_index(int(heatmap.argmax()), heatmap.shape)])
+
+
+def _outline(picture: Image.Image, heatmap: npt.NDArray[np.floating[Any]], colour: str, line: int) -> None:
+    """Draw the outline of the place with the most evidence into a picture."""
+    small = Image.fromarray(np.where(_around_peak(heatmap, LEVEL), 255, 0).astype(np.uint8))
+    inside = np.asarray(small.resize(picture.size, Image.Resampling.BICUBIC)) >= 128
     edge = inside & ~_shrunk(inside, line)
     picture.paste(colour, mask=Image.fromarray(edge))
 

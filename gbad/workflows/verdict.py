@@ -14,7 +14,7 @@ from gbad.explanation import Explanation
 from gbad.phase1_classifier import class_heatmap
 from gbad.phase3_gate import HeldOut, OperatingPoint, at_false_alarm_rate, at_prevalence, at_recall, column_of, log_odds
 from gbad.pipeline import GBADPipeline
-from gbad.report.drawing import Finding, box_around_peak
+from gbad.report.drawing import Finding, box_around_peak, smooth
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def findings(
     """
     network, found = pipeline.check_fitted().network, []
     for column in sorted(np.flatnonzero(present).tolist(), key=lambda column: -gated[column]):
-        heatmap = class_heatmap(network, pixels, column)
+        heatmap = smooth(class_heatmap(network, pixels, column))
         name, probability = pipeline.classes_[column], float(gated[column])
         found.append(Finding(name, probability, column, box_around_peak(heatmap), heatmap))
     return found

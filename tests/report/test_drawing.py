@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from gbad.report.drawing import COLOURS, LARGEST, SMALLEST, Finding, box_around_peak, drawn
+from gbad.report.drawing import COLOURS, LARGEST, SMALLEST, Finding, box_around_peak, drawn, smooth
 
 
 def evidence() -> np.ndarray:
@@ -28,11 +28,19 @@ def test_the_box_is_the_place_with_the_most_evidence() -> None:
     assert box_around_peak(np.empty((0, 0))) is None
 
 
+def test_a_single_cell_of_evidence_becomes_a_place() -> None:
+    heatmap = np.zeros((50, 50))
+    heatmap[20, 30] = 1.0
+    box = box_around_peak(smooth(heatmap))
+    assert box is not None
+    np.testing.assert_allclose((box[:2] + box[2:]) / 2, [30.5 / 50, 20.5 / 50])
+    np.testing.assert_allclose(box[2:] - box[:2], 0.1, atol=0.03)
+
+
 @pytest.mark.parametrize("size", [(60, 120), (800, 1000), (3000, 2000)])
 def test_colours_are_where_the_evidence_is(size: tuple[int, int]) -> None:
     image = np.full((*size, 3), 200, np.uint8)
     heatmap = evidence()
-    heatmap[15, 30] = 0.3  # less than half of the most
     found = Finding("Gun", 0.987, 1, box_around_peak(heatmap), heatmap)
     picture = drawn(image, [found], title="bag.jpg")
     assert SMALLEST <= max(picture.size) <= LARGEST + 200
