@@ -132,6 +132,15 @@ def ablation() -> Cells:
     }
 
 
+def second_look(name: str) -> Cells:
+    """MAP of each variant at each ratio, mean of the runs, from results/second_look/NAME.csv."""
+    table = pd.read_csv(RESULTS / "second_look" / f"{name}.csv")
+    mean = 100 * table.pivot_table("mAP", "variant", "ratio")
+    first = 100 * table.groupby("ratio")["mAP, first look"].mean()
+    cells: Cells = {variant: [f"{mean.loc[variant, ratio]:.1f}" for ratio in SUBSETS] for variant in mean.index}
+    return cells | {"first look alone": [f"{first[ratio]:.1f}" for ratio in SUBSETS]}
+
+
 LEVERS = {
     "class heads on all threat-free rows": ("class heads", "classifier alone"),
     "a heads' share for each class, over one for all": ("class heads, a share each", "class heads"),
@@ -287,6 +296,7 @@ TABLES: dict[str, Callable[..., Cells]] = {
     "ablation": ablation, "levers": levers, "trials": trials, "shortcuts": shortcuts,
     "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,
     "difficulty": difficulty, "transfer": transfer, "fashion": fashion, "bags": bags,
+    "second_look": second_look,
 }  # fmt: skip
 
 
