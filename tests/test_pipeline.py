@@ -265,7 +265,7 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"epsilon": "small"}, "epsilon"),
         ({"alpha": -1.0}, "alpha must be a number from 0, not -1.0"),
         ({"alpha": float("inf")}, "alpha"),
-        ({"validation_fraction": 1.0}, "validation_fraction must be a number above 0 and below 1"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be a number from 0 and below 1"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
         ({"epochs": 1.5}, "epochs"),

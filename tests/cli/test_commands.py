@@ -101,13 +101,13 @@ def test_simulate_check_train_evaluate_predict(
     bad.touch()
     inputs = [images[0], bad, images[0], root / "missing"]
     outcome = gbad_command("predict", run / "pipeline.joblib", *inputs, "--out", root / "scores.csv")
-    assert outcome.status == 0, outcome.err
-    assert "4 images" in outcome.out
+    assert outcome.status == 3, outcome.err
+    assert "4 images, " in outcome.out
     assert "2 that cannot be used" in outcome.out
     assert pd.read_csv(root / "scores.csv")["status"].tolist() == ["ok", "unreadable", "ok", "missing"]
     outcome = gbad_command("predict", run / "pipeline.joblib", bad, bad, "--out", root / "scores.csv")
     assert outcome.status == 1
-    assert f"none of the 2 images can be used; the column reason of {root / 'scores.csv.part'} says why" in outcome.err
+    assert f"none of 2 images can be used; the column reason of {root / 'scores.csv.part'} says why" in outcome.err
     assert len(pd.read_csv(root / "scores.csv")) == 4  # a finished file stays
     outcome = gbad_command("predict", run / "pipeline.joblib", images[0], "--out", images[0])
     assert outcome.status == 1
@@ -303,7 +303,7 @@ def test_huge_images_are_refused_from_their_header(
     Image.new("1", (20_000, 20_000)).save(path)  # 50 kB
     good = image_paths(dataset, read_sixray(dataset, 10, "test").names)[0]
     outcome = gbad_command("predict", pipeline_file, path, good, "--out", tmp_path / "scores.csv")
-    assert outcome.status == 0
+    assert outcome.status == 3
     assert pd.read_csv(tmp_path / "scores.csv")["status"].tolist() == ["too_large", "ok"]
     outcome = gbad_command("predict", pipeline_file, path, "--strict", "--out", tmp_path / "scores.csv")
     assert "20000 × 20000 pixels, more than the limit of 100,000,000" in outcome.err

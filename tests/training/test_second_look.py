@@ -211,10 +211,9 @@ def test_what_a_run_folder_holds(run: Path) -> None:
     assert read_json(run / "phase3" / "done.json")["second_look"]["share"] > 0
 
 
-def test_the_hardest_regions_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hardest_regions_are_kept(run: Path) -> None:
     from gbad.data.regions import region_shape
     from gbad.data.source import source_from_array
-    from gbad.training import regions as module
 
     images, labels = sample(120, 240, 0)
     whole = RegionList.load(run / "second_look" / "regions.joblib")
@@ -223,8 +222,7 @@ def test_the_hardest_regions_are_kept(run: Path, monkeypatch: pytest.MonkeyPatch
     table = pd.read_csv(run / "phase2" / "losses.csv")
     validation[table["row"][table["part"] == "validation"]] = True
     data = TrainingSet(source_from_array(images, 32), labels, ("class_0",), validation)
-    monkeypatch.setattr(module, "POOL", 1)
-    few = find_regions(data, features, region_shape(data.source, 32), 4, BadImages(360))
+    few = find_regions(data, features, region_shape(data.source, 32), 4, BadImages(360), pool=1)
     hard = few.rows[~few.validation & few.threat_free]
     assert len(hard) == 96 < (~whole.validation & whole.threat_free).sum()
     logit = dict(zip(features.rows.tolist(), np.asarray(features.logits)[:, 0], strict=True))
