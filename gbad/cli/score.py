@@ -29,6 +29,7 @@ def evaluate(
     """Evaluate a pipeline on a test list: per-class average precision, any-threat figures, report."""
     from gbad.phase1_classifier.checkpoints import read_history
     from gbad.pipeline import load
+    from gbad.training.run_folder import training_seconds
     from gbad.workflows import evaluate as workflow
 
     metrics = workflow.evaluate(
@@ -38,6 +39,7 @@ def evaluate(
         out,
         rule=ap_rule,  # type: ignore[arg-type]
         history=read_history(pipeline.parent / "phase1"),
+        seconds=training_seconds(pipeline.parent),
         max_bad=max_bad,
         strict=strict,
         show_progress=True,

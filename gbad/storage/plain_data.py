@@ -8,6 +8,7 @@ arbitrary memory.
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -43,22 +44,25 @@ class _StrictUnpickler(PlainUnpickler):
 def pack(value: Any) -> Any:
     """Turn arrays into bytes, NumPy's numbers into Python's and paths into text, in dicts, lists and tuples.
 
+    Equal data give equal files: a pickle refers back to a text that it has seen before only if it is the same object,
+    so equal texts are made one.
+
     Raises
     ------
     GbadError
         If the data hold anything else, which `load_plain` would refuse.
     """
     if isinstance(value, dict):
-        return {str(key): pack(item) for key, item in value.items()}
+        return {sys.intern(str(key)): pack(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(pack(item) for item in value)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return {"dtype": value.dtype.str, "shape": value.shape, "data": value.tobytes()}
+        return {"dtype": sys.intern(value.dtype.str), "shape": value.shape, "data": value.tobytes()}
     if isinstance(value, np.generic):
         return pack(value.item())
-    if isinstance(value, Path):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if isinstance(value, (str, Path)):
+        return sys.intern(str(value))
+    if value is None or isinstance(value, (bool, int, float)):
         return value
     raise GbadError(f"{value!r} cannot be saved: use numbers, texts, lists and numeric arrays only")
 

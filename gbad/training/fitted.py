@@ -49,7 +49,8 @@ class FittedGBAD:
     second : FittedSecondLook or None
         The three phases of the second look, if there is one.
     training : mapping
-        Per phase, what its ``done.json`` says: seconds, and what it was trained on.
+        Per phase, what its ``done.json`` says of what it was trained on. Seconds stay in the run folder: equal
+        trainings give equal files.
     views : {1, 2, 4}
         Mirrored views of an image whose mean is scored.
     device : {"auto", "cpu"}
@@ -195,6 +196,10 @@ class FittedGBAD:
             of_second = FittedSecondLook(load_region_model(run, data, settings), decision, settings.device)
         return cls(
             data.classes, classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), of_second,
-            {name: read_json(folder / "done.json") for name, folder in folders.items()}, settings.views,
-            settings.device, load_held_out(run),
+            {name: _without_seconds(read_json(folder / "done.json")) for name, folder in folders.items()},
+            settings.views, settings.device, load_held_out(run),
         )  # fmt: skip
+
+
+def _without_seconds(done: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in done.items() if name != "seconds"}

@@ -31,7 +31,7 @@ from gbad.data.images import image_paths
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import RunError
-from gbad.storage.files import atomic_path, read_table
+from gbad.storage.files import atomic_path, read_json, read_table
 from gbad.storage.ledger import claim, read_head
 from gbad.training.checks import check_labels, check_parts, check_settings
 from gbad.training.plain_settings import from_plain, to_plain
@@ -118,6 +118,16 @@ def open_run(folder: str | Path) -> Run:
     folder = Path(folder)
     head = read_run_head(folder)
     return _open(folder, head, _read_list(folder, head.data, head))
+
+
+def training_seconds(folder: Path) -> dict[str, float]:
+    """Seconds of each phase that is done in a run folder; nothing for another folder."""
+    found = {}
+    for name in ("phase1", "phase2", "second_look", "phase3"):
+        path = folder / name / "done.json"
+        if path.exists():
+            found[name] = round(float(read_json(path)["seconds"]), 1)
+    return found
 
 
 def claim_run(folder: Path, head: Head) -> None:

@@ -13,7 +13,7 @@ from gbad.phase1_classifier.checkpoints import read_history
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.pipeline import load
 from gbad.runtime.randomness import derived_seed
-from gbad.training.run_folder import start_run
+from gbad.training.run_folder import start_run, training_seconds
 from gbad.training.settings import Settings
 from gbad.workflows.evaluate import evaluate
 from gbad.workflows.train import train
@@ -66,4 +66,7 @@ def run_demo(out: str | Path, seed: int = 12, say: Callable[[str], object] = lam
     say("[bold]3/3[/] Evaluating on the test list")
     history = read_history(out / "phase1")
     # The saved file is what is evaluated: the figures hold for what a user loads.
-    return evaluate(load(out / "pipeline.joblib"), data, SUBSET, out, history=history, show_progress=True)
+    return evaluate(
+        load(out / "pipeline.joblib"), data, SUBSET, out, history=history, seconds=training_seconds(out),
+        show_progress=True,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def evaluate(
     *,
     rule: Rule = "all_points",
     history: pd.DataFrame | None = None,
+    seconds: Mapping[str, float] | None = None,
     max_bad: float = 0.01,
     strict: bool = False,
     show_progress: bool = False,
@@ -57,6 +59,8 @@ def evaluate(
         See `gbad.evaluation.metrics.average_precision`.
     history : DataFrame, optional
         Training curves for the report.
+    seconds : mapping of str to float, optional
+        Of the phases of the training, see `gbad.training.run_folder.training_seconds`.
     max_bad, strict
         How many unusable images are too many, see `BadImages`. They are left out of the figures.
     show_progress : bool
@@ -76,14 +80,15 @@ def evaluate(
         )
     with held_scores(Path(out) / "scores.csv"):
         return _evaluate(
-            pipeline, data, subset, test, Path(out), rule=rule, history=history, max_bad=max_bad, strict=strict,
-            show_progress=show_progress,
+            pipeline, data, subset, test, Path(out), rule=rule, history=history, seconds=seconds, max_bad=max_bad,
+            strict=strict, show_progress=show_progress,
         )  # fmt: skip
 
 
 def _evaluate(
     pipeline: GBADPipeline, data: str | Path, subset: int | str, test: LabelList, out: Path, *,
-    rule: Rule, history: pd.DataFrame | None, max_bad: float, strict: bool, show_progress: bool,
+    rule: Rule, history: pd.DataFrame | None, seconds: Mapping[str, float] | None, max_bad: float, strict: bool,
+    show_progress: bool,
 ) -> dict[str, Any]:  # fmt: skip
     begun = time.monotonic()
     labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
@@ -98,7 +103,6 @@ def _evaluate(
     score = Explanation.concatenate([part for _, part in parts])
     figures = evaluation_figures(labels[rows], score, pipeline.classes_, rule=rule)
     fitted, settings = pipeline.fitted_, pipeline.settings
-    seconds = {phase: round(done["seconds"], 1) for phase, done in fitted.training.items()}
     decision = fitted.decision
     chosen = {
         "suppression": decision.suppression, "strength": decision.strength, "heads_share": decision.heads_share,
@@ -111,7 +115,7 @@ def _evaluate(
     metrics = {
         "subset": str(subset), **figures, "phase3": chosen, "n_bad": len(bad.errors), "seed": settings.random_state,
         "versions": library_versions(), "hardware": hardware(),
-        "seconds": seconds | {"evaluation": round(time.monotonic() - begun, 1)},
+        "seconds": {**(seconds or {}), "evaluation": round(time.monotonic() - begun, 1)},
     }  # fmt: skip
     write_json(out / "metrics.json", metrics)
     if bad.errors:

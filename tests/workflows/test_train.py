@@ -77,6 +77,9 @@ def assert_same_pipeline(one: Path, other: Path, data: Path) -> None:
     assert np.ptp(expected.logits, axis=0).min() > 1e-3
     for name in ("logits", "losses", "gate_score", "gated"):
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-6, atol=1e-6, err_msg=name)
+    # Equal seeds give equal files on one machine: seconds and dates stay in the run folder.
+    files = [(folder / "pipeline.joblib").read_bytes() for folder in (one, other)]
+    assert files[0] == files[1], "the files differ"
 
 
 def wait_for(process: subprocess.Popen[str], ready: Callable[[], bool]) -> None:
