@@ -32,9 +32,11 @@ def calibrate(
     calibrated.save(out)
     held_out = calibrated.fitted_.held_out
     assert held_out is not None
-    console.print(operating_table(held_out).terminal(), crop=False)
+    table = operating_table(held_out)
+    console.print(table.terminal(), crop=False)
     free, threats = int((~held_out.labels.any(1)).sum()), int(held_out.labels.any(1).sum())
+    following = ("predict", out, "IMAGES", "--false-alarm-rate", table.rows[-1][0]) if table.rows else ()
     say(
         f"{free:,} threat-free images stand behind these rates, and {threats:,} held-out images with threats. "
-        f"Pipeline in {out}.", "predict", out, "IMAGES", "--false-alarm-rate", 0.01,
+        f"Pipeline in {out}.", *following,
     )  # fmt: skip

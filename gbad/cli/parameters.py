@@ -13,7 +13,7 @@ import typer
 
 from gbad.training.settings import GROUPS, choices, defaults, kinds, options
 
-AP_RULES = ("all_points", "voc07", "voc10")
+AP_RULES = ("all_points", "voc07", "voc10")  # of gbad.evaluation.metrics, whose import would slow `gbad --help` down
 Data = Annotated[Path, typer.Argument(help="Folder in SIXray's layout: ImageSet/<subset>/{train,test}.csv and images.")]
 Subset = Annotated[str, typer.Option(help="Subset: 10, 100 or 1000 negatives per positive in SIXray.")]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]

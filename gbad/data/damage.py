@@ -57,6 +57,8 @@ def decode_jpeg(image: JpegImageFile, data: bytes, least: int | None = None) -> 
     except ValueError as error:
         if str(error).startswith("Premature end of JPEG file"):
             raise ValueError("truncated") from error
+        if "JFIF revision" in str(error):  # no damage, but the decoder cannot tell it from one
+            raise ValueError("an unknown revision of JFIF: save it again as JPEG") from error
         raise
     return Image.fromarray(np.asarray(pixels[:, :, 0] if image.mode == "L" else pixels))
 

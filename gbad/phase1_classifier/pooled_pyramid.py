@@ -71,6 +71,8 @@ def pooled_pyramid(pyramid: FeaturePyramidNetwork, stages: Mapping[str, Tensor])
 def _sums(stage: Tensor) -> Tensor:
     """Sums of a map (N, C, h, w) over all, the first and the last of its rows and columns: float32 (N, C, 3, 3)."""
     h, w = stage.shape[2:]
+    if stage.dtype == torch.float16:  # a sum may be larger than it can hold
+        stage = stage.float()
     places = torch.from_numpy(_places(h, w)).to(stage.device, stage.dtype)
     sums = torch.matmul(stage.flatten(2), places).float()  # one pass over the map
     return sums.reshape(*sums.shape[:2], 3, 3)

@@ -36,14 +36,14 @@ class HeldOut:
         Of the gated probabilities.
     labels : uint8 array (n, C)
         1 = threat present.
-    prevalence : float
-        Share of images with a threat that `any_threat` was calibrated for, in (0, 1).
+    prevalence : float or None
+        Share of images with a threat that `any_threat` was calibrated for, in (0, 1); None if it is not known.
     """
 
     any_threat: npt.NDArray[np.float64]
     log_odds: npt.NDArray[np.float64]
     labels: npt.NDArray[np.uint8]
-    prevalence: float
+    prevalence: float | None
 
     def scores_of(self, column: int | None) -> npt.NDArray[np.float64]:
         """Scores of a class, or for None those for any threat: float64 (n,)."""
@@ -174,14 +174,24 @@ def _allowed(rate: float, count: int, name: str, kind: str) -> int:
         raise DataError(f"a {name} must be above 0 and below 1, not {rate if name != 'recall' else 1 - rate:g}.")
     allowed = math.floor(rate * (count + 1) * (1 + 1e-12))
     if not allowed:
-        needed, possible = math.ceil(1 / rate) - 1, 1 / (count + 1)
-        asked = f"{rate:g}" if name != "recall" else f"{1 - rate:g}"
-        best = f"from {possible:.2g}" if name != "recall" else f"up to {1 - possible:.4g}"
+        needed, possible = math.ceil((1 - 1e-12) / rate) - 1, _rounded_up(1 / (count + 1))
+        asked, best = f"{rate:g}", f"from {possible:g}"
+        remedy = "calibrate on more threat-free images (gbad calibrate)"
+        if name == "recall":
+            asked, best = f"{1 - rate:g}", f"up to {1 - possible:g}"
+            remedy = "train with more images with threats in the validation part"
+        other = f"Ask for another, {best}, or " if count else ""
         raise DataError(
-            f"a {name} of {asked} needs at least {needed:,} held-out images {kind}, but there are {count:,}. Ask for "
-            f"another, {best}, or calibrate on more images (gbad calibrate)."
+            f"a {name} of {asked} needs at least {needed:,} held-out images {kind}, but there are {count:,}. "
+            f"{other}{remedy}."
         )
     return min(allowed, count)
+
+
+def _rounded_up(share: float) -> float:
+    """The next share with two digits, so that it can be asked for."""
+    scale = 10.0 ** (1 - math.floor(math.log10(share)))
+    return math.ceil(share * scale * (1 - 1e-12)) / scale
 
 
 def _point(held_out: HeldOut, threshold: float, column: int | None) -> OperatingPoint:

@@ -80,7 +80,7 @@ def _held_out(
 ) -> dict[str, Any] | None:  # fmt: skip
     """Scores of the validation part as plain data; None if there is none."""
     rows = first.found.rows[first.found.validation]
-    if not len(rows) or first.prevalence is None:
+    if not len(rows) or first.prevalence is None or not 0 < first.prevalence < 1:
         return None
     any_threat, gated = first.judged.any_threat, first.judged.log_gated
     if second is not None and of_second is not None:

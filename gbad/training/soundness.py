@@ -82,7 +82,8 @@ def _check_classifier(classifier: Mapping[str, Any], n_classes: int) -> None:
     if spec["n_classes"] != n_classes:
         raise ValueError(f"{n_classes} class names, and a classifier of {spec['n_classes']} classes")
     for name, value in spec.items():
-        if isinstance(value, int) and not 0 <= value <= _WIDEST:
+        # The threshold of CHR's mask is a logit; all other whole numbers are sizes.
+        if name != "threshold" and isinstance(value, int) and not 0 <= value <= _WIDEST:
             raise ValueError(f"{name} {value} of the classifier")
 
 
@@ -114,7 +115,7 @@ def _check_held_out(held_out: Mapping[str, Any], n_classes: int) -> None:
     for name, shape in (("any_threat", (rows,)), ("log_odds", (rows, n_classes)), ("labels", (rows, n_classes))):
         if np.shape(held_out[name]) != shape or np.isnan(held_out[name]).any():
             raise ValueError(f"held-out images, {name}: not numbers of shape {shape}")
-    if not 0 < held_out["prevalence"] < 1:
+    if held_out["prevalence"] is not None and not 0 < held_out["prevalence"] < 1:
         raise ValueError(f"held-out images, prevalence {held_out['prevalence']}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +36,7 @@ def calibrate(
     pipeline : GBADPipeline
         Fitted. It is left as it is.
     paths : sequence of path-like
-        Threat-free images, and folders of them.
+        Threat-free images, and folders of them; a file that is named twice counts once.
     max_bad, strict
         How many unusable images are too many, see `BadImages`.
     show_progress : bool
@@ -51,7 +52,8 @@ def calibrate(
     DataError
         If no image can be used.
     """
-    fitted, files = pipeline.check_fitted(), expand(paths)
+    fitted, given = pipeline.check_fitted(), expand(paths)
+    files = [*{os.path.realpath(path): path for path in given}.values()]  # an image counts once
     bad, parts = BadImages(len(files), max_bad, strict=strict), []
     with progress_bar("scoring threat-free images", len(files), show=show_progress) as advance:
         for rows, seen, errors in pipeline.stream(pipeline.image_source(files)):
@@ -62,7 +64,9 @@ def calibrate(
     seen = Explanation.concatenate(parts)
     if not len(seen.any_threat):
         raise DataError(f"none of the {len(files):,} images can be used: run `gbad predict` on them to see why.")
-    held_out = fitted.held_out or _nothing(len(pipeline.classes_), pipeline.settings.prevalence)
+    settings = pipeline.settings
+    calibrated_for = settings.prevalence if settings.validation_fraction else None
+    held_out = fitted.held_out or _nothing(len(pipeline.classes_), calibrated_for)
     own = held_out.with_threat_free(seen.any_threat, log_odds(seen.log_gated))
     return GBADPipeline.from_fitted(pipeline.settings, replace(fitted, held_out=own))
 
@@ -94,5 +98,5 @@ def operating_table(held_out: HeldOut) -> Table[tuple[float, OperatingPoint]]:
 
 
 def _nothing(classes: int, prevalence: float | None) -> HeldOut:
-    """No held-out image. Without another word, scores are for the balanced set that phase 1 has learnt from."""
-    return HeldOut(np.empty(0), np.empty((0, classes)), np.empty((0, classes), np.uint8), prevalence or 0.5)
+    """No held-out image."""
+    return HeldOut(np.empty(0), np.empty((0, classes)), np.empty((0, classes), np.uint8), prevalence)

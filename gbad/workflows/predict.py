@@ -66,7 +66,7 @@ def predict(
     paths : sequence of path-like
         Images and folders of images.
     out : path-like
-        The CSV file, or ``.jsonl`` for JSON lines; ``-`` or ``/dev/stdout`` for standard output, which cannot go on. If
+        The CSV file; ``-`` or ``/dev/stdout`` for standard output, which cannot go on. If
         no image can be used, an older file stays, and the reasons are in ``<out>.part``.
     rule : Rule, optional
         When an image raises an alarm, see `gbad.workflows.verdict.make_rule`. Default: the classes' own thresholds.
@@ -84,8 +84,8 @@ def predict(
     Raises
     ------
     GbadError
-        If `out` is a folder, a device, an image of the input or `protected`, has an unknown suffix, or cannot be
-        written.
+        If `out` is a folder, a device, an image of the input or `protected`, or cannot be written; if `pictures` lies
+        in a folder of the input, or cannot be made.
     RunError
         If another process is writing `out`.
     DataError
@@ -96,6 +96,8 @@ def predict(
         if not is_stream(out):
             part_of(out, protected)  # refuses a folder before anything is read
         files = expand(paths)
+        if pictures is not None:
+            _make_folder(Path(pictures), paths)
         bad, kept = BadImages(len(files), max_bad, strict=strict), Kept()
         source = pipeline.image_source(files)
         described: dict[int, str] = {}
@@ -183,9 +185,21 @@ def _boxes(found: Sequence[Finding], size: tuple[int, int]) -> str:
     return json.dumps({one.name: pixel_box(one, size) for one in found if one.box is not None})
 
 
+def _make_folder(folder: Path, inputs: Sequence[str | Path]) -> None:
+    """Make the folder of pictures; one in a folder of the input would be an input the next time."""
+    target = Path(os.path.realpath(folder))
+    for path in inputs:
+        if os.path.isdir(path) and target.is_relative_to(os.path.realpath(path)):
+            raise GbadError(f"{folder}: pictures cannot go into {path}, whose images are scored. Give another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GbadError(f"{folder}: no folder for pictures can be made ({error.strerror}). Give another.") from error
+
+
 def _draw(folder: Path, row: int, path: Path, found: Sequence[Finding]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{row:06d}-{printable(path.stem)[:80]}.jpg".replace(os.sep, "_")
+    stem = printable(path.stem).replace(os.sep, "_").encode()[:100].decode(errors="ignore")  # bytes are what is limited
+    name = f"{row:06d}-{stem}.jpg"
     try:
         with atomic_path(folder / name) as temporary:
             drawn(read_image(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)

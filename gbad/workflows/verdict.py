@@ -43,9 +43,10 @@ class Verdict(NamedTuple):
     ----------
     alarm : bool array (n,)
     present : bool array (n, C)
-        Classes at or above their thresholds; of an alarm without any, the class that is nearest to its threshold.
+        Classes at or above their thresholds, and the class that the rule is about; of an alarm without any, the class
+        that is nearest to its threshold.
     probability : float64 array (n,)
-        That the image holds any threat; NaN where the pipeline has no held-out images that say for which prevalence.
+        That the image holds any threat; NaN where it is not known for which prevalence its scores are calibrated.
     """
 
     alarm: npt.NDArray[np.bool_]
@@ -78,6 +79,12 @@ def make_rule(
     held_out = pipeline.check_fitted().held_out
     if prevalence is not None and not 0 < prevalence < 1:
         raise GbadError(f"prevalence must be above 0 and below 1, not {prevalence:g}", settings=("prevalence",))
+    if prevalence is not None and (held_out is None or held_out.prevalence is None):
+        raise GbadError(
+            "it is not known for which prevalence this pipeline's scores are calibrated, so there are no probabilities "
+            "for another prevalence. Train again with this version, with held-out images.",
+            settings=("prevalence",),
+        )
     if false_alarm_rate is not None and recall is not None:
         raise GbadError("give a false_alarm_rate or a recall, not both", settings=("false_alarm_rate", "recall"))
     column = column_of(about, pipeline.classes_)
@@ -111,13 +118,14 @@ def judge(pipeline: GBADPipeline, seen: Explanation, rule: Rule) -> Verdict:
     else:
         score = seen.any_threat if rule.column is None else odds[:, rule.column]
         alarm = score >= rule.point.threshold
-        named = margin.argmax(1) if rule.column is None else np.full(len(odds), rule.column)
+        if rule.column is not None:
+            present[alarm, rule.column] = True
         lacking = np.flatnonzero(alarm & ~present.any(1))
-        present[lacking, named[lacking]] = True
+        present[lacking, margin[lacking].argmax(1)] = True
         present &= alarm[:, None]
     probability = np.full(len(odds), np.nan)
-    if fitted.held_out is not None:
-        before = fitted.held_out.prevalence
+    before = None if fitted.held_out is None else fitted.held_out.prevalence
+    if before is not None:
         probability = at_prevalence(seen.any_threat, before, rule.prevalence or before)
     return Verdict(np.asarray(alarm), present, probability)
 

@@ -58,6 +58,20 @@ def test_averages_and_gradients_are_those_of_the_maps(
         torch.testing.assert_close(own, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_half_precision_holds_the_sums() -> None:
+    sizes = [(96, 96), (48, 48), (24, 24), (12, 12)]
+    stages = {name: torch.full_like(stage, 50.0) for name, stage in made_up(sizes, torch.contiguous_format).items()}
+    network = pyramid()
+    expected, half = (
+        pooled_pyramid(network, {name: stage.to(dtype) for name, stage in stages.items()})
+        for dtype in (torch.float32, torch.float16)
+    )
+    assert expected is not None
+    assert half is not None
+    for one, other in zip(half, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_sizes_that_the_sums_do_not_describe_are_left_to_the_maps() -> None:
     stages = made_up([(23, 23), (9, 9), (4, 4), (2, 2)], torch.contiguous_format)  # some rows 2, some 3 times
     assert pooled_pyramid(pyramid(), stages) is None

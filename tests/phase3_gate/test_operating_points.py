@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -80,6 +81,16 @@ def test_rates_that_so_few_images_cannot_tell_are_refused() -> None:
     at_false_alarm_rate(held_out, 1 / 241)
     with pytest.raises(DataError, match=r"recall of 0\.95 needs at least 19 held-out images with.*up to 0\.909"):
         at_recall(held_out, 0.95)
+    with pytest.raises(DataError, match="at least 9 held-out images with threats, but there are 0. train with more"):
+        at_recall(made_up(50, 0), 0.9)
+    for count in (7, 99, 150, 240, 333):  # what the message says can be asked for
+        some = made_up(count, count)
+        with pytest.raises(DataError) as refused:
+            at_false_alarm_rate(some, 1e-6)
+        at_false_alarm_rate(some, float(re.findall(r"from ([\d.]+),", str(refused.value))[0]))
+        with pytest.raises(DataError) as refused:
+            at_recall(some, 1 - 1e-6)
+        at_recall(some, float(re.findall(r"up to ([\d.]+),", str(refused.value))[0]))
     for rate in (0.0, 1.0, -1.0, math.nan):
         with pytest.raises(DataError, match="must be above 0 and below 1"):
             at_false_alarm_rate(held_out, rate)

@@ -121,6 +121,19 @@ def test_no_weight_may_be_nan(part: str, state: dict[str, Any], pipeline: GBADPi
     check_plain(state["fitted"], pipeline.settings)
 
 
+def test_a_threshold_of_a_mask_may_be_any_logit(state: dict[str, Any], pipeline: GBADPipeline) -> None:
+    state["fitted"]["classifier"]["spec"]["threshold"] = -3
+    check_plain(state["fitted"], pipeline.settings)
+
+
+def test_a_prevalence_may_be_unknown(state: dict[str, Any], pipeline: GBADPipeline) -> None:
+    state["fitted"]["held_out"]["prevalence"] = None
+    check_plain(state["fitted"], pipeline.settings)
+    state["fitted"]["held_out"]["prevalence"] = 1.0
+    with pytest.raises(ValueError, match="prevalence 1.0"):
+        check_plain(state["fitted"], pipeline.settings)
+
+
 def test_an_unspoilt_state_is_loaded(state: dict[str, Any], pipeline: GBADPipeline, tmp_path: Path) -> None:
     save(state, tmp_path / "file.joblib", pipeline)
     assert gbad.load(tmp_path / "file.joblib").__getstate__() == pipeline.__getstate__()

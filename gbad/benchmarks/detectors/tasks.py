@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -210,6 +211,9 @@ def _drawn(data: ClassData, rows: Rows, counts: Counts, what: str) -> list[Rows]
     return lists
 
 
+_HEALTHY = re.compile(r"(?:^|[^a-z])healthy$", re.IGNORECASE)  # not "unhealthy"
+
+
 def _normal_classes(data: ClassData, how: str, normal: frozenset[str]) -> dict[str, frozenset[str]]:
     """Normal classes of each task of a data set, by the task's name; `how` as in `Protocol.normal`."""
     if how == "class":
@@ -217,7 +221,7 @@ def _normal_classes(data: ClassData, how: str, normal: frozenset[str]) -> dict[s
     if how == "others":
         return {name: frozenset(data.classes) - {name} for name in data.classes}
     if how == "healthy" and not normal:
-        normal = frozenset(name for name in data.classes if name.lower().endswith("healthy"))
+        normal = frozenset(name for name in data.classes if _HEALTHY.search(name))
     if unknown := sorted(normal - set(data.classes)):
         raise DataError(
             f"{data.name} has no class {', '.join(map(repr, unknown))}. Its classes: {', '.join(data.classes)}."

@@ -125,8 +125,8 @@ class NetworkCell(Cell):
         return {
             "network": self.name, "backbone": self.backbone, "training_list": self.lists.subset.list, "seed": self.seed,
             "epochs": done["epochs"], "images_seen": done["images_seen"], "negatives": self.settings.negatives,
-            "backbone_weights": done["backbone_weights"], "positive_passes": done["positive_passes"],
-            "negative_passes": done["negative_passes"],
+            "held_out": self.settings.validation_fraction, "backbone_weights": done["backbone_weights"],
+            "positive_passes": done["positive_passes"], "negative_passes": done["negative_passes"],
             **{f"{name}_seconds": value for name, value in done["seconds"].items()},
             "scoring_seconds": scoring["seconds"], "test_images": scoring["images"], "folder": self.entry.folder.name,
         }  # fmt: skip

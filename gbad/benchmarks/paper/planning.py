@@ -21,6 +21,7 @@ from gbad.phase1_classifier import BACKBONES, Classifier, build_classifier, pred
 from gbad.phase1_classifier.fine_tuning import fold_norms, freeze_stages
 from gbad.phase1_classifier.optimisation import build_optimiser
 from gbad.report.tables import Column, Table, keyed
+from gbad.runtime.device import chosen_device
 from gbad.training.phase1 import architecture_options, given
 from gbad.training.settings import Settings
 
@@ -254,7 +255,7 @@ def measure(settings: Settings, classes: int) -> Rates:
         freeze_stages(model.backbone, settings.backbone, given(settings.frozen_stages, suits.frozen_stages))
         if given(settings.frozen_norm, suits.frozen_norm):
             fold_norms(model.backbone)
-    model = model.to(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last).to(chosen_device(settings.device))
     pixels = np.random.default_rng(0).integers(0, 256, (_BATCH, settings.size, settings.size, 3)).astype(np.uint8)
     training = _BATCH * STEPS / _training_seconds(model, pixels, classes, given(settings.optimiser, suits.optimiser))
     model.eval()
@@ -267,8 +268,9 @@ def measure(settings: Settings, classes: int) -> Rates:
 def _training_seconds(model: Classifier, pixels: np.ndarray, classes: int, optimiser: str) -> float:
     """Seconds of `STEPS` steps, after one that warms up."""
     optimizer = build_optimiser(optimiser, model.parameters(), learning_rate=1e-6, weight_decay=0.0)
+    device = next(model.parameters()).device
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
-    labels = torch.zeros(len(pixels), classes)
+    images, labels = images.to(device), torch.zeros(len(pixels), classes, device=device)
     model.train()
     begun = 0.0
     for step in range(STEPS + 1):
@@ -278,4 +280,5 @@ def _training_seconds(model: Classifier, pixels: np.ndarray, classes: int, optim
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
+        float(loss.detach())  # an accelerator is behind its own clock until a value is read
     return time.perf_counter() - begun

@@ -47,7 +47,8 @@ ANY_THREAT = (
     "The score of an image for any threat is the probability that it holds at least one class, from the logits of its "
     "classes, each calibrated on the validation part. Thresholds are chosen there, too; both for the subset's ratio of "
     "threat-free images. The detector of phases 2 and 3, BiGAN and SVM, is what the paper compares with GANomaly and "
-    "Skip-GANomaly: the decision is that of its SVM."
+    "Skip-GANomaly: the decision is that of its SVM. A network that holds no image out stands there with its detector "
+    "alone."
 )
 CONFIDENCES = (
     "Images of the first seed. First the probabilities, as the paper prints them; then their log-odds, natural "
@@ -283,9 +284,20 @@ def _budget(costs: pd.DataFrame) -> str:
     epochs = ", ".join(map(str, sorted(costs["epochs"].unique())))
     return (
         f"Phase 1 of all networks on one list was shown {same} ({numbers}, {epochs} epochs), with the same "
-        "augmentation, image size and optimiser; no epoch was selected. A part of the training list is kept from it "
-        "for validation, and phase 3 alone uses its labels; phases 2 and 3 also see all other training images. A "
-        "second look trains a second classifier, on regions: `cells.csv` has its seconds."
+        f"augmentation, image size and optimiser; no epoch was selected. {_held_out(costs)} A second look trains a "
+        "second classifier, on regions: `cells.csv` has its seconds."
+    )
+
+
+def _held_out(costs: pd.DataFrame) -> str:
+    """Which networks left a part of the training list to phase 3."""
+    without = sorted(set(costs.loc[costs["held_out"] == 0, "network"]))
+    nothing = f"{', '.join(without)}: no image was held out. " if without else ""
+    if (costs["held_out"] == 0).all():
+        return "No image was held out."
+    return (
+        f"{nothing}{'Otherwise a' if without else 'A'} part of the training list was kept from phase 1 for validation, "
+        "and phase 3 alone used its labels; phases 2 and 3 also saw all other training images."
     )
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -185,6 +187,9 @@ def test_healthy_vs_diseased_draws_its_lists_by_numbers(leaves: ClassData) -> No
     assert (len(rest.train), (~rest.abnormal).sum(), rest.abnormal.sum()) == (25, 5, 50)
     with pytest.raises(DataError, match=r"leaves: 30 normal images, and the lists ask for 16,182\. .* by --split"):
         make_tasks([leaves], "healthy-vs-diseased")
+    unhealthy = replace(leaves, classes=("Apple_healthy", "Apple_unhealthy", "Healthy", "Corn"))
+    (task,) = make_tasks([unhealthy], "healthy-vs-diseased", counts=("rest", 5, "rest"))
+    assert set(task.kinds[task.abnormal.argmax() :]) == {"Apple_unhealthy", "Corn"}
     with pytest.raises(DataError, match=r"50 abnormal images, and the lists ask for 51"):
         make_tasks([leaves], "healthy-vs-diseased", counts=(21, 9, 51))
 

@@ -272,7 +272,7 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
     costs = pd.DataFrame({
         "training_list": ["10", "10"], "backbone": ["resnet34"] * 2, "images_seen": [1200, 1200], "epochs": [3, 3],
         "phase1_seconds": [2.0, 3.0], "network": ["cnn", "gbad"], "positive_passes": [1.2, 6.0],
-        "negative_passes": [1.2, 0.6], "negatives": ["natural", "fixed"],
+        "negative_passes": [1.2, 0.6], "negatives": ["natural", "fixed"], "held_out": [0.2, 0.0],
     })  # fmt: skip
     y_any = groups[0].y_any
     ganomaly = [SeedScores(y_any, y_any + 0.0, y_any + 0.0)]
@@ -293,6 +293,7 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
         assert "saw images of 64 px, with 16 channels in their first layer" in found
         assert "the same number of images (1,200, 3 epochs)" in found
         assert tables.OTHER_DATA in found
+        assert "gbad: no image was held out. Otherwise a part of the training list" in found
         assert "cnn 1.2 and 1.2; gbad 6 and 0.6 (always the same)." in found
         assert "gbad - best CHR (chr" in found
     assert "GANomaly &lt;1&gt;" in page
