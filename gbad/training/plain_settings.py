@@ -38,7 +38,9 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
     values = dict(plain)
     for name, known in _DETECTORS.items():
         if isinstance(values[name], Mapping):
-            values[name] = known[values[name]["kind"]](**values[name]["params"])
+            # JSON has no tuples, in which constructors have their sequences.
+            params = {key: tuple(one) if isinstance(one, list) else one for key, one in values[name]["params"].items()}
+            values[name] = known[values[name]["kind"]](**params)
     if values["gate"] is not None:
         values["gate"] = ThreatGate(**values["gate"])
     return Settings(**values)
