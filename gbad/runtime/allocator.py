@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from typing import Any
 
 # Of glibc's mallopt, see its malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
@@ -23,11 +24,8 @@ def keep_freed_memory() -> bool:
     bool
         False if the C library is not glibc: then nothing is set.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library
+    mallopt = _of_glibc("mallopt")
+    if mallopt is None:
         return False
     settings = {_MMAP_MAX: 0, _TRIM_THRESHOLD: _KEPT, _TOP_PAD: _STEP}
     return all([mallopt(name, value) == 1 for name, value in settings.items()])
@@ -43,11 +41,13 @@ def give_back_freed_memory() -> bool:
     bool
         False if the C library is not glibc: then nothing is done.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except AttributeError:  # another C library
+    trim = _of_glibc("malloc_trim")
+    if trim is None:
         return False
     trim(0)
     return True
+
+
+def _of_glibc(name: str) -> Any:
+    """A function of glibc; None if the C library is another one."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform.startswith("linux") else None
