@@ -56,6 +56,7 @@ docs: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/allocator_speed.py
 	$(BIN)/python benchmarks/train_speed.py --size 160
+	$(BIN)/python benchmarks/pyramid_speed.py
 	$(BIN)/python benchmarks/simulate_speed.py
 
 # Not part of `make test`: it downloads an older PyTorch. Warnings are no errors here, since old versions have their own.

@@ -141,6 +141,22 @@ def second_look(name: str) -> Cells:
     return cells | {"first look alone": [f"{first[ratio]:.1f}" for ratio in SUBSETS]}
 
 
+def backbones() -> Cells:
+    rows = {"CNN, balanced": "cnn_balanced", "CHR, balanced": "chr_balanced",
+            "GBAD as in the paper (`--preset paper`)": "gbad_paper"}  # fmt: skip
+    return {label: [estimate("backbones", row)] for label, row in rows.items()}
+
+
+def pixels() -> Cells:
+    table = pd.read_csv(RESULTS / "second_look" / "projected_640" / "results.csv")
+    first = table[(table["method"] == "gbad") & (table["class"] == "mean") & (table["seed"] == 0)]
+    of_seed = 100 * first.set_index("subset")["ap"]
+    return {
+        "first look of 320 px": [estimate("second_look/pixels", "gbad", subset=subset) for subset in SUBSETS],
+        "first look of 192 px, and the second": [f"{of_seed[subset]:.1f}" for subset in SUBSETS],
+    }
+
+
 LEVERS = {
     "class heads on all threat-free rows": ("class heads", "classifier alone"),
     "a heads' share for each class, over one for all": ("class heads, a share each", "class heads"),
@@ -296,7 +312,7 @@ TABLES: dict[str, Callable[..., Cells]] = {
     "ablation": ablation, "levers": levers, "trials": trials, "shortcuts": shortcuts,
     "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,
     "difficulty": difficulty, "transfer": transfer, "fashion": fashion, "bags": bags,
-    "second_look": second_look,
+    "second_look": second_look, "pixels": pixels, "backbones": backbones,
 }  # fmt: skip
 
 

