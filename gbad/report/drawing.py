@@ -106,6 +106,7 @@ def drawn(image: npt.NDArray[np.uint8], findings: Sequence[Finding], title: str 
     for finding in findings:
         if finding.heatmap is not None:
             _outline(picture, finding.heatmap, COLOURS[finding.column % len(COLOURS)], line)
+    names: list[tuple[float, float, float, float]] = []
     for number, finding in enumerate(findings):
         colour = COLOURS[finding.column % len(COLOURS)]
         text = f"{finding.name} {finding.probability:.2f}"
@@ -115,7 +116,7 @@ def drawn(image: npt.NDArray[np.uint8], findings: Sequence[Finding], title: str 
             draw.rectangle([left - line, top - line, right + line, bottom + line], outline="white", width=3 * line)
             draw.rectangle([left, top, right, bottom], outline=colour, width=line)
             place = (left, top - 1.5 * height if top > 2 * height else bottom + line)
-        _text(draw, place, text, colour, font, picture.size)
+        names.append(_text(draw, place, text, colour, font, picture.size, names))
     return _titled(picture, title, font, height) if title else picture
 
 
@@ -146,13 +147,24 @@ def _shrunk(inside: npt.NDArray[np.bool_], by: int) -> npt.NDArray[np.bool_]:
 def _text(
     draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str, colour: str,
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont, size: tuple[int, int],
-) -> None:  # fmt: skip
-    """Write white on colour, inside of the picture."""
+    others: Sequence[tuple[float, float, float, float]],
+) -> tuple[float, float, float, float]:  # fmt: skip
+    """Write white on colour, inside of the picture and below the texts that it would cover; give its place."""
     left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     x = min(max(0.0, place[0]), max(0.0, size[0] - right - 4))
     y = min(max(0.0, place[1]), max(0.0, size[1] - bottom - 4))
-    draw.rectangle([x + left - 3, y + top - 3, x + right + 3, y + bottom + 3], fill=colour, outline="white")
+    for other in sorted(others, key=lambda one: one[1]):
+        if (
+            other[0] < x + right + 3
+            and x + left - 3 < other[2]
+            and other[1] < y + bottom + 3
+            and y + top - 3 < other[3]
+        ):
+            y = other[3] - top + 4
+    around = x + left - 3, y + top - 3, x + right + 3, y + bottom + 3
+    draw.rectangle(around, fill=colour, outline="white")
     draw.text((x, y), text, fill="white", font=font)
+    return around
 
 
 def _titled(

@@ -61,6 +61,16 @@ def test_findings_without_a_place_are_named() -> None:
         assert (np.asarray(named) == ImageColor.getrgb(COLOURS[column])).all(2).any()
 
 
+def test_names_do_not_cover_one_another() -> None:
+    box = np.array([0.3, 0.3, 0.5, 0.5])
+    names = [Finding("Gun", 0.9, 0, box), Finding("Knife", 0.8, 1, box), Finding("Wrench", 0.7, 2, box + 0.01)]
+    both = np.asarray(drawn(np.full((640, 640, 3), 255, np.uint8), names))
+    for finding in names:
+        alone = np.asarray(drawn(np.full((640, 640, 3), 255, np.uint8), [finding]))
+        areas = [(picture == ImageColor.getrgb(COLOURS[finding.column])).all(2).sum() for picture in (both, alone)]
+        assert areas[0] > 0.3 * areas[1]  # the lines of equal boxes cover one another, the names stand free
+
+
 def test_a_name_at_the_border_stays_in_the_picture() -> None:
     for box in ([0.0, 0.0, 0.1, 0.1], [0.95, 0.95, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]):
         picture = drawn(np.zeros((100, 100, 3), np.uint8), [Finding("Scissors", 1.0, 2, np.array(box))])
