@@ -107,8 +107,12 @@ def predict(
             names = [str(path) for path in files]
             kept = go_on(out, content_of(pipeline, files, f"{rule} {pictures} {all_pictures}"), names, source, bad)
 
+        scored, alarms = kept.scored, kept.alarms
+
         def decide(rows: npt.NDArray[np.int64], seen: Explanation) -> dict[str, Any]:
+            nonlocal alarms
             verdict = judge(pipeline, seen, rule)
+            alarms += int(verdict.alarm.sum())
             found = {
                 number: findings(pipeline, source.load(int(rows[number])), verdict.present[number], seen.gated[number])
                 for number in np.flatnonzero(verdict.alarm).tolist()
@@ -130,12 +134,8 @@ def predict(
                 "boxes": places,
             }  # fmt: skip
 
-        scored, alarms = kept.scored, kept.alarms
-        for rows, explanation in score_to_csv(
-            pipeline, files, out, bad, kept=kept, decide=decide, show_progress=show_progress
-        ):
+        for rows, _ in score_to_csv(pipeline, files, out, bad, kept=kept, decide=decide, show_progress=show_progress):
             scored += len(rows)
-            alarms += int(judge(pipeline, explanation, rule).alarm.sum())
     lines = []
     if len(files) <= FEW and not kept.rows:
         reasons = {str(path): error.status for path, error in bad.errors.items()}

@@ -23,13 +23,13 @@ from gbad.phase1_classifier.optimisation import build_optimiser
 from gbad.report.tables import Column, Table, keyed
 from gbad.runtime.device import chosen_device
 from gbad.training.phase1 import architecture_options, given
+from gbad.training.regions import NEGATIVES_PER_POSITIVE
 from gbad.training.settings import Settings
 
 STEPS = 10
 """Training steps that are timed for each network."""
 
 _BATCH = 8  # images of a timed step: a rate, not a batch, is asked for
-_NEGATIVES_OF_REGIONS = 3
 _SIXRAY = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 _COPIES = 3  # of a network's weights in a run folder: phase 1, pipeline, and an optimiser's while it is trained
 
@@ -207,7 +207,7 @@ def _work(cells: tuple[NetworkCell, ...], data: BenchmarkData) -> Work:
         held_out = min(free - negatives, settings.max_negatives) + threats - trained
         extracted = trained + min(negatives, settings.max_negatives) + held_out
         if settings.second_look:
-            regions = trained * (1 + _NEGATIVES_OF_REGIONS)
+            regions = trained * (1 + NEGATIVES_PER_POSITIVE)
     return Work(cells, epoch, extracted, regions, len(lists.test))
 
 
