@@ -108,8 +108,8 @@ def run_cell(
     dict
         ``clean`` and ``paper`` (None without): measures of each mode; ``recall_of``: recall and number of units of each
         abnormal class, clean; ``resamples``: ROC-AUC on bootstrap resamples of
-        each mode; ``paper_history``: ROC-AUC of paper mode after each epoch; ``control``: ROC-AUC of
-        `control_scores`; ``cost``; ``counts``: numbers of rows.
+        each mode; ``paper_history``: ROC-AUC of paper mode after each epoch; ``losses``: mean of each training loss in
+        each epoch; ``control``: ROC-AUC of `control_scores`; ``cost``; ``counts``: numbers of rows.
 
     Raises
     ------
@@ -169,6 +169,7 @@ def run_cell(
             for mode, of_mode in modes.items()
         },
         "paper_history": {} if tester is None else tester.history,
+        "losses": {name: values.round(6).tolist() for name, values in detector.history_.items()},
         "control": {"roc_auc": loaded.control},
         "cost": {
             "parameters": detector.n_parameters_,

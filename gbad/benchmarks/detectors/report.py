@@ -12,6 +12,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from gbad.benchmarks.detectors.loss_plots import loss_curves
 from gbad.benchmarks.detectors.paper_mode import paper_label
 from gbad.benchmarks.detectors.plots import roc_auc_figure
 from gbad.benchmarks.detectors.score_plots import Scored, histograms, roc_curves
@@ -39,8 +40,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class ScoreFigure:
-    """A figure of the scores of one detector in one mode: name of its file, detector, caption, figure."""
+class DetectorFigure:
+    """A figure about one detector: name of its file, detector, caption, figure."""
 
     name: str
     detector: str
@@ -48,7 +49,22 @@ class ScoreFigure:
     figure: Figure
 
 
-def score_figures(results: Sequence[Result], scores: Callable[[Result], Arrays | None]) -> list[ScoreFigure]:
+def loss_figures(results: Sequence[Result]) -> list[DetectorFigure]:
+    """Draw the losses of each detector's trainings by epoch; detectors without any are left out."""
+    names = dict.fromkeys(result["detector"] for result in results)
+    return [
+        DetectorFigure(
+            f"losses-{name}",
+            name,
+            f"{name}: mean of each training loss by epoch. Each line is a class and a seed.",
+            figure,
+        )
+        for name in names
+        if (figure := loss_curves(results, name)) is not None
+    ]
+
+
+def score_figures(results: Sequence[Result], scores: Callable[[Result], Arrays | None]) -> list[DetectorFigure]:
     """Draw histograms of scores and ROC curves by class for each detector and mode; of the lowest seed.
 
     Parameters
@@ -59,7 +75,7 @@ def score_figures(results: Sequence[Result], scores: Callable[[Result], Arrays |
         Gives the scores of a result, or None: ``abnormal``, ``clean``, ``paper``; see `run_cell`.
     """
     seed = min(result["seed"] for result in results)
-    found: list[ScoreFigure] = []
+    found: list[DetectorFigure] = []
     for name in dict.fromkeys(result["detector"] for result in results):
         of_seed = [result for result in results if (result["detector"], result["seed"]) == (name, seed)]
         arrays = {result["class"]: kept for result in of_seed if (kept := scores(result)) is not None}
@@ -69,11 +85,11 @@ def score_figures(results: Sequence[Result], scores: Callable[[Result], Arrays |
                 continue
             label = "clean" if mode == "clean" else paper_label(name)
             found += [
-                ScoreFigure(
+                DetectorFigure(
                     f"scores-{name}-{mode}", name, f"{name}, {label}: shares of normal and of abnormal test units by "
                     f"their score. Seed {seed}.", histograms(tasks, "score"),
                 ),
-                ScoreFigure(
+                DetectorFigure(
                     f"roc-{name}-{mode}", name, f"{name}, {label}: ROC curve of each class with its area. Seed {seed}.",
                     roc_curves(tasks),
                 ),
@@ -81,10 +97,12 @@ def score_figures(results: Sequence[Result], scores: Callable[[Result], Arrays |
     return found
 
 
-def _score_sections(figures: Sequence[ScoreFigure]) -> list[Section]:
+def _detector_sections(figures: Sequence[DetectorFigure]) -> list[Section]:
     detectors = dict.fromkeys(one.detector for one in figures)
     return [
-        Section(f"Scores of {name}", plots={one.caption: one.figure for one in figures if one.detector == name})
+        Section(
+            f"Scores and training of {name}", plots={one.caption: one.figure for one in figures if one.detector == name}
+        )
         for name in detectors
     ]
 
@@ -93,7 +111,7 @@ def write_report(
     path: str | Path,
     results: Sequence[Result],
     examples: Callable[[Result], Arrays | None],
-    of_scores: Sequence[ScoreFigure] = (),
+    of_detectors: Sequence[DetectorFigure] = (),
 ) -> None:
     """Write the page of a benchmark.
 
@@ -105,8 +123,8 @@ def write_report(
     examples : callable
         Gives the example images of a result, or None: ``scores``, ``abnormal``, ``images`` and, if the detector has
         them, ``maps``; see `run_cell`.
-    of_scores : sequence of ScoreFigure
-        As from `score_figures`.
+    of_detectors : sequence of DetectorFigure
+        As from `score_figures` and `loss_figures`.
     """
     summaries = summarise(results)
     first = results[0]
@@ -129,7 +147,7 @@ def write_report(
             Section("Localisation and cost", [Table(LOCALISATION_AND_COST, summaries)]),
             Section("ROC-AUC by class", [class_table(summaries, results)]),
             *([] if recalls is None else [Section(RECALL_HEADING, [recalls])]),
-            *_score_sections(of_scores),
+            *_detector_sections(of_detectors),
             Section("What the figures mean", notes=notes(results)),
         ],
         galleries=[_gallery(result, shown) for result in results if (shown := examples(result)) is not None],

@@ -241,6 +241,17 @@ def long_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*keys, "mode", "seed", "metric", "value"])
 
 
+def loss_table(results: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Mean training losses as one row each: class, detector, seed, loss, epoch (from 1), value."""
+    rows = [
+        (result["class"], result["detector"], result["seed"], loss, epoch, value)
+        for result in results
+        for loss, values in result.get("losses", {}).items()
+        for epoch, value in enumerate(values, start=1)
+    ]
+    return pd.DataFrame(rows, columns=["class", "detector", "seed", "loss", "epoch", "value"])
+
+
 def _counts(texts: Sequence[str]) -> list[int | Literal["rest"]] | None:
     """Read the three numbers of ``--split``; None for none."""
     if not texts:

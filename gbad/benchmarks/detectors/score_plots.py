@@ -17,7 +17,8 @@ from gbad.report.style import GATED, GRID, INK, MUTED, THREAT, legend_above, new
 _BINS = 40
 _MOST_COLUMNS = 5
 _LINES = ("-", "--", "-.", ":")
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")  # of Okabe and Ito
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
+"""Of lines, by Okabe and Ito."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def roc_curves(tasks: Mapping[str, Scored]) -> Figure:
         area = float(np.trapezoid(recall, false_alarms))
         axes.plot(
             false_alarms, recall, label=f"{name}, {area:.3f}", linewidth=1.3,
-            color=_COLOURS[number % len(_COLOURS)], linestyle=_LINES[number // len(_COLOURS) % len(_LINES)],
+            color=COLOURS[number % len(COLOURS)], linestyle=_LINES[number // len(COLOURS) % len(_LINES)],
         )  # fmt: skip
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1.0)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")

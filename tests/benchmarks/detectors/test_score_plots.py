@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from gbad.benchmarks.detectors.loss_plots import loss_curves
 from gbad.benchmarks.detectors.report import score_figures
+from gbad.benchmarks.detectors.runner import loss_table
 from gbad.benchmarks.detectors.score_plots import Scored, histograms, roc_curves
 
 
@@ -65,3 +67,28 @@ def test_figures_are_of_the_lowest_seed_and_leave_out_what_diverged(tasks: dict[
         "roc-ganomaly-clean",
     ]
     assert [len(one.figure.axes) for one in figures] == [1, 1, 2, 1]
+
+
+def test_each_loss_has_a_panel_and_each_training_a_line() -> None:
+    results = [
+        {
+            "detector": "vae",
+            "class": task,
+            "seed": seed,
+            "losses": {"reconstruction": [3.0, seed], "divergence": [1, 2]},
+        }
+        for seed in (0, 1)
+        for task in ("cat", "a_b$")
+    ] + [{"detector": "vae", "class": "cat", "seed": 2, "error": "The training diverged"}]
+    figure = loss_curves(results, "vae")
+    assert figure is not None
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["reconstruction", "divergence"]
+    first, second = figure.axes
+    assert [line.get_xydata().tolist() for line in first.lines[:3:2]] == [[[1, 3], [2, 0]], [[1, 3], [2, 1]]]
+    assert len(second.lines) == 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "a_b$"]
+    assert loss_curves(results[-1:], "vae") is None
+
+    table = loss_table(results)
+    assert len(table) == 4 * 2 * 2
+    assert table.iloc[1].tolist() == ["cat", "vae", 0, "reconstruction", 2, 0.0]
