@@ -10,9 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor
 
 from gbad.errors import GbadError
 from gbad.phase1_classifier.efficientnet_lite import EfficientNetLite, lite_taps
@@ -134,6 +132,9 @@ def build_backbone(name: str) -> nn.Module:
     facts = backbone(name)
     if facts.lite is not None:
         return EfficientNetLite(facts.lite)
+    import torchvision  # slow to import, and EfficientNet-Lite does without
+    from torchvision.models.feature_extraction import create_feature_extractor
+
     options: dict[str, bool] = {}
     if name == "inception_v3":
         options = {"aux_logits": False, "transform_input": False, "init_weights": True}
@@ -191,6 +192,8 @@ def _lite_weights(variant: int) -> tuple[dict[str, Tensor], str]:
 
 
 def _torchvision_weights(name: str) -> tuple[dict[str, Tensor], str]:
+    import torchvision
+
     weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20.0)  # without an answer from the network, do not wait for ever

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FeaturePyramidNetwork
 
 from gbad.errors import GbadError
 from gbad.phase1_classifier.backbones import backbone
 from gbad.phase1_classifier.classifier import Classifier, Prediction, multilabel_bce
 from gbad.phase1_classifier.pooled_pyramid import pooled_pyramid
 from gbad.phase1_classifier.positions import PositionHead
+from gbad.phase1_classifier.pyramid import FeaturePyramid
 
 POOLINGS = ("average", "max")
 FUSIONS = ("hidden", "logits", "context")
@@ -73,7 +73,7 @@ class ThreatClassifier(Classifier):
         self.fusion = fusion
         self.position_weight = position_weight
         self.n_features = head_width * len(facts.channels) + (facts.channels[-1] if fusion == "context" else 0)
-        self.fpn = FeaturePyramidNetwork(list(facts.channels), fpn_width)
+        self.fpn = FeaturePyramid(facts.channels, fpn_width)
         self.heads = nn.ModuleList(nn.Linear(fpn_width, head_width) for _ in facts.channels)
         self.classify = nn.ModuleList(
             nn.Linear(head_width, n_classes) for _ in (facts.channels if fusion == "logits" else (0,))

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import FeaturePyramidNetwork
+
+from gbad.phase1_classifier.pyramid import FeaturePyramid
 
 Matrix = npt.NDArray[np.float32]
 
@@ -25,13 +26,12 @@ _WINDOWS: Matrix = np.array([[1, 0, -1], [1, 0, 0], [1, -1, 0]], np.float32)
 """Rows that the first, second and third row of a 3×3 kernel sees: all but the last, all, all but the first."""
 
 
-def pooled_pyramid(pyramid: FeaturePyramidNetwork, stages: Mapping[str, Tensor]) -> list[Tensor] | None:
+def pooled_pyramid(pyramid: FeaturePyramid, stages: Mapping[str, Tensor]) -> list[Tensor] | None:
     """Global average of each level of a pyramid, equal to that of its maps up to rounding, and so are the gradients.
 
     Parameters
     ----------
-    pyramid : FeaturePyramidNetwork
-        Lateral 1×1 convolutions and 3×3 convolutions with zero padding, no activation.
+    pyramid : FeaturePyramid
     stages : mapping of str to Tensor (N, channels, h, w)
         Fine to coarse. Each is twice as large as the next, give or take one cell.
 
@@ -55,7 +55,9 @@ def pooled_pyramid(pyramid: FeaturePyramidNetwork, stages: Mapping[str, Tensor])
         windows = torch.from_numpy(_WINDOWS).to(maps[0].device)
         for level in reversed(range(len(maps))):
             h, w = sizes[level]
-            lateral, output = pyramid.inner_blocks[level][0], pyramid.layer_blocks[level][0]
+            lateral, output = pyramid.convolutions(level)
+            assert lateral.bias is not None
+            assert output.bias is not None
             own = torch.einsum("oi,niab->noab", lateral.weight[:, :, 0, 0], sums[level])
             places = torch.outer(windows.new_tensor([h, 1, 1]), windows.new_tensor([w, 1, 1]))
             own = own + lateral.bias[:, None, None] * places

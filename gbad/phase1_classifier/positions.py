@@ -8,7 +8,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 _PRIOR = 0.01  # probability of a threat at each place before training, as in RetinaNet
 
@@ -66,6 +65,8 @@ class PositionHead(nn.Module):
         """
         boxed = (boxes[:, :, :1] == torch.arange(labels.shape[1], device=boxes.device)).any(1)  # (N, C)
         known = ((labels == 0) | boxed).float()[:, :, None, None]
+        from torchvision.ops import sigmoid_focal_loss  # slow to import, and scoring does without
+
         total = labels.new_zeros(())
         for map_ in self.level_maps(levels):
             targets = known * box_targets(boxes, theta, labels.shape[1], map_.shape[2], map_.shape[3])
