@@ -7,11 +7,11 @@ from collections import OrderedDict
 import pytest
 import torch
 from torch import Tensor
-from torchvision.ops import FeaturePyramidNetwork
 
 from gbad.phase1_classifier import model as model_module
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.pooled_pyramid import pooled_pyramid
+from gbad.phase1_classifier.pyramid import FeaturePyramid
 
 CHANNELS = (4, 6, 8, 10)
 SIZES = {
@@ -31,8 +31,8 @@ def made_up(sizes: list[tuple[int, int]], layout: torch.memory_format) -> Ordere
     )
 
 
-def pyramid() -> FeaturePyramidNetwork:
-    network = FeaturePyramidNetwork(list(CHANNELS), 5)
+def pyramid() -> FeaturePyramid:
+    network = FeaturePyramid(list(CHANNELS), 5)
     for bias in (value for name, value in network.named_parameters() if name.endswith("bias")):
         torch.nn.init.normal_(bias)  # zero at the start of a training, not later
     return network
