@@ -144,7 +144,7 @@ def make_network_cell(
         If a setting cannot work.
     """
     of_backbone = {"size": scale.sizes.get(backbone, scale.settings["size"]), "backbone": backbone}
-    shared = {**scale.settings, **of_backbone, **overrides, "random_state": seed}
+    shared = {**scale.settings, **of_backbone, **scale.of_network.get(name, {}), **overrides, "random_state": seed}
     chosen = network.settings.changed(**{name: value for name, value in shared.items() if name not in network.own})
     if chosen.prevalence is not None:
         raise GbadError("prevalence: each subset of the benchmark has its own. Leave it out of the settings.")

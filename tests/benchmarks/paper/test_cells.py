@@ -274,6 +274,21 @@ def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_p
         make_cell(tmp_path, data, prevalence=0.1)
 
 
+def test_a_scale_may_give_single_networks_settings_of_their_own(data: BenchmarkData, tmp_path: Path) -> None:
+    subset = data.subsets[0]
+    lists = Lists(subset, data.train_digest(subset), data.read(subset, "test"))
+    scale = replace(SCALE, of_network={"chr": {"size": 96, "epochs": 5}})
+    common = (tmp_path, data, lists)
+    of_chr = make_network_cell(*common, "chr", NETWORKS["chr"], "resnet18", 1, scale, {"pretrained": False})
+    other = make_network_cell(*common, "cnn", NETWORKS["cnn"], "resnet18", 1, scale, {"pretrained": False})
+    assert (of_chr.settings.size, of_chr.settings.epochs) == (96, 5)
+    assert (other.settings.size, other.settings.epochs) == (SCALE.settings["size"], SCALE.settings["epochs"])
+    given = make_network_cell(*common, "chr", NETWORKS["chr"], "resnet18", 1, scale, {"size": 64, "pretrained": False})
+    assert (given.settings.size, given.settings.epochs) == (64, 5)  # what a user gives has the last word
+    for known in SCALES.values():
+        assert known.of_network.keys() <= NETWORKS.keys()
+
+
 def test_networks_without_gate_are_scored_on_the_views_of_the_settings(
     own: Path, data: BenchmarkData, tmp_path: Path
 ) -> None:
