@@ -286,7 +286,8 @@ def published(folder: str) -> Cells:
     losses = pd.read_csv(RESULTS / "detectors" / folder / "losses.csv").query("loss == 'discriminator'")
     cells: Cells = {}
     for name in table["detector"].unique():
-        own = 100 * table[table["detector"] == name].set_index(["mode", "metric", "seed", "class"])["value"].sort_index()
+        rows = table[table["detector"] == name].set_index(["mode", "metric", "seed", "class"]).sort_index()
+        own = 100 * rows["value"]
         clean = own["clean", "roc_auc"]
         classes = clean.groupby("class").mean()
         curve = losses[losses["detector"] == name].groupby("epoch")["value"].mean()
