@@ -117,6 +117,10 @@ class Explanation:
         """Gated probabilities, float64 (n, C) in [0, 1]."""
         return np.asarray(np.exp(self.log_gated))
 
+    def reaching(self, thresholds: np.ndarray) -> np.ndarray:
+        """Which classes reach their thresholds, float64 (C,), on the gated probabilities: bool (n, C)."""
+        return np.asarray(self.gated >= thresholds)
+
     @classmethod
     def empty(cls, n_classes: int, loss_names: tuple[str, ...]) -> Self:
         """Values of no image."""

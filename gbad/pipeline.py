@@ -21,6 +21,7 @@ from gbad.data.original import Original
 from gbad.data.source import ImageSource, source_from_paths, stream, stream_originals
 from gbad.errors import DataError, GbadError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
+from gbad.phase1_classifier import class_heatmaps
 from gbad.runtime.versions import library_versions
 from gbad.storage.files import atomic_path
 from gbad.storage.ledger import claim, locked
@@ -171,7 +172,7 @@ class GBADPipeline(BaseEstimator):
 
     def predict(self, images: Images) -> np.ndarray:
         """Which threats are present: uint8 (n, C), 1 where the gated probability reaches the class's threshold."""
-        return (self.predict_proba(images) >= self.thresholds_).astype(np.uint8)
+        return self.explain(images).reaching(self.thresholds_).astype(np.uint8)
 
     def anomaly_score(self, images: Images) -> np.ndarray:
         """Decision value of the gate: float64 (n,), above 0 = anomalous."""
@@ -191,6 +192,26 @@ class GBADPipeline(BaseEstimator):
         if not parts:
             raise DataError("no images were given")
         return Explanation.concatenate(parts)
+
+    def heatmaps(self, images: Images) -> npt.NDArray[np.float32]:
+        """Where the classifier sees each class, whether or not the image shows it; any architecture has such maps.
+
+        Parameters and errors as in `predict_proba`.
+
+        Returns
+        -------
+        float32 array (n, C, h, w)
+            In [0, 1]; the cells cover the whole image. Probabilities that were learnt from boxes, else HiResCAM, scaled
+            to a maximum of 1, see `gbad.phase1_classifier.class_heatmaps`. All zero if there is no evidence.
+        """
+        network, maps = self.check_fitted().network, []
+        for _, pixels, errors in stream(image_source(images, self.settings.size), range(len(images)), 16):
+            for error in errors.values():
+                raise error
+            maps.append(class_heatmaps(network, pixels))
+        if not maps:
+            raise DataError("no images were given")
+        return np.concatenate(maps)
 
     def stream(
         self, source: ImageSource, rows: np.ndarray | None = None, batch_size: int = 32

@@ -10,7 +10,7 @@ from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
 from gbad.phase1_classifier.evidence import evidence_maps, evidence_peaks, see
 from gbad.phase1_classifier.features import FeatureFile, extract_features
-from gbad.phase1_classifier.heatmap import class_heatmap, position_maps
+from gbad.phase1_classifier.heatmap import class_heatmap, class_heatmaps, position_maps
 from gbad.phase1_classifier.prediction import VIEWS, predict_batch, predict_stream
 from gbad.phase1_classifier.training import train_classifier
 
@@ -22,6 +22,7 @@ __all__ = [
     "FeatureFile",
     "build_classifier",
     "class_heatmap",
+    "class_heatmaps",
     "classifier_from_state",
     "classifier_state",
     "evidence_maps",

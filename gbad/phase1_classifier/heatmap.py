@@ -15,8 +15,8 @@ from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.prediction import full_precision
 
 
-def class_heatmap(model: Classifier, image: Pixels, class_index: int) -> npt.NDArray[np.float32]:
-    """Evidence for a class at each place of an image.
+def class_heatmaps(model: Classifier, images: Pixels, columns: list[int] | None = None) -> npt.NDArray[np.float32]:
+    """Evidence for classes at each place of images, for any architecture.
 
     It is what `gbad.phase1_classifier.evidence.evidence_maps` gives: positions learnt from boxes, or HiResCAM.
 
@@ -24,24 +24,30 @@ def class_heatmap(model: Classifier, image: Pixels, class_index: int) -> npt.NDA
     ----------
     model : Classifier
         In evaluation mode.
-    image : uint8 array (size, size, 3)
+    images : uint8 array (n, size, size, 3)
         RGB, decoded as for prediction.
-    class_index : int
-        Column of the class.
+    columns : list of k int, optional
+        Columns of the classes. Default: all.
 
     Returns
     -------
-    float32 array (h, w)
-        In [0, 1], at the resolution of the finest map; all zero if there is no evidence for the class.
+    float32 array (n, k, h, w)
+        In [0, 1], at the resolution of the finest map. HiResCAM is scaled to a maximum of 1 for each image and class;
+        all zero if there is no evidence.
     """
     device = next(model.parameters()).device
     with torch.no_grad(), full_precision():
-        levels = model.levels(eval_preset(image[None]).to(device))
-        total = evidence_maps(model, levels, [class_index])[0, 0]
-    if isinstance(model, ThreatClassifier) and model.position is not None:  # these are probabilities
-        return np.asarray(total.cpu().numpy())
-    peak = total.max()
-    return np.asarray((total / peak if peak > 0 else total).cpu().numpy())
+        levels = model.levels(eval_preset(images).to(device))
+        maps = evidence_maps(model, levels, columns)
+    if not (isinstance(model, ThreatClassifier) and model.position is not None):  # these are probabilities
+        peaks = maps.amax((2, 3), keepdim=True)
+        maps = torch.where(peaks > 0, maps / peaks, maps)
+    return np.asarray(maps.cpu().numpy())
+
+
+def class_heatmap(model: Classifier, image: Pixels, class_index: int) -> npt.NDArray[np.float32]:
+    """Evidence for one class in one image, (size, size, 3): float32 (h, w), see `class_heatmaps`."""
+    return np.asarray(class_heatmaps(model, image[None], [class_index])[0, 0])
 
 
 def position_maps(model: Classifier, images: Pixels) -> npt.NDArray[np.float32]:

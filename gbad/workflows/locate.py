@@ -1,16 +1,12 @@
-"""Where a pipeline that has learnt from boxes sees each class in an image."""
+"""Where a pipeline sees each class in an image."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from gbad.data.source import stream
-from gbad.errors import DataError
-from gbad.phase1_classifier import position_maps as maps_of_batch
+from gbad.errors import GbadError
 from gbad.pipeline import GBADPipeline
-from gbad.training.inputs import Images, image_source, original_size
+from gbad.training.inputs import Images, original_size
 
 
 def position_maps(pipeline: GBADPipeline, images: Images) -> np.ndarray:
@@ -35,30 +31,32 @@ def position_maps(pipeline: GBADPipeline, images: Images) -> np.ndarray:
     ImageError
         If an image cannot be read.
     """
-    maps = list(_batches(pipeline, images))
-    if not maps:
-        raise DataError("no images were given")
-    return np.concatenate(maps)
+    network = pipeline.check_fitted().network
+    if getattr(network, "position", None) is None:
+        raise GbadError(
+            "this pipeline knows no positions: train it with boxes and a position_weight above 0. Without, "
+            "GBADPipeline.heatmaps gives the evidence at each place."
+        )
+    return pipeline.heatmaps(images)
 
 
 def locate(pipeline: GBADPipeline, images: Images) -> np.ndarray:
-    """Place where each class is most probable, whether or not the image shows it.
+    """Place where each class has the most evidence, whether or not the image shows it.
 
     Parameters
     ----------
-    pipeline, images
-        As in `position_maps`, with the same errors.
+    pipeline : GBADPipeline
+        Fitted, with boxes or without.
+    images
+        As in `position_maps`.
 
     Returns
     -------
     float64 array (n, C, 2)
-        x and y in pixels of the original image: the centre of the highest cell of each map.
+        x and y in pixels of the original image: the centre of the highest cell of each map of `GBADPipeline.heatmaps`.
     """
-    places = [peaks(maps) for maps in _batches(pipeline, images)]
-    if not places:
-        raise DataError("no images were given")
-    sizes = np.array([original_size(images, row) for row in range(len(images))], np.float64)
-    return np.concatenate(places) * sizes[:, None]
+    places = peaks(pipeline.heatmaps(images))
+    return places * np.array([original_size(images, row) for row in range(len(images))], np.float64)[:, None]
 
 
 def peaks(maps: np.ndarray) -> np.ndarray:
@@ -76,11 +74,3 @@ def peaks(maps: np.ndarray) -> np.ndarray:
     height, width = maps.shape[2:]
     row, column = np.divmod(maps.reshape(*maps.shape[:2], -1).argmax(2), width)
     return np.stack([(column + 0.5) / width, (row + 0.5) / height], 2)
-
-
-def _batches(pipeline: GBADPipeline, images: Images) -> Iterator[np.ndarray]:
-    network = pipeline.check_fitted().network
-    for _, pixels, errors in stream(image_source(images, pipeline.settings.size), range(len(images)), 32):
-        for error in errors.values():
-            raise error
-        yield maps_of_batch(network, pixels)

@@ -112,7 +112,7 @@ def judge(pipeline: GBADPipeline, seen: Explanation, rule: Rule) -> Verdict:
     fitted = pipeline.check_fitted()
     odds = log_odds(seen.log_gated)
     margin = odds - log_odds(np.log(np.maximum(fitted.thresholds, np.finfo(float).tiny)))
-    present = seen.gated >= fitted.thresholds
+    present = seen.reaching(fitted.thresholds)
     if rule.point is None:
         alarm = present.any(1)
     else:

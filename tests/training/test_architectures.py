@@ -39,3 +39,13 @@ def test_all_phases_run_on_it_and_its_file_gives_the_same_scores(
     if architecture == "chr":
         spec = loaded.fitted_.network.spec
         assert (spec["mask"], spec["threshold"], spec["prediction"]) == ("released", -5.0, "average")
+
+    maps = loaded.heatmaps(pixels)  # every architecture says where it sees a class
+    assert maps.shape[:2] == (40, 2)
+    assert maps.dtype == np.float32
+    highest = maps.max((2, 3))
+    assert np.isin(highest.round(6), [0, 1]).all()
+    assert highest.any()
+    for row, column in ((12, 0), (20, 1)):
+        alone = loaded.heatmaps(pixels[row : row + 1])[0, column]  # whatever other images there are
+        np.testing.assert_allclose(maps[row, column], alone, atol=1e-4)

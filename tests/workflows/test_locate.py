@@ -47,6 +47,7 @@ def test_fit_with_boxes_on_arrays_and_files(make_pipeline: Make, pixels: np.ndar
     maps = position_maps(loaded, pixels)
     assert maps.shape == (40, 2, 8, 8)
     np.testing.assert_array_equal(maps, position_maps(fitted, pixels))
+    np.testing.assert_array_equal(maps, loaded.heatmaps(pixels))
     places = locate(loaded, pixels)
     np.testing.assert_allclose(places, peaks(maps) * 64)
     for row in range(2):
@@ -65,9 +66,10 @@ def test_fit_with_boxes_on_arrays_and_files(make_pipeline: Make, pixels: np.ndar
         locate(loaded, [])
 
 
-def test_a_pipeline_without_boxes_knows_no_positions(pipeline: GBADPipeline, pixels: np.ndarray) -> None:
+def test_a_pipeline_without_boxes_locates_by_its_evidence(pipeline: GBADPipeline, pixels: np.ndarray) -> None:
     with pytest.raises(GbadError, match="knows no positions: train it with boxes and a position_weight"):
-        locate(pipeline, pixels[:1])
+        position_maps(pipeline, pixels[:1])
+    np.testing.assert_allclose(locate(pipeline, pixels[:3]), peaks(pipeline.heatmaps(pixels[:3])) * 64)
 
 
 def test_a_run_folder_takes_the_boxes_of_its_data(
