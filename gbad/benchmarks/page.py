@@ -1,4 +1,4 @@
-"""The HTML page of a benchmark: cards, sections of tables and plots, images, and how it was made."""
+"""The HTML page of a benchmark: cards, sections of plots and tables with folded details, images, how it was made."""
 
 from __future__ import annotations
 
@@ -27,12 +27,25 @@ class Card:
 
 @dataclass(frozen=True)
 class Section:
-    """Notes, then tables, then plots by their captions."""
+    """One part of the page.
+
+    Attributes
+    ----------
+    heading : str
+    tables : sequence of Table
+    plots : mapping of str to Figure
+        By their captions, above the tables.
+    notes : sequence of str
+        Below the tables.
+    details : sequence of Section
+        Folded, at the end.
+    """
 
     heading: str
     tables: Sequence[Table[Any]] = ()
     plots: Mapping[str, Figure] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    details: Sequence[Section] = ()
 
     @property
     def figures(self) -> list[tuple[str, Markup]]:
@@ -54,8 +67,8 @@ class Tile:
         What the image shows; the tile is marked if `is_threat`.
     verdict : str
     is_threat : bool
-    name, text, problem : str
-        Name of the image, a line below it, and why there is no picture; empty without.
+    name, problem : str
+        Name of the image, and why there is no picture; empty without.
     """
 
     alt: str
@@ -64,7 +77,6 @@ class Tile:
     verdict: str
     is_threat: bool
     name: str = ""
-    text: str = ""
     problem: str = ""
 
 

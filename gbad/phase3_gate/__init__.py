@@ -12,6 +12,7 @@ from gbad.phase3_gate.operating_points import (
     at_false_alarm_rate,
     at_prevalence,
     at_recall,
+    at_threshold,
     column_of,
     p_values,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "at_false_alarm_rate",
     "at_prevalence",
     "at_recall",
+    "at_threshold",
     "best_of",
     "best_thresholds",
     "both_looks",

@@ -114,7 +114,7 @@ def at_false_alarm_rate(held_out: HeldOut, rate: float, column: int | None = Non
     free, _ = _kinds(held_out, column)
     allowed = _allowed(rate, len(free), "false-alarm rate", "threat-free")
     # p(s) = (1 + number of threat-free scores >= s) / (n + 1) is at most `rate` above the score of this rank.
-    return _point(held_out, float(np.nextafter(np.sort(free)[len(free) - allowed], np.inf)), column)
+    return at_threshold(held_out, float(np.nextafter(np.sort(free)[len(free) - allowed], np.inf)), column)
 
 
 def at_recall(held_out: HeldOut, recall: float, column: int | None = None) -> OperatingPoint:
@@ -124,7 +124,25 @@ def at_recall(held_out: HeldOut, recall: float, column: int | None = None) -> Op
     """
     _, threats = _kinds(held_out, column)
     allowed = _allowed(1 - recall, len(threats), "recall", "with threats")
-    return _point(held_out, float(np.sort(threats)[allowed - 1]), column)
+    return at_threshold(held_out, float(np.sort(threats)[allowed - 1]), column)
+
+
+def at_threshold(held_out: HeldOut, threshold: float, column: int | None = None) -> OperatingPoint:
+    """What a threshold does, on held-out images or on those of a test list.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    threshold : float
+    column : int or None
+        Class whose score decides; None for any threat.
+    """
+    found = []
+    for scores in _kinds(held_out, column):
+        alarms, count = int((scores >= threshold).sum()), len(scores)
+        found.append((alarms / count if count else math.nan, _interval(alarms, count), count))
+    (false_alarms, of_false, free), (recall, of_recall, threats) = found
+    return OperatingPoint(threshold, false_alarms, of_false, recall, of_recall, free, threats)
 
 
 def p_values(held_out: HeldOut, scores: npt.ArrayLike, column: int | None = None) -> npt.NDArray[np.float64]:
@@ -192,15 +210,6 @@ def _rounded_up(share: float) -> float:
     """The next share with two digits, so that it can be asked for."""
     scale = 10.0 ** (1 - math.floor(math.log10(share)))
     return math.ceil(share * scale * (1 - 1e-12)) / scale
-
-
-def _point(held_out: HeldOut, threshold: float, column: int | None) -> OperatingPoint:
-    found = []
-    for scores in _kinds(held_out, column):
-        alarms, count = int((scores >= threshold).sum()), len(scores)
-        found.append((alarms / count if count else math.nan, _interval(alarms, count), count))
-    (false_alarms, of_false, free), (recall, of_recall, threats) = found
-    return OperatingPoint(threshold, false_alarms, of_false, recall, of_recall, free, threats)
 
 
 def _interval(hits: int, count: int) -> tuple[float, float]:

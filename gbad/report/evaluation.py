@@ -27,6 +27,8 @@ class Evaluation:
         1 = present, 0 = absent.
     scores : Explanation
         Of the same images.
+    thresholds : float64 array (C,)
+        On the gated probabilities: a class is found in an image where it reaches its threshold.
     metrics : mapping
         From :func:`gbad.evaluation.figures.evaluate`, or read back from ``metrics.json``, where missing figures are
         None instead of NaN. ``phase3`` and ``n_bad`` are shown if they are there.
@@ -43,6 +45,7 @@ class Evaluation:
     classes: Sequence[str]
     labels: npt.NDArray[np.uint8]
     scores: Explanation
+    thresholds: npt.NDArray[np.float64]
     metrics: Mapping[str, Any]
     history: pd.DataFrame | None = None
 
@@ -52,6 +55,8 @@ class Evaluation:
             checked_scores(self.labels, of_classes, ndim=2, classes=self.classes)
         for of_images in (self.scores.gate_score, self.scores.any_threat, self.scores.anomalous):
             checked_scores(self.any_threat, of_images, ndim=1)
+        if self.thresholds.shape != (len(self.classes),):
+            raise DataError(f"thresholds have the shape {self.thresholds.shape}: pass one for each class.")
         expected = (len(self.labels), len(self.scores.loss_names))
         if self.scores.losses.shape != expected:
             raise DataError(
@@ -63,6 +68,11 @@ class Evaluation:
     def present(self) -> npt.NDArray[np.bool_]:
         """True where an image shows a class: bool (n, C)."""
         return np.asarray(self.labels, dtype=bool)
+
+    @property
+    def found(self) -> npt.NDArray[np.bool_]:
+        """True where a class was found, rightly or wrongly: bool (n, C)."""
+        return self.scores.reaching(self.thresholds)
 
     @property
     def any_threat(self) -> npt.NDArray[np.bool_]:

@@ -14,14 +14,30 @@ def number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
+def rounded(value: float, digits: int) -> float:
+    """Round, without a negative zero.
+
+    Examples
+    --------
+    >>> rounded(-0.04, 1), rounded(-0.06, 1)
+    (0.0, -0.1)
+    """
+    return round(float(value), digits) + 0.0
+
+
+def signed(value: float, digits: int) -> str:
+    """Format with a true minus sign where it is negative."""
+    return _minus(f"{rounded(value, digits):.{digits}f}")
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """Format a share of 1 in percent."""
-    return _or_missing(value, f"{100 * number(value):.{digits}f}\N{NO-BREAK SPACE}%")
+    return _or_missing(value, f"{rounded(100 * number(value), digits):.{digits}f}\N{NO-BREAK SPACE}%")
 
 
 def points(value: float | None) -> str:
     """Format a difference of two shares in percentage points, with its sign."""
-    return _or_missing(value, _minus(f"{100 * number(value):+.1f}"))
+    return _or_missing(value, _minus(f"{rounded(100 * number(value), 1):+.1f}"))
 
 
 def ratio(value: float | None) -> str:
@@ -29,12 +45,12 @@ def ratio(value: float | None) -> str:
     return _or_missing(value, f"{number(value):.3f}")
 
 
-def interval(bounds: Sequence[float | None] | None, signed: bool = False) -> str:
+def interval(bounds: Sequence[float | None] | None, with_sign: bool = False) -> str:
     """Format both bounds in percent; empty if one is missing."""
     values = [100 * number(bound) for bound in bounds or (None,)]
     if any(map(math.isnan, values)):
         return ""
-    return _minus(" to ".join(f"{value:{'+' if signed else ''}.1f}" for value in values))
+    return _minus(" to ".join(f"{rounded(value, 1):{'+' if with_sign else ''}.1f}" for value in values))
 
 
 def probability(value: float) -> str:

@@ -1,38 +1,49 @@
-"""One self-contained HTML page about an evaluation: figures, then images, then how it was made."""
+"""One self-contained HTML page about an evaluation: what was found and what not, figures, how it was made."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from gbad.errors import DataError
+from gbad.errors import DataError, ImageError
 from gbad.evaluation.figures import PARTS
+from gbad.report.drawing import Finding, TrueBox
 from gbad.report.evaluation import Evaluation
-from gbad.report.gallery import Heatmaps, choose, outranked, pictures
+from gbad.report.gallery import Bools, choose, picture
 from gbad.report.html import inline, write_page
-from gbad.report.numbers import interval, number, percent
+from gbad.report.numbers import interval, number, percent, probability
 from gbad.report.plots import figures, precision_recall_figure
+from gbad.report.style import spread
+from gbad.report.tables import Column, Table
 
 DIFFERENCE = "gbad - ungated"
-GALLERIES = {
-    "detected": ("Best detections", "Threats called anomalous that rank best, the classes in turn."),
+FOUND = {
+    "found": (
+        "Found", "with threats", "Each threat reaches its class's threshold. From the most certain to the least.",
+    ),
     "missed": (
-        "Missed threats",
-        "Threats called anomalous that rank below many images without the class.",
+        "Missed", "with threats", "A threat stays below its class's threshold. The furthest below come first.",
     ),
-    "called_normal": (
-        "Threats that the gate calls normal",
-        "Those that the classifier alone ranked best come first.",
+    "false_alarms": (
+        "False alarms", "threat-free", "A class reaches its threshold. The furthest above come first.",
     ),
-    "false_alarms": ("Worst false alarms", "Threat-free images with the highest gated probabilities."),
-}
-IMAGES_PER_GALLERY = 8
-CLASSES_PER_TILE = 5
+}  # fmt: skip
+"""Galleries: heading, which images it is a part of, what it shows."""
+
+IMAGES_PER_GALLERY = 6
+IN_VIEW = 2
+"""Images of a gallery that are in view at once; the others are folded."""
+
+CLASSES_PER_TILE = 3
+"""Classes of an image that are shown, at least."""
+
+Found = Callable[[int], Sequence[Finding]]
+"""From an image's row to what was found in it."""
 
 
 def write_report(
@@ -42,7 +53,10 @@ def write_report(
     title: str,
     paths: Sequence[str | Path],
     info: Mapping[str, Any] | None = None,
-    heatmaps: Heatmaps | None = None,
+    findings: Found | None = None,
+    truth: Mapping[int, Sequence[TrueBox]] | None = None,
+    operating: Table[Any] | None = None,
+    about_operating: str = "",
 ) -> None:
     """Write the report of an evaluation as one HTML file that needs no other file and no network.
 
@@ -56,9 +70,16 @@ def write_report(
     paths : sequence of n path-likes
         The images. Only those that are shown are read; an image that cannot be read is shown as such.
     info : mapping, optional
-        How the evaluation was made: command, versions, seed, seconds per phase, hardware. It may be nested.
-    heatmaps : callable, optional
-        ``heatmaps(path, class_index)`` gives a map (h, w), higher = more of that class, or None.
+        How the evaluation was made: command, versions, seed, seconds per phase, hardware. It may be nested. What is
+        None is left out.
+    findings : callable, optional
+        What was found in the image of a row, to draw into it.
+    truth : mapping of int to sequence of TrueBox, optional
+        Where threats are, by the image's row.
+    operating : Table, optional
+        Thresholds for false-alarm rates, and what they do.
+    about_operating : str
+        What images stand behind that table, or why there is none.
 
     Raises
     ------
@@ -81,7 +102,12 @@ def write_report(
         any_prevalence=float(evaluation.any_threat.mean()),
         figures={name: inline(figure) for name, figure in figures(evaluation).items()},
         curves=_curves(evaluation),
-        galleries=_galleries(evaluation, paths, heatmaps),
+        with_threats=_alarms(evaluation, evaluation.any_threat),
+        threat_free=_alarms(evaluation, np.asarray(~evaluation.any_threat)),
+        class_thresholds=_class_thresholds(evaluation),
+        operating=operating,
+        about_operating=about_operating,
+        galleries=_galleries(evaluation, paths, findings or (lambda row: ()), truth or {}),
         info=info or {},
     )
 
@@ -178,37 +204,67 @@ def _curves(evaluation: Evaluation) -> list[tuple[str, Markup]]:
     return curves
 
 
-def _galleries(evaluation: Evaluation, paths: Sequence[str | Path], heatmaps: Heatmaps | None) -> list[dict[str, Any]]:
-    classes, present = evaluation.classes, evaluation.present
-    ungated, gated, anomalous = evaluation.scores.ungated, evaluation.scores.gated, evaluation.scores.anomalous
-    ranks = {"before": outranked(present, ungated), "after": outranked(present, gated)}
+def _alarms(evaluation: Evaluation, rows: Bools) -> dict[str, float | int]:
+    """How many of some images raise an alarm by the classes' thresholds."""
+    alarms, images = int(evaluation.found[rows].any(axis=1).sum()), int(rows.sum())
+    return {"alarms": alarms, "images": images, "rate": alarms / images if images else math.nan}
 
-    def tile(row: int, ranking: str) -> dict[str, Any]:
-        threats = np.flatnonzero(present[row]).tolist()
-        shown = int(ranks[ranking][row].argmin() if threats else gated[row].argmax())
-        regions = evaluation.scores.regions
-        own = regions.of(row)
-        best = own[regions.log_odds[own, shown].argsort()[::-1]]
-        sources, problem = pictures(Path(paths[row]), shown, heatmaps, regions.boxes[best])
-        order = np.lexsort((-ungated[row], ~present[row]))[:CLASSES_PER_TILE].tolist()
+
+def _class_thresholds(evaluation: Evaluation) -> Table[int]:
+    """For each class its threshold, and how often it is found where it is, and in threat-free images."""
+    present, found = evaluation.present, evaluation.found
+    free = np.asarray(~evaluation.any_threat)
+
+    def share(rows: Bools, column: int) -> str:
+        count, of = int(found[rows, column].sum()), int(rows.sum())
+        return f"{percent(count / of)} ({count:,} of {of:,})" if of else "missing"
+
+    return Table([
+        Column("Class", lambda c: evaluation.classes[c], align="left"),
+        Column("Threshold", lambda c: float(evaluation.thresholds[c]), probability),
+        Column("Found where it is", lambda c: share(present[:, c], c)),
+        Column("Found in threat-free images", lambda c: share(free, c)),
+    ], range(len(evaluation.classes)))  # fmt: skip
+
+
+def _galleries(
+    evaluation: Evaluation, paths: Sequence[str | Path], findings: Found, truth: Mapping[int, Sequence[TrueBox]]
+) -> list[dict[str, Any]]:
+    classes, present, found = evaluation.classes, evaluation.present, evaluation.found
+    gated, thresholds = evaluation.scores.gated, evaluation.thresholds
+    margin = evaluation.scores.log_gated - np.log(np.maximum(thresholds, np.finfo(float).tiny))
+
+    def tile(row: int) -> dict[str, Any]:
+        telling = present[row] | found[row]
+        shown = np.lexsort((-gated[row], ~telling))[: max(CLASSES_PER_TILE, int(telling.sum()))].tolist()
+        try:
+            source, problem = picture(Path(paths[row]), findings(row), truth.get(row, ()))
+        except ImageError as error:
+            source, problem = "", f"{error.status}: {error.reason}"
         return {
             "path": str(paths[row]),
             "name": Path(paths[row]).name,
-            "pictures": sources,
+            "picture": source,
             "problem": problem,
-            "threats": [classes[c] for c in threats],
-            "class": classes[shown],
-            "regions": [
-                (float(regions.log_odds[region, shown]), float(regions.gate_score[region])) for region in best.tolist()
+            "threats": [classes[c] for c in np.flatnonzero(present[row]).tolist()],
+            "found": [classes[c] for c in np.flatnonzero(found[row]).tolist()],
+            "regions": len(evaluation.scores.regions.of(row)),
+            "anomalous": bool(evaluation.scores.anomalous[row]),
+            "classes": [
+                {"name": classes[c], "present": present[row, c], "found": found[row, c],
+                 "probability": gated[row, c], "threshold": thresholds[c]}
+                for c in shown
             ],
-            "outranked": [int(ranks[when][row, shown]) for when in ("before", "after")],
-            "anomalous": bool(anomalous[row]),
-            "probabilities": [(classes[c], present[row, c], ungated[row, c], gated[row, c]) for c in order],
-        }
+        }  # fmt: skip
 
     galleries = []
-    for key, rows in choose(present, ungated, gated, anomalous, IMAGES_PER_GALLERY).items():
-        heading, explanation = GALLERIES[key]
-        tiles = [tile(row, "before" if key == "called_normal" else "after") for row in rows.tolist()]
-        galleries.append({"heading": heading, "explanation": explanation, "tiles": tiles})
+    of = {"with threats": int(evaluation.any_threat.sum()), "threat-free": int((~evaluation.any_threat).sum())}
+    for key, rows in choose(present, found, margin).items():
+        heading, kind, explanation = FOUND[key]
+        chosen = spread(rows, IMAGES_PER_GALLERY) if key == "found" else rows[:IMAGES_PER_GALLERY]
+        tiles = [tile(row) for row in chosen.tolist()]
+        galleries.append({
+            "heading": heading, "count": f"{len(rows):,} of {of[kind]:,} images {kind}", "explanation": explanation,
+            "tiles": tiles[:IN_VIEW], "more": tiles[IN_VIEW:],
+        })  # fmt: skip
     return galleries

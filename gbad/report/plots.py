@@ -60,7 +60,7 @@ def average_precision_figure(metrics: Mapping[str, Any], classes: Sequence[str])
     figure = Figure(figsize=(5.8, 1.1 + 0.44 * len(rows)), layout="constrained")
     axes = new_axes(figure, xlabel="average precision")
     y = np.arange(len(rows))
-    styles = (("ungated", "CNN, ungated", UNGATED, "s", -0.15), ("gbad", "GBAD, gated", GATED, "o", 0.15))
+    styles = (("ungated", "classifier alone", UNGATED, "s", -0.15), ("gbad", "GBAD", GATED, "o", 0.15))
     for key, label, colour, marker, offset in styles:
         values = [number(metrics[key]["per_class_ap"][name]) for name in classes] + [number(metrics[key]["map"])]
         axes.plot(
@@ -120,7 +120,7 @@ def precision_recall_figure(
     figure = Figure(figsize=(4.0 * columns, 3.3 * rows), layout="constrained")
     for c, name in enumerate(classes):
         axes = new_axes(figure, (rows, columns, c + 1))
-        scores = {"ungated": (ungated[:, c], UNGATED, "--"), "gated": (gated[:, c], GATED, "-")}
+        scores = {"alone": (ungated[:, c], UNGATED, "--"), "GBAD": (gated[:, c], GATED, "-")}
         _draw_precision_recall(axes, y_true[:, c], scores, legend_columns=2)
         if titles:
             axes.set_title(name, loc="left", fontweight="bold", fontsize=TEXT_SIZE + 1, pad=20, parse_math=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,17 +12,17 @@ import numpy as np
 import pandas as pd
 
 from gbad.data.bad_images import BadImages
-from gbad.data.images import image_paths, read_image
+from gbad.data.images import image_paths
 from gbad.data.labels import LabelList, read_sixray
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate as evaluation_figures
 from gbad.evaluation.metrics import Rule, check_rule
 from gbad.explanation import Explanation
-from gbad.phase1_classifier import class_heatmap
 from gbad.pipeline import GBADPipeline
-from gbad.report import Evaluation, save_plots, write_report
+from gbad.report import Evaluation, save_plots
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
+from gbad.workflows.evaluation_report import report_on
 from gbad.workflows.resume import begin, content_of, held_scores
 from gbad.workflows.scores_csv import score_to_csv
 
@@ -123,13 +122,10 @@ def _evaluate(
         _log.warning("%d images were left out, see %s", len(bad.errors), listed)
     else:
         listed.unlink(missing_ok=True)  # of an evaluation before this one
-    evaluation = Evaluation(pipeline.classes_, labels[rows], score, metrics, history)
+    evaluation = Evaluation(pipeline.classes_, labels[rows], score, fitted.thresholds, metrics, history)
     save_plots(out / "plots", evaluation)
-    write_report(
-        out / "report.html", evaluation, title=f"GBAD on {Path(data).name}, subset {subset}",
-        paths=[paths[row] for row in rows],
-        info={"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "settings": pipeline.get_params(deep=False)}
-        | {key: metrics[key] for key in ("seed", "seconds", "versions", "hardware")},
-        heatmaps=lambda path, column: class_heatmap(fitted.network, read_image(path, settings.size), column),
+    report_on(
+        out / "report.html", pipeline, evaluation, data, subset, [test.names[row] for row in rows],
+        [paths[row] for row in rows],
     )  # fmt: skip
     return metrics

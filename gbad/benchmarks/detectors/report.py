@@ -30,10 +30,11 @@ from gbad.benchmarks.detectors.tables import (
     summarise,
 )
 from gbad.benchmarks.page import Card, Gallery, Section, Tile, write_benchmark_page
-from gbad.report.gallery import PICTURE_SIDE, data_address, overlaid
+from gbad.report.gallery import data_address, overlaid
 from gbad.report.tables import Table
 
 _SMALLEST_SIDE = 128  # small images are enlarged to it without smoothing
+_LARGEST_SIDE = 320
 
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -177,5 +178,5 @@ def _picture(pixels: npt.NDArray[np.uint8]) -> Image.Image:
     factor = -(-_SMALLEST_SIDE // image.width)
     if factor > 1:
         return image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST)
-    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+    image.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
     return image

@@ -89,7 +89,7 @@ def precision_recall_figure(
 def class_figure(group: Group, values: pd.DataFrame) -> Figure:
     """Average precision of each class and method on one subset, with 95 % intervals."""
     own = values[(values["subset"] == group.subset.name) & (values["backbone"] == group.backbone)]
-    return _bars(own, [*group.classes, MEAN], "class", _plotted(group), "average precision (%)")
+    return _dots(own, [*group.classes, MEAN], "class", _plotted(group), "average precision (%)")
 
 
 def map_figure(groups: Sequence[Group], values: pd.DataFrame, backbone: str) -> Figure:
@@ -97,7 +97,7 @@ def map_figure(groups: Sequence[Group], values: pd.DataFrame, backbone: str) -> 
     of_backbone = [group for group in groups if group.backbone == backbone]
     own = values[(values["backbone"] == backbone) & (values["class"] == MEAN)]
     methods = _plotted(of_backbone[0])
-    return _bars(own, [group.subset.name for group in of_backbone], "subset", methods, "mAP (%)", "SIXray")
+    return _dots(own, [group.subset.name for group in of_backbone], "subset", methods, "mAP (%)", "SIXray")
 
 
 def save_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
@@ -125,24 +125,25 @@ def _plotted(group: Group) -> dict[str, str]:
     return {name: group.methods[name].label for name in names[: len(STYLES)]}
 
 
-def _bars(
-    values: pd.DataFrame, columns: Sequence[str], key: str, methods: Mapping[str, str], label: str, prefix: str = ""
+def _dots(
+    values: pd.DataFrame, rows: Sequence[str], key: str, methods: Mapping[str, str], label: str, prefix: str = ""
 ) -> Figure:
-    figure = Figure(figsize=(max(5.8, 1.35 * len(columns) + 1.5), 3.9), layout="constrained")
-    axes = new_axes(figure, ylabel=label)
-    width = 0.8 / max(len(methods), 1)
+    """Dots with intervals, the methods of a row below one another: a narrow screen shows it as well as a wide one."""
+    figure = Figure(figsize=(6.2, 1.2 + len(rows) * (0.12 + 0.17 * len(methods))), layout="constrained")
+    axes = new_axes(figure, xlabel=label)
+    height = 0.8 / max(len(methods), 1)
     for m, ((name, text), (colour, _, marker)) in enumerate(zip(methods.items(), STYLES, strict=False)):
-        rows = values[values["row"] == name].set_index(key).reindex([*columns])
-        numbers = 100 * rows[["value", "low", "high"]].to_numpy(float)
-        place = np.arange(len(columns)) + (m - (len(methods) - 1) / 2) * width
-        axes.bar(place, numbers[:, 0], width * 0.92, color=colour, alpha=0.45, label=text)
-        axes.vlines(place, numbers[:, 1], numbers[:, 2], color=colour, linewidth=2)
-        axes.plot(place, numbers[:, 0], linestyle="none", marker=marker, color=colour, markersize=4)
-    axes.set_xticks(np.arange(len(columns)), [f"{prefix}{column}" for column in columns])
-    for tick in axes.get_xticklabels():
+        own = values[values["row"] == name].set_index(key).reindex([*rows])
+        numbers = 100 * own[["value", "low", "high"]].to_numpy(float)
+        place = np.arange(len(rows)) + (m - (len(methods) - 1) / 2) * height
+        axes.hlines(place, numbers[:, 1], numbers[:, 2], color=colour, linewidth=2)
+        axes.plot(numbers[:, 0], place, linestyle="none", marker=marker, color=colour, markersize=6, label=text)
+    axes.set_yticks(np.arange(len(rows)), [f"{prefix}{row}" for row in rows])
+    for tick in axes.get_yticklabels():
         tick.set_parse_math(False)
-    axes.grid(visible=False, axis="x")
-    axes.axhline(0, color=GRID, linewidth=1)
-    axes.set_ylim(0, 102)
-    legend_above(axes, columns=3)
+    axes.grid(visible=False, axis="y")
+    for border in range(1, len(rows)):
+        axes.axhline(border - 0.5, color=GRID, linewidth=1)
+    axes.set(xlim=(0, 102), ylim=(len(rows) - 0.5, -0.5))
+    legend_above(axes, columns=2)
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -189,6 +190,18 @@ def paper_methods(names: Sequence[str] | None) -> tuple[str, ...]:
     if needs:
         raise GbadError(f"preset paper holds no image out, which {', '.join(needs)} would need. Leave them out.")
     return chosen
+
+
+def in_words(text: str) -> str:
+    """Put the labels of methods in the place of their keys, and "minus" between two.
+
+    Examples
+    --------
+    >>> in_words("gbad - cnn_balanced"), in_words("gbad_paper: BiGAN and SVM")
+    ('GBAD minus CNN, balanced', 'GBAD, as in the paper: BiGAN and SVM')
+    """
+    keys = "|".join(sorted(METHODS, key=len, reverse=True))
+    return re.sub(rf"\b({keys})\b", lambda found: METHODS[found[0]].label, text).replace(" - ", " minus ")
 
 
 def needed_networks(methods: Mapping[str, Method]) -> dict[str, Network]:

@@ -8,15 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from gbad.benchmarks.page import Card, Section, write_benchmark_page
-from gbad.benchmarks.paper import figures, gallery, tables
+from gbad.benchmarks.paper import figures, notes, tables
 from gbad.benchmarks.paper.any_threat import FIGURES, OWN_DECISION, SeedScores, detector_rows, group_detectors
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.groups import Group
-from gbad.benchmarks.paper.methods import BASELINES
 from gbad.benchmarks.paper.published import PUBLISHED_ANY_THREAT, SOURCE
-from gbad.benchmarks.paper.summary import best_baseline, summarise, target_table
-from gbad.data.images import image_paths
+from gbad.benchmarks.paper.report import write_report
+from gbad.benchmarks.paper.summary import summarise, target_table
 from gbad.report.tables import Table, keyed, of_frame
 from gbad.storage.files import atomic_path, write_json
 
@@ -25,47 +23,6 @@ TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
 
 TABLE_4 = "100"
 """Subset of Tables 4 and 5 and of Figures 5 and 6; if it is missing, the last one is taken."""
-
-INTERVALS = (
-    "Average precision and its differences: means over the training seeds; in brackets 95 % bootstrap intervals over "
-    "test images and training seeds together (over test images alone where there is one seed)."
-)
-INTERVALS_4 = (
-    "Table 4: means over the training seeds; in brackets 95 % bootstrap intervals over test images alone, which leave "
-    "out the chance of training."
-)
-BOUNDS = (
-    "Oracle and random gates are bounds: the first knows which images show a threat, the second deals the gate's own "
-    "factors out blindly (expected value)."
-)
-BEST_OF = (
-    "The best CNN and the best CHR are those variants of the baseline, of all that were run, with the highest mAP on "
-    "the test list: a choice in their favour. The largest loss is that of the class that suffers most: among five "
-    "classes with few threats each, one falls behind by chance more easily than its interval says."
-)
-ANY_THREAT = (
-    "The score of an image for any threat is the probability that it holds at least one class, from the logits of its "
-    "classes, each calibrated on the validation part. Thresholds are chosen there, too; both for the subset's ratio of "
-    "threat-free images. The detector of phases 2 and 3, BiGAN and SVM, is what the paper compares with GANomaly and "
-    "Skip-GANomaly: the decision is that of its SVM. A network that holds no image out stands there with its detector "
-    "alone."
-)
-CONFIDENCES = (
-    "Images of the first seed. First the probabilities, as the paper prints them; then their log-odds, natural "
-    "logarithms of the odds, which tell apart what is rounded to 0 or 1."
-)
-RULES = {
-    "all_points": "Average precision is the all-point average, as in the code of CHR's authors.",
-    "voc07": "Average precision follows the 11-point rule of PASCAL VOC 2007.",
-    "voc10": "Average precision follows the rule of PASCAL VOC 2010: the best precision at no less recall.",
-}
-"""Notes on the rule of average precision."""
-GATES = (
-    "Shares, as means over the seeds. A gate acts on the ranking of class heads and classifier, so AP without gate "
-    "holds the heads too. Recall and false-alarm rate are those of its yes or no; a soft gate of small strength does "
-    "much less than these say. Of the gate's strength and of the heads' share there is one number a seed, chosen for "
-    "the subset."
-)
 
 
 def write_results(
@@ -108,9 +65,9 @@ def write_results(
     sampled = [name for name in (PAPER, "gbad") if name in shown[0].scores] or [next(iter(shown[0].scores))]
     confidences = pd.concat([tables.confidence_table(shown[0], name) for name in sampled], ignore_index=True)
     summary = summarise(groups, values, any_threat if shown[0].subset.name == "100" else any_threat.iloc[:0])
-    passes = _passes(costs)
-    notes = (*data.notes, _budget(costs), passes, RULES[shown[0].rule], INTERVALS)
-    summary |= {"notes": [*notes, INTERVALS_4, *_handicap(info, detectors or {})], **info}
+    passes, handicap = notes.passes(costs), notes.handicap(info, detectors or {})
+    about = (*data.notes, notes.budget(costs), passes, notes.RULES[shown[0].rule])
+    summary |= {"notes": [*about, notes.INTERVALS, notes.INTERVALS_4, *handicap], **info}
 
     written = {
         "results": tables.tidy(groups),
@@ -137,42 +94,20 @@ def write_results(
     about_images = ["method", "image", "name", "shows"]
     table5 = of_frame(confidences[[*about_images, *printed]].rename(columns=of_printed))
     table5_odds = of_frame(confidences.drop(columns=printed))
-    sections = [
-        Section("Targets", [targets], notes=(BEST_OF,)),
-        *(
-            Section(
-                _heading(subset), [table], {f"SIXray{subset}": figure for figure in drawn[subset].values()},
-                (*notes, BOUNDS, source),
-            )
-            for subset, table in by_subset.items()
-        ),
-        Section("Differences", [differences], drawn["map"], (INTERVALS, passes)),
-        Section(
-            f"Table 4: any threat, SIXray{shown[0].subset.name}", [table4], drawn["any"],
-            (ANY_THREAT, INTERVALS_4, *_handicap(info, detectors or {}), passes, source),
-        ),
-        Section("Table 5: confidences", [table5, table5_odds], notes=(CONFIDENCES,)),
-        Section("Gates", [of_frame(gates)] if len(gates) else [], notes=(GATES, BOUNDS)),
-    ]  # fmt: skip
-    paths = dict(zip(shown[0].names, image_paths(data.folder, shown[0].names), strict=True))
-    write_benchmark_page(
-        folder / "report.html",
-        kicker="GBAD benchmark",
-        title=f"{', '.join(f'SIXray{subset}' for subset in subsets)}: {info['data']}",
-        cards=_cards(values, groups),
-        sections=sections,
-        galleries=gallery.galleries(shown[0], paths),
-        about_galleries=gallery.ABOUT,
+    write_report(
+        folder / "report.html", data, groups, shown[0], values, by_subset=by_subset, any_threat=table4,
+        confidences=(table5, table5_odds), gates=gates, targets=targets, figures=drawn, about=(*about, notes.INTERVALS),
+        about_any_threat=(notes.ANY_THREAT, notes.INTERVALS_4, *handicap, passes),
         info={**info, "seconds": _totals(costs)},
-    )
-    listed = "\n".join(f"- {note}" for note in (*summary["notes"], BOUNDS, source))
+    )  # fmt: skip
+    listed = "\n".join(f"- {note}" for note in (*summary["notes"], notes.BOUNDS, source))
     parts = [
         f"# Benchmark\n\n`{summary['command']}`\n\n{listed}",
         *(f"## {_heading(subset)}\n\n{table.markdown()}" for subset, table in by_subset.items()),
         f"## Differences\n\n{differences.markdown()}",
         f"## Table 4: any threat\n\n{table4.markdown()}",
-        f"## Table 5: confidences\n\n{CONFIDENCES}\n\n{table5.markdown()}\n\n{table5_odds.markdown()}",
-        f"## Targets\n\n{BEST_OF}\n\n{targets.markdown()}",
+        f"## Table 5: confidences\n\n{notes.CONFIDENCES}\n\n{table5.markdown()}\n\n{table5_odds.markdown()}",
+        f"## Targets\n\n{notes.BEST_OF}\n\n{targets.markdown()}",
     ]
     with atomic_path(folder / "tables.md") as temporary:
         temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8", errors="replace")
@@ -215,7 +150,7 @@ def any_threat_table(rows: pd.DataFrame, source: str) -> Table[dict[str, str]]:
         {
             "method": _any_threat_label(row["backbone"], row["method"]),
             **{name: tables.percent(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in FIGURES},
-            "ROC-AUC": f"{row['roc_auc']:.3f}", "PR-AUC": f"{row['pr_auc']:.3f}", "data": "this benchmark",
+            "ROC-AUC": f"{row['roc_auc']:.3f}", "PR-AUC": f"{row['pr_auc']:.3f}", "data": tables.OURS,
         }
         for _, row in rows.iterrows()
     ]  # fmt: skip
@@ -256,77 +191,6 @@ def _figures(
                 group.y_any, plotted, group.subset.negative_weight
             )
     return drawn
-
-
-def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[Card]:
-    cards = []
-    for group in groups:
-        baselines = [best_baseline(group, values, family) for family in BASELINES]
-        differences = [f"gbad - {name}" for name in (*baselines, "gbad_ungated", "gbad_first_look") if name is not None]
-        for row in ("gbad", *differences):
-            found = tables.estimate(values, group.subset.name, group.backbone, row)
-            if not found:
-                continue
-            value, low, high = (100 * number for number in found)
-            tone = "" if row == "gbad" else "good" if low > 0 else "bad" if high < 0 else ""
-            label = f"{row}, SIXray{group.subset.name}, {group.backbone}"
-            interval = f"{low:.1f} to {high:.1f}"
-            cards.append(Card(label, f"{value:.1f}", interval, tone=tone))
-    return cards
-
-
-def _budget(costs: pd.DataFrame) -> str:
-    """How many images phase 1 was shown: the same for all networks, or within which bounds."""
-    costs = costs[costs["backbone"] != ""]  # image-level detectors have no phase 1
-    bounds = [costs.groupby(["training_list", "backbone"])["images_seen"].agg(kind) for kind in ("min", "max")]
-    same = "the same number of images" if (bounds[0] == bounds[1]).all() else "not the same number of images"
-    numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((bounds[0].min(), bounds[1].max())))
-    epochs = ", ".join(map(str, sorted(costs["epochs"].unique())))
-    return (
-        f"Phase 1 of all networks on one list was shown {same} ({numbers}, {epochs} epochs), with the same "
-        f"augmentation, image size and optimiser; no epoch was selected. {_held_out(costs)} A second look trains a "
-        "second classifier, on regions: `cells.csv` has its seconds."
-    )
-
-
-def _held_out(costs: pd.DataFrame) -> str:
-    """Which networks left a part of the training list to phase 3."""
-    without = sorted(set(costs.loc[costs["held_out"] == 0, "network"]))
-    nothing = f"{', '.join(without)}: no image was held out. " if without else ""
-    if (costs["held_out"] == 0).all():
-        return "No image was held out."
-    return (
-        f"{nothing}{'Otherwise a' if without else 'A'} part of the training list was kept from phase 1 for validation, "
-        "and phase 3 alone used its labels; phases 2 and 3 also saw all other training images."
-    )
-
-
-def _passes(costs: pd.DataFrame) -> str:
-    """How often each network's phase 1 saw an image with a threat and a threat-free one."""
-    costs = costs[costs["backbone"] != ""]
-    several = costs["training_list"].nunique() > 1
-    texts = []
-    for (of, network), own in costs.groupby(["training_list", "network"], sort=False):
-        name = f"{network} on list {of}" if several else network
-        same = " (always the same)" if (own["negatives"] == "fixed").all() else ""
-        texts.append(f"{name} {own['positive_passes'].mean():.2g} and {own['negative_passes'].mean():.2g}{same}")
-    return (
-        "Passes of phase 1, or how often it saw a training image with a threat and a threat-free one on average: "
-        f"{'; '.join(texts)}. Networks with fewer passes over the threats had fewer chances to learn them."
-    )
-
-
-def _handicap(info: Mapping[str, Any], detectors: Mapping[str, Any]) -> list[str]:
-    """What image-level detectors learnt from, beside which their figures have to be read; empty without them."""
-    settings = info.get("settings", {}).get("image_detectors")
-    if not settings or not detectors:
-        return []
-    return [
-        f"{' and '.join(detectors)} saw images of {settings['image_size']} px, with "
-        f"{settings['features']} channels in their first layer (64 as published), and learnt from at most "
-        f"{settings['max_images']:,} threat-free images in {settings['epochs']} epochs: smaller images, networks and "
-        "trainings hold them back, so these rows are no measure of what they can do."
-    ]
 
 
 def _totals(costs: pd.DataFrame) -> dict[str, float]:

@@ -16,10 +16,14 @@ from gbad.benchmarks.paper.statistics import intervals, seed_mean_samples
 from gbad.evaluation.bootstrap import mean_over_classes
 from gbad.evaluation.metrics import average_precision_per_class, gate_diagnostics
 from gbad.phase3_gate import log_odds
+from gbad.report.numbers import rounded
 from gbad.report.tables import Table, keyed
 
 MEAN = "mean"
 """What the column ``class`` says for the mean average precision."""
+
+OURS = "this benchmark"
+"""What the column ``data`` says of our rows."""
 
 OTHER_DATA = "paper, SIXray: other data"
 """What published rows say beside results on generated images."""
@@ -109,7 +113,10 @@ def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str, pub
                 label: percent(*estimate(values, subset, group.backbone, name, label)) for label in (*classes, MEAN)
             }
             start = ", from random weights" if group.from_random else ""
-            rows.append({"method": f"{backbone}{start}: {method.label}", **cells, "data": "this benchmark"})
+            label = f"{method.label}{start}"
+            rows.append(
+                {"method": f"{backbone}{start}: {method.label}", "name": name, "label": label, **cells, "data": OURS}
+            )
     if classes == CLASSES:
         for (backbone, name), numbers in PUBLISHED_AP.get(subset, {}).items():
             cells = {label: f"{value:.1f}" for label, value in zip((*CLASSES, MEAN), numbers, strict=True)}
@@ -221,13 +228,13 @@ def percent(value: float, low: float = np.nan, high: float = np.nan) -> str:
 
     Examples
     --------
-    >>> percent(0.7483, 0.7, 0.8), percent(0.5), percent(float("nan"))
-    ('74.8 (70.0 to 80.0)', '50.0', 'missing')
+    >>> percent(0.7483, 0.7, 0.8), percent(0.5), percent(-0.0001), percent(float("nan"))
+    ('74.8 (70.0 to 80.0)', '50.0', '0.0', 'missing')
     """
     if np.isnan(value):
         return "missing"
-    interval = "" if np.isnan(low) else f" ({100 * low:.1f} to {100 * high:.1f})"
-    return f"{100 * value:.1f}{interval}"
+    value, low, high = (rounded(100 * number, 1) for number in (value, low, high))
+    return f"{value:.1f}" if np.isnan(low) else f"{value:.1f} ({low:.1f} to {high:.1f})"
 
 
 def _of_seeds(values: Iterable[Floats | None]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from browser import assert_fits
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, f1_score
 
@@ -22,6 +23,7 @@ from gbad.benchmarks.paper.published import CLASSES
 from gbad.benchmarks.paper.results import write_results
 from gbad.benchmarks.paper.scales import SCALES, Subset
 from gbad.benchmarks.paper.summary import summarise, target_table
+from gbad.data.labels import read_sixray
 from gbad.errors import GbadError
 from gbad.evaluation.metrics import average_precision_per_class
 from gbad.phase3_gate import fit_any_threat, hard_gate, log_odds
@@ -267,7 +269,12 @@ def test_a_class_that_loses_too_much_is_named() -> None:
     assert worst["met"] is False
 
 
-def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def results(groups: list[Group], dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All files of a benchmark on two subsets. Not to be changed."""
+    folder = tmp_path_factory.mktemp("results")
+    named = read_sixray(dataset, 10, "test").names
+    groups = [replace(group, names=(*named, *group.names[len(named) :])) for group in groups]  # some can be shown
     data = BenchmarkData(dataset, tuple(group.subset for group in groups), {"simulation": {}}, ("A note.",))
     costs = pd.DataFrame({
         "training_list": ["10", "10"], "backbone": ["resnet34"] * 2, "images_seen": [1200, 1200], "epochs": [3, 3],
@@ -279,27 +286,54 @@ def test_results_on_three_subsets(groups: list[Group], dataset: Path, tmp_path: 
     info = {
         "command": "gbad benchmark",
         "data": "made up",
-        "settings": {"image_detectors": SCALES["small"].image_detectors},
+        "settings": {"image_detectors": SCALES["small"].image_detectors, "weights": None},
     }
-    write_results(tmp_path, data, groups, costs, info, resamples=5, detectors={"GANomaly <1>": ganomaly})
-    table4 = pd.read_csv(tmp_path / "table4.csv").set_index("method")
+    write_results(folder, data, groups, costs, info, resamples=5, detectors={"GANomaly <1>": ganomaly})
+    return folder
+
+
+def test_results_on_two_subsets(results: Path) -> None:
+    table4 = pd.read_csv(results / "table4.csv").set_index("method")
     assert table4.loc["GANomaly <1>", "f1"] == 1.0
-    assert {path.name for path in tmp_path.glob("table?.csv")} == {f"table{n}.csv" for n in (2, 3, 4, 5)}
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    text = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert {path.name for path in results.glob("table?.csv")} == {f"table{n}.csv" for n in (2, 3, 4, 5)}
+    page = (results / "report.html").read_text(encoding="utf-8").replace("&#39;", "'")
+    text = (results / "tables.md").read_text(encoding="utf-8")
     for found in (page, text):
         assert "A note." in found
         assert "over test images alone, which leave out the chance of training" in found
         assert "saw images of 64 px, with 16 channels in their first layer" in found
         assert "the same number of images (1,200, 3 epochs)" in found
-        assert tables.OTHER_DATA in found
-        assert "gbad: no image was held out. Otherwise a part of the training list" in found
-        assert "cnn 1.2 and 1.2; gbad 6 and 0.6 (always the same)." in found
-        assert "gbad - best CHR (chr" in found
+        assert "GBAD: no image was held out. Otherwise a part of the training list" in found
+        assert "CNN: 1.2 and 1.2; GBAD: 6 and 0.6 (always the same)." in found
+    assert tables.OTHER_DATA in text
+    assert "gbad - best CHR (chr" in text
+    assert "GBAD minus best CHR (CHR" in page
     assert "GANomaly &lt;1&gt;" in page
-    assert "no picture" in page  # these images do not exist
-    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "no picture" in page  # most of these images do not exist
+    summary = json.loads((results / "summary.json").read_text())
     assert len(summary["targets"]) == 9 + 1 + 3 + 4 + 4 + 1 + 2
+
+
+def test_the_page_shows_the_chart_and_our_figures_first(results: Path) -> None:
+    page = (results / "report.html").read_text(encoding="utf-8").replace("&#39;", "'")
+    body = page[page.index("<main>") : page.index('<section id="made">')]
+    headings = re.findall(r"<h2>(.*?)</h2>", body)
+    assert headings[:3] == ["Mean average precision", "Average precision, SIXray100", "Average precision, SIXray1000"]
+    assert body.index("<svg") < body.index("<table")
+    in_view = body
+    while "<details>" in in_view:  # the innermost first
+        in_view = re.sub(r"<details>(?:(?!<details>).)*?</details>", "", in_view, flags=re.DOTALL)
+    assert "Mean average precision of each method by subset. Lines: 95 % intervals." in in_view
+    assert "DenseNet: CHR" in body  # the paper's rows are folded
+    assert "DenseNet: CHR" not in in_view
+    texts = re.sub(r"<[^>]*>", " ", body)
+    assert not [name for name in METHODS if "_" in name and name in texts]  # methods have plain names
+    assert "None" not in page[page.index("<main>") :]
+    assert not re.search(r"[-\N{MINUS SIGN}]0\.0\b", texts)
+
+
+def test_the_page_fits_windows_of_any_width(results: Path, tmp_path: Path) -> None:
+    assert_fits(results / "report.html", tmp_path, images=4)
 
 
 def test_unknown_methods_are_named() -> None:
