@@ -30,6 +30,8 @@ addEventListener("load", async () => {
     broken: [...document.images].filter(one => !one.naturalWidth).map(one => one.alt),
     cut: boxes.filter(one => one.clientWidth && one.scrollWidth > one.clientWidth + 1)
       .map(one => one.tagName + " " + one.className + ": " + one.textContent.trim().slice(0, 60)),
+    thin: [...document.querySelectorAll("th, td")].filter(one => one.textContent.trim().length > 2)
+      .filter(one => one.clientWidth && one.clientWidth < 25).map(one => one.textContent.trim().slice(0, 60)),
     small: [...document.querySelectorAll(".plot svg text")].map(one => one.getBoundingClientRect().height)
       .filter(height => height && height < 8).length,
   };
@@ -72,4 +74,5 @@ def assert_fits(page: Path, folder: Path, *, images: int) -> None:
         assert not found["cut"], width
         assert not found["broken"]
         assert found["images"] >= images
+        assert not found["thin"], width
         assert not found["small"], width

@@ -82,10 +82,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Tiles by their headings; a heading may be empty."""
+    """Tiles by their headings, which may be empty; large ones for images that have to be looked into."""
 
     heading: str
     tiles: Mapping[str, Sequence[Tile]]
+    large: bool = False
 
 
 def write_benchmark_page(

@@ -7,20 +7,25 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageColor
 
 from gbad.data.images import read_image
 from gbad.errors import ImageError
-from gbad.report.drawing import Finding, TrueBox, drawn
+from gbad.report.drawing import Finding, TrueBox, drawn, smooth
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 LARGEST = 800
 """Longer side of a picture on a page in pixels, at most."""
+
+HOT = "#c80000"
+"""Colour of a heat-map on grey."""
+
+SPECK = 0.01
+"""Blur of a heat-map, as a share of its side."""
 
 
 def choose(y_true: Bools, said: Bools, margin: Floats) -> dict[str, npt.NDArray[np.intp]]:
@@ -109,13 +114,15 @@ def picture(path: Path, findings: Sequence[Finding] = (), truth: Sequence[TrueBo
 
 
 def overlaid(image: Image.Image, heatmap: Floats) -> Image.Image:
-    """Lay a heat-map over a greyed image. Higher values are less transparent."""
-    heatmap = np.nan_to_num(heatmap - np.nanmin(heatmap))
+    """Lay a heat-map over a pale grey image in one colour, the denser the higher the value.
+
+    The map is blurred a little: single pixels of it would be specks that one does not see.
+    """
+    heatmap = smooth(np.nan_to_num(heatmap - np.nanmin(heatmap)), SPECK)
     strength = Image.fromarray((heatmap / max(heatmap.max(), 1e-12)).astype(np.float32))
-    alpha = np.asarray(strength.resize(image.size, Image.Resampling.BILINEAR))[..., None].clip(0, 1)
-    colour = matplotlib.colormaps["inferno"](alpha[..., 0])[..., :3] * 255
-    grey = np.asarray(image.convert("L").convert("RGB"), dtype=float)
-    return Image.fromarray((grey * (1 - 0.75 * alpha) + colour * 0.75 * alpha).astype(np.uint8))
+    alpha = 0.8 * np.asarray(strength.resize(image.size, Image.Resampling.BILINEAR))[..., None].clip(0, 1)
+    pale = 255 - 0.7 * (255 - np.asarray(image.convert("L").convert("RGB"), dtype=float))
+    return Image.fromarray((pale * (1 - alpha) + np.array(ImageColor.getrgb(HOT)) * alpha).astype(np.uint8))
 
 
 def data_address(image: Image.Image) -> str:

@@ -24,13 +24,13 @@ from gbad.report.tables import Column, Table
 DIFFERENCE = "gbad - ungated"
 FOUND = {
     "found": (
-        "Found", "with threats", "Each threat reaches its class's threshold. From the most certain to the least.",
+        "Found", "images with threats", "Each threat reaches its class's threshold. The most certain come first.",
     ),
     "missed": (
-        "Missed", "with threats", "A threat stays below its class's threshold. The furthest below come first.",
+        "Missed", "images with threats", "A threat stays below its class's threshold. The furthest below come first.",
     ),
     "false_alarms": (
-        "False alarms", "threat-free", "A class reaches its threshold. The furthest above come first.",
+        "False alarms", "threat-free images", "A class reaches its threshold. The furthest above come first.",
     ),
 }  # fmt: skip
 """Galleries: heading, which images it is a part of, what it shows."""
@@ -258,13 +258,14 @@ def _galleries(
         }  # fmt: skip
 
     galleries = []
-    of = {"with threats": int(evaluation.any_threat.sum()), "threat-free": int((~evaluation.any_threat).sum())}
+    threats = int(evaluation.any_threat.sum())
+    of = {"images with threats": threats, "threat-free images": len(present) - threats}
     for key, rows in choose(present, found, margin).items():
         heading, kind, explanation = FOUND[key]
         chosen = spread(rows, IMAGES_PER_GALLERY) if key == "found" else rows[:IMAGES_PER_GALLERY]
         tiles = [tile(row) for row in chosen.tolist()]
         galleries.append({
-            "heading": heading, "count": f"{len(rows):,} of {of[kind]:,} images {kind}", "explanation": explanation,
+            "heading": heading, "count": f"{len(rows):,} of {of[kind]:,} {kind}", "explanation": explanation,
             "tiles": tiles[:IN_VIEW], "more": tiles[IN_VIEW:],
         })  # fmt: skip
     return galleries

@@ -23,7 +23,7 @@ from gbad.evaluation.figures import PARTS, evaluate
 from gbad.explanation import Explanation, SeenRegions
 from gbad.report import Evaluation, gallery, save_plots, write_report
 from gbad.report.drawing import Finding, TrueBox
-from gbad.report.gallery import choose, outranked, picture
+from gbad.report.gallery import choose, outranked, overlaid, picture
 from gbad.report.loss_plot import MAX_SCATTER_POINTS, loss_figure
 from gbad.report.numbers import interval, percent, points, signed
 from gbad.report.page import gate_text
@@ -192,7 +192,7 @@ def test_galleries_count_all_and_show_some(report):
     threats, free = evaluation.any_threat.sum(), (~evaluation.any_threat).sum()
     assert f"Found: {len(groups['found'])} of {threats} images with threats" in page.text
     assert f"Missed: {len(groups['missed'])} of {threats} images with threats" in page.text
-    assert f"False alarms: {len(groups['false_alarms'])} of {free} images threat-free" in page.text
+    assert f"False alarms: {len(groups['false_alarms'])} of {free} threat-free images" in page.text
     shown = [attrs["title"] for tag, attrs in page.tags if attrs.get("class") == "name"]
     assert len(shown) == sum(min(len(rows), 6) for rows in groups.values())
 
@@ -399,6 +399,17 @@ def test_what_each_part_adds_is_told(tmp_path):
     assert metrics["gbad"]["map"] > metrics["first_look"]["map"]
     assert metrics["looked_twice"] == {"threats": 1.0, "threat_free": 1.0}
     assert "2 regions looked at again" in page.text
+
+
+def test_a_heatmap_is_seen_on_a_grey_image():
+    image = Image.fromarray(np.full((100, 200, 3), (90, 160, 200), np.uint8))
+    heatmap = np.zeros((10, 20))
+    heatmap[2:4, 5:8] = 1.0
+    shown = np.asarray(overlaid(image, heatmap)).astype(int)
+    red, green, blue = np.moveaxis(shown, 2, 0)
+    assert (np.abs(green - blue) <= 1).all()  # the image's own colour is gone
+    assert (red - green)[25:35, 55:75].min() > 100
+    assert np.abs(red - green)[60:, 120:].max() <= 1
 
 
 def test_pictures_are_large_and_show_what_was_found_and_what_is_there(tmp_path):

@@ -17,9 +17,11 @@ from gbad.benchmarks.detectors.paper_mode import paper_label
 from gbad.benchmarks.detectors.plots import roc_auc_figure
 from gbad.benchmarks.detectors.score_plots import Scored, histograms, roc_curves
 from gbad.benchmarks.detectors.tables import (
-    DETECTION,
+    CLEAN,
+    IN_PAPER_MODE,
     LOCALISATION_AND_COST,
     MODES,
+    ON_A_SCREEN,
     RECALL_HEADING,
     Result,
     class_table,
@@ -108,6 +110,19 @@ def _detector_sections(figures: Sequence[DetectorFigure]) -> list[Section]:
     ]
 
 
+def _by_mode(table: Table[dict[str, Any]]) -> list[Section]:
+    """A table of both modes as two: side by side, the modes of several detectors are wider than a page."""
+    first, *others = table.columns
+    modes = {True: "clean", False: "paper mode"}
+    return [
+        Section(
+            f"By class, {mode}",
+            [Table([first, *(one for one in others if one.title.endswith(", clean") == clean)], table.rows)],
+        )
+        for clean, mode in modes.items()
+    ]
+
+
 def write_report(
     path: str | Path,
     results: Sequence[Result],
@@ -144,12 +159,21 @@ def write_report(
             Card(f"The same detector, {paper_label(best.detector)}", number(best.paper.roc_auc)),
         ],
         sections=[
-            Section("Detection", [Table(DETECTION, summaries)], {points: roc_auc_figure(summaries)}, diverged),
-            Section("Localisation and cost", [Table(LOCALISATION_AND_COST, summaries)]),
-            Section("ROC-AUC by class", [class_table(summaries, results)]),
-            *([] if recalls is None else [Section(RECALL_HEADING, [recalls])]),
-            *_detector_sections(of_detectors),
-            Section("What the figures mean", notes=notes(results)),
+            Section(
+                "Detection",
+                [Table(ON_A_SCREEN, summaries)],
+                {points: roc_auc_figure(summaries)},
+                diverged,
+                (
+                    Section("All figures, clean", [Table(CLEAN, summaries)]),
+                    Section("All figures, paper mode", [Table(IN_PAPER_MODE, summaries)]),
+                    *_by_mode(class_table(summaries, results)),
+                    *([] if recalls is None else [Section(RECALL_HEADING, [recalls])]),
+                    Section("Localisation and cost", [Table(LOCALISATION_AND_COST, summaries)]),
+                    Section("What the figures mean", notes=notes(results)),
+                ),
+            ),
+            *([Section("Scores and losses", details=_detector_sections(of_detectors))] if of_detectors else []),
         ],
         galleries=[_gallery(result, shown) for result in results if (shown := examples(result)) is not None],
         about_galleries="Test images with the highest and the lowest clean scores, and the anomaly map where the "

@@ -184,8 +184,14 @@ LOCALISATION_AND_COST: tuple[Column[Summary], ...] = (
     _MS_64,
 )
 
+CLEAN, IN_PAPER_MODE = (
+    tuple(column for column in DETECTION if column is _DETECTOR or (PAPER_LABEL in column.title) == in_paper_mode)
+    for in_paper_mode in (False, True)
+)
+"""Columns of `DETECTION` by mode, for a page."""
+
 ON_A_SCREEN = (_DETECTOR, _ROC_AUC, _OVER_IMAGES, _PAPER_ROC_AUC, _CLEAN_RECALL, _PARAMETERS, _MS_64)
-"""Columns that fit on a terminal; the files have all."""
+"""Columns that fit on a terminal, and come first on a page; the files have all."""
 
 
 def class_table(summaries: Sequence[Summary], results: Sequence[Result]) -> Table[dict[str, Any]]:

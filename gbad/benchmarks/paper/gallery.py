@@ -54,7 +54,7 @@ def galleries(
                 (alarms, "Threat-free images that rank highest"),
             )
         }  # fmt: skip
-        found.append(Gallery(group.methods[name].label, tiles))
+        found.append(Gallery(group.methods[name].label, tiles, large=True))
     return found
 
 

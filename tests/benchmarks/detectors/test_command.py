@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from browser import assert_fits
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
@@ -17,6 +19,7 @@ from gbad.benchmarks.detectors import runner
 from gbad.benchmarks.detectors.cell import load_task, run_cell
 from gbad.benchmarks.detectors.control import control_scores
 from gbad.benchmarks.detectors.detectors import make_detector, read_parameters
+from gbad.benchmarks.detectors.outputs import write_outputs
 from gbad.benchmarks.detectors.paper_mode import PAPER_LABEL
 from gbad.benchmarks.detectors.runner import BenchmarkSettings, long_table, run_benchmark
 from gbad.benchmarks.detectors.tables import markdown, summarise
@@ -91,6 +94,13 @@ def test_the_command(idx: Path, tmp_path: Path, run_script: Command) -> None:
     assert "Scores and training of ganomaly" in page
     assert not (out / "work").exists() or not list((out / "work").rglob("*.pt"))
     assert json.loads((out / "environment.json").read_text())["versions"]["torch"]
+
+
+def test_the_page_fits_windows_of_any_width(finished: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
+    out, results = finished
+    shutil.copytree(out, tmp_path / "out")
+    write_outputs(tmp_path / "out", results)
+    assert_fits(tmp_path / "out" / "report.html", tmp_path, images=32)
 
 
 def test_a_killed_command_goes_on(
