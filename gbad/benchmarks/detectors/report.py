@@ -33,7 +33,7 @@ from gbad.benchmarks.detectors.tables import (
 )
 from gbad.benchmarks.page import Card, Gallery, Section, Tile, write_benchmark_page
 from gbad.report.gallery import data_address, overlaid
-from gbad.report.tables import Table
+from gbad.report.tables import Column, Table
 
 _SMALLEST_SIDE = 128  # small images are enlarged to it without smoothing
 _LARGEST_SIDE = 320
@@ -113,14 +113,10 @@ def _detector_sections(figures: Sequence[DetectorFigure]) -> list[Section]:
 def _by_mode(table: Table[dict[str, Any]]) -> list[Section]:
     """A table of both modes as two: side by side, the modes of several detectors are wider than a page."""
     first, *others = table.columns
-    modes = {True: "clean", False: "paper mode"}
-    return [
-        Section(
-            f"By class, {mode}",
-            [Table([first, *(one for one in others if one.title.endswith(", clean") == clean)], table.rows)],
-        )
-        for clean, mode in modes.items()
-    ]
+    of_modes: dict[str, list[Column[dict[str, Any]]]] = {"clean": [], "paper mode": []}
+    for column in others:
+        of_modes["clean" if column.title.endswith(("clean", "no network")) else "paper mode"].append(column)
+    return [Section(f"By class, {mode}", [Table([first, *own], table.rows)]) for mode, own in of_modes.items()]
 
 
 def write_report(
