@@ -50,7 +50,7 @@ _MAX_POINTS = 1500
 
 def roc_figure(y_any: Mask, detectors: Mapping[str, Sequence[SeedScores]]) -> Figure:
     """Figure 5: ROC of "any threat"; curves of the first seed, areas as means over all."""
-    figure = Figure(figsize=(6.2, 4.8), layout="constrained")
+    figure = _of_curves(len(detectors))
     axes = new_axes(figure, xlabel="false-alarm rate", ylabel="recall")
     axes.plot([0, 1], [0, 1], color=MUTED, linestyle=":", linewidth=1)
     for (name, seeds), (colour, line, _) in zip(detectors.items(), STYLES, strict=False):
@@ -67,7 +67,7 @@ def precision_recall_figure(
 ) -> Figure:
     """Figure 6: precision against recall of "any threat"; curves of the first seed, areas as means over all."""
     weights = np.where(y_any, 1.0, negative_weight)
-    figure = Figure(figsize=(6.2, 4.8), layout="constrained")
+    figure = _of_curves(len(detectors))
     axes = new_axes(figure, xlabel="recall", ylabel="precision")
     axes.axhline(np.average(y_any, weights=weights), color=MUTED, linestyle=":", linewidth=1.2)
     for (name, seeds), (colour, line, _) in zip(detectors.items(), STYLES, strict=False):
@@ -109,9 +109,14 @@ def save_figures(folder: Path, figures: Mapping[str, Figure]) -> None:
             temporary.write_text(svg(figure), encoding="utf-8")
 
 
+def _of_curves(count: int) -> Figure:
+    """Figure with room for a line of the legend for each curve: beside one another, long names leave no curves."""
+    return Figure(figsize=(5.6, 4.0 + 0.19 * count), layout="constrained")
+
+
 def _legend_of_curves(axes: Axes, detectors: Mapping[str, Sequence[SeedScores]]) -> None:
     """Legend that says, where there are several seeds, which of them a curve shows, and what an area is."""
-    legend_above(axes, columns=2)
+    legend_above(axes, columns=1)
     legend = axes.get_legend()
     if legend is not None and max((len(seeds) for seeds in detectors.values()), default=0) > 1:
         legend.set_title("Curves: first seed. Areas: means over the seeds.", prop=FontProperties(size=TEXT_SIZE))

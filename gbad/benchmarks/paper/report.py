@@ -27,6 +27,7 @@ from gbad.report.tables import Column, Table, keyed, of_frame
 from gbad.report.truth import true_boxes
 
 LINES = "Lines: 95 % intervals."
+_TITLES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
 
 
 def write_report(
@@ -77,7 +78,7 @@ def write_report(
                 Section("Differences by class", [_in_words(tables.difference_table(values), "difference (points)")]),
             ),
         ),
-        _any_threat_section(any_threat, f"SIXray{shown.subset.name}", figures["any"], about_any_threat),
+        _any_threat_section(any_threat, shown, figures["any"], about_any_threat, several=len(backbones) > 1),
         Section(
             "Details",
             details=(
@@ -126,7 +127,7 @@ def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[Card]:
                 leads.append(f"minus best {family} ({METHODS[str(best)].label}): {tables.percent(*found)}")
         label = f"{group.methods[name].label}, SIXray{group.subset.name}{_of(group.backbone, backbones)}: mAP"
         bounds = tables.percent(value, low, high).partition(" (")[2].rstrip(")")
-        cards.append(Card(label, f"{tables.percent(value)} %", bounds, "; ".join(leads)))
+        cards.append(Card(label, f"{tables.percent(value)} %", bounds, "\n".join(leads)))
     return cards
 
 
@@ -185,25 +186,31 @@ def _of_rows(table: Table[tables.Row], rows: Sequence[tables.Row], name: str) ->
 
 
 def _any_threat_section(
-    table: Table[dict[str, str]], subset: str, figures: Mapping[str, Figure], about: Sequence[str]
+    table: Table[dict[str, str]], group: Group, figures: Mapping[str, Figure], about: Sequence[str], *, several: bool
 ) -> Section:
-    figures_of = [column for column in table.columns if column.title not in ("method", "data")]
-    columns: list[Column[dict[str, str]]] = [
-        Column("Method", lambda row: in_words(row["method"]), align="left"), *figures_of
-    ]  # fmt: skip
+    """Table 4: our figures, then folded: parts and variants, and what the paper printed."""
+    subset, name = f"SIXray{group.subset.name}", "method" if several else "name"
+
+    def of(rows: Sequence[dict[str, str]], name: str, count: int) -> Table[dict[str, str]]:
+        columns = [replace(one, title=_TITLES.get(one.title, one.title)) for one in table.columns[1:-1]]
+        label: Column[dict[str, str]] = Column("Method", lambda row: in_words(row[name]), align="left")
+        return Table([label, *columns[:count]], rows, lambda row: "own" if row.get("name") == "gbad" else "")
+
     ours = [row for row in table.rows if row["data"] == tables.OURS]
+    main = [row for row in ours if row["name"] not in METHODS or row["name"] in PLOTTED] or ours
+    others = [row for row in ours if row not in main]
     papers = [row for row in table.rows if row["data"] != tables.OURS]
     plots = {
-        f"{'ROC curves' if name.startswith('roc') else 'Precision and recall'} of any threat, {subset}": figure
+        f"{'ROC curves' if name.startswith('roc') else 'Precision and recall'} of any threat, {subset}.": figure
         for name, figure in figures.items()
     }
     details = [Section("How to read the figures", notes=about)]
+    if others:
+        details.insert(0, Section("Parts and variants", [of(others, name, len(table.columns))]))
     if papers:
-        details.append(
-            Section("What the paper printed", [Table(columns[: 1 + len(FIGURES)], papers)], notes=(f"{SOURCE}.",))
-        )
+        details.append(Section("What the paper printed", [of(papers, "method", len(FIGURES))], notes=(f"{SOURCE}.",)))
     return Section(
-        f"Any threat or none, {subset}", [Table(columns, ours)], plots,
+        f"Any threat or none, {subset}", [of(main, name, len(table.columns))], plots,
         ("Macro precision, recall and F1 in %: means over images with threats and threat-free ones.",), details,
     )  # fmt: skip
 

@@ -148,7 +148,7 @@ def any_threat_table(rows: pd.DataFrame, source: str) -> Table[dict[str, str]]:
     """Table 4 from rows of `detector_rows`, then the published rows with `source` in their column ``data``."""
     readable = [
         {
-            "method": _any_threat_label(row["backbone"], row["method"]),
+            "method": _any_threat_label(row["backbone"], row["method"]), "name": row["method"],
             **{name: tables.percent(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in FIGURES},
             "ROC-AUC": f"{row['roc_auc']:.3f}", "PR-AUC": f"{row['pr_auc']:.3f}", "data": tables.OURS,
         }
