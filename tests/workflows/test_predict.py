@@ -51,7 +51,7 @@ def rewrite(data: Path, change: Callable[[pd.DataFrame], pd.DataFrame], part: st
 def no_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out plots and report, which take seconds and have tests of their own."""
     monkeypatch.setattr("gbad.workflows.evaluate.save_plots", lambda *args, **options: None)
-    monkeypatch.setattr("gbad.workflows.evaluate.write_report", lambda *args, **options: None)
+    monkeypatch.setattr("gbad.workflows.evaluate.report_on", lambda *args, **options: None)
 
 
 def evaluate(pipeline: GBADPipeline, data: Path, out: Path, **options: Any) -> dict[str, Any]:
