@@ -30,6 +30,7 @@ REFERENCE = {
     "phase3": ("Phase 3: gate and class heads", ["phase3_gate/*"]),
     "data": ("Data", ["data/*", "data/simulate/dataset", "data/project/dataset", "data/one_class/class_data"]),
     "evaluation": ("Evaluation", ["evaluation/*"]),
+    "pictures": ("Pictures of findings", ["report/drawing"]),
 }
 """Page of the reference: its title, and the modules of gbad that it describes."""
 

@@ -61,7 +61,7 @@ class Table(Generic[Row]):
     columns : sequence of Column
     rows : sequence
     tone : callable
-        From a row to its look on a page: ``"other"`` (muted), ``"met"``, ``"missed"`` or empty.
+        From a row to its look on a page: ``"own"`` (bold), ``"met"``, ``"missed"`` or empty.
 
     Examples
     --------

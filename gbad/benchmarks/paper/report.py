@@ -101,9 +101,8 @@ def write_report(
 
 def _families(group: Group) -> str:
     """Names of what is compared, for the title."""
-    of = {**{name: family for family, names in BASELINES.items() for name in names}}
-    names = dict.fromkeys(of.get(name, "GBAD") for name in sorted(group.methods, key=lambda name: name in of))
-    *others, last = names
+    run = {name.partition("_")[0].upper() for name in group.methods}
+    *others, last = [family for family in ("GBAD", *BASELINES) if family in run] or [*group.methods][:1]
     return f"{', '.join(others)} and {last}" if others else last
 
 
@@ -170,8 +169,10 @@ def _subset_section(
     if others:
         details.insert(0, Section("Parts, variants and bounds", [_of_rows(table, others, name)], notes=(notes.BOUNDS,)))
     if papers:
-        source = f"{SOURCE}. {'' if papers[0]['data'] == 'paper, SIXray' else 'Other data than those of this page.'}"
-        details.append(Section("What the paper printed", [_of_rows(table, papers, "method")], notes=(source,)))
+        sources = [f"{SOURCE}."]
+        if papers[0]["data"] == tables.OTHER_DATA:
+            sources.append("These are other data than those of this page.")
+        details.append(Section("What the paper printed", [_of_rows(table, papers, "method")], notes=sources))
     return Section(f"Average precision, SIXray{subset}", [_of_rows(table, main, name)],
                    notes=("In %, with 95 % intervals. mAP: mean over the classes.",), details=details)  # fmt: skip
 

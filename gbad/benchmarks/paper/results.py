@@ -160,7 +160,7 @@ def any_threat_table(rows: pd.DataFrame, source: str) -> Table[dict[str, str]]:
         for name, values in PUBLISHED_ANY_THREAT.items()
     ]  # fmt: skip
     columns = keyed("method", *FIGURES, "ROC-AUC", "PR-AUC", "data", left=("method", "data"))
-    return Table(columns, readable, tables.other_data)
+    return Table(columns, readable)
 
 
 def _any_threat_label(backbone: str, method: str) -> str:

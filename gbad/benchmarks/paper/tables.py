@@ -121,12 +121,7 @@ def subset_table(groups: Sequence[Group], values: pd.DataFrame, subset: str, pub
         for (backbone, name), numbers in PUBLISHED_AP.get(subset, {}).items():
             cells = {label: f"{value:.1f}" for label, value in zip((*CLASSES, MEAN), numbers, strict=True)}
             rows.append({"method": f"{backbone}: {name}", **cells, "data": published})
-    return Table(keyed("method", *classes, MEAN, "data", left=("method", "data")), rows, other_data)
-
-
-def other_data(row: Row) -> str:
-    """Look of a row: muted if its figures are of other data."""
-    return "other" if row["data"] == OTHER_DATA else ""
+    return Table(keyed("method", *classes, MEAN, "data", left=("method", "data")), rows)
 
 
 def difference_table(values: pd.DataFrame) -> Table[Row]:
