@@ -70,14 +70,7 @@ def write_report(
             details=(Section("How to read the figures", notes=about),),
         ),
         *(_subset_section(subset, table, groups, figures[subset]) for subset, table in by_subset.items()),
-        Section(
-            "GBAD against the others", [_differences(values, own=True)],
-            notes=("Points of mAP by which GBAD is above the other method, with 95 % intervals.",),
-            details=(
-                Section("Other differences between methods", [_differences(values, own=False)]),
-                Section("Differences by class", [_in_words(tables.difference_table(values), "difference (points)")]),
-            ),
-        ),
+        *_difference_sections(values),
         _any_threat_section(any_threat, shown, figures["any"], about_any_threat, several=len(backbones) > 1),
         Section(
             "Details",
@@ -128,6 +121,21 @@ def _cards(values: pd.DataFrame, groups: Sequence[Group]) -> list[Card]:
         bounds = tables.percent(value, low, high).partition(" (")[2].rstrip(")")
         cards.append(Card(label, f"{tables.percent(value)} %", bounds, "\n".join(leads)))
     return cards
+
+
+def _difference_sections(values: pd.DataFrame) -> list[Section]:
+    """Differences between methods, GBAD's first; nothing if there is no pair."""
+    ours, others = (_differences(values, own=own) for own in (True, False))
+    by_class = _in_words(tables.difference_table(values), "difference (points)")
+    heading, note = "GBAD against the others", "Points of mAP by which GBAD is above the other method"
+    if not ours.rows:
+        heading, note, ours = "Differences", "Points of mAP by which the first method is above the second", others
+    if not ours.rows:
+        return []
+    details = [Section("Differences by class", [by_class])]
+    if others.rows and others is not ours:
+        details.insert(0, Section("Other differences between methods", [others]))
+    return [Section(heading, [ours], notes=(f"{note}, with 95 % intervals.",), details=details)]
 
 
 def _differences(values: pd.DataFrame, *, own: bool) -> Table[dict[str, str]]:

@@ -269,6 +269,13 @@ def test_a_class_that_loses_too_much_is_named() -> None:
     assert worst["met"] is False
 
 
+COSTS = pd.DataFrame({
+    "training_list": ["10", "10"], "backbone": ["resnet34"] * 2, "images_seen": [1200, 1200], "epochs": [3, 3],
+    "phase1_seconds": [2.0, 3.0], "network": ["cnn", "gbad"], "positive_passes": [1.2, 6.0],
+    "negative_passes": [1.2, 0.6], "negatives": ["natural", "fixed"], "held_out": [0.2, 0.0],
+})  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def results(groups: list[Group], dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All files of a benchmark on two subsets. Not to be changed."""
@@ -276,11 +283,6 @@ def results(groups: list[Group], dataset: Path, tmp_path_factory: pytest.TempPat
     named = read_sixray(dataset, 10, "test").names
     groups = [replace(group, names=(*named, *group.names[len(named) :])) for group in groups]  # some can be shown
     data = BenchmarkData(dataset, tuple(group.subset for group in groups), {"simulation": {}}, ("A note.",))
-    costs = pd.DataFrame({
-        "training_list": ["10", "10"], "backbone": ["resnet34"] * 2, "images_seen": [1200, 1200], "epochs": [3, 3],
-        "phase1_seconds": [2.0, 3.0], "network": ["cnn", "gbad"], "positive_passes": [1.2, 6.0],
-        "negative_passes": [1.2, 0.6], "negatives": ["natural", "fixed"], "held_out": [0.2, 0.0],
-    })  # fmt: skip
     y_any = groups[0].y_any
     ganomaly = [SeedScores(y_any, y_any + 0.0, y_any + 0.0)]
     info = {
@@ -288,7 +290,7 @@ def results(groups: list[Group], dataset: Path, tmp_path_factory: pytest.TempPat
         "data": "made up",
         "settings": {"image_detectors": SCALES["small"].image_detectors, "weights": None},
     }
-    write_results(folder, data, groups, costs, info, resamples=5, detectors={"GANomaly <1>": ganomaly})
+    write_results(folder, data, groups, COSTS, info, resamples=5, detectors={"GANomaly <1>": ganomaly})
     return folder
 
 
@@ -330,6 +332,16 @@ def test_the_page_shows_the_chart_and_our_figures_first(results: Path) -> None:
     assert not [name for name in METHODS if "_" in name and name in texts]  # methods have plain names
     assert "None" not in page[page.index("<main>") :]
     assert not re.search(r"[-\N{MINUS SIGN}]0\.0\b", texts)
+
+
+def test_a_page_of_one_baseline_alone(dataset: Path, tmp_path: Path) -> None:
+    group = make_group(Subset("10", "10"), methods=("cnn",), n=100)
+    data = BenchmarkData(dataset, (group.subset,), {"folder": "some"})
+    write_results(tmp_path, data, [group], COSTS, {"command": "", "data": "bags"}, resamples=5)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h1>CNN on bags</h1>" in page
+    assert "against the others" not in page
+    assert "These are other data" not in page  # by the origin of the data
 
 
 def test_the_page_fits_windows_of_any_width(results: Path, tmp_path: Path) -> None:
