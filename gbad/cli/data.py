@@ -82,15 +82,14 @@ def check(
     """Say whether a download is complete and sound; exit status 1 if it is not."""
     from gbad.cli.check_report import print_report
     from gbad.data.check import check_dataset, files_of
-    from gbad.storage.files import csv_output
+    from gbad.storage.tables import write_table
     from gbad.storage.targets import is_stream, output_file
 
     if not is_stream(out):
         output_file(out, chain(files_of(data, subset), [mislabelled] if mislabelled else []))
     report = check_dataset(data, subset, mislabelled, show_progress=True)
     print_report(report, errors if is_stream(out) else console)
-    with csv_output(out) as target:
-        report.problems.to_csv(target, index=False, errors="surrogateescape")  # paths need not be UTF-8
+    write_table(report.problems, out)
     say(f"{len(report.problems):,} findings are listed in {out}.", beside=out)
     if not report.complete:
         raise typer.Exit(1)

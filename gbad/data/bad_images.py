@@ -11,7 +11,7 @@ import pandas as pd
 
 from gbad.data.arrays import Labels
 from gbad.errors import ImageError, TooManyBadImagesError
-from gbad.storage.files import atomic_path
+from gbad.storage.tables import text_table, write_table
 
 COLUMNS = ("path", "status", "reason")
 """Columns of the list of bad images."""
@@ -92,7 +92,7 @@ class BadImages:
     def table(self) -> pd.DataFrame:
         """Bad images as a table with the columns `COLUMNS`."""
         rows = [(path, error.status, error.reason) for path, error in self.errors.items()]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return text_table(rows, COLUMNS)
 
     def write(self, path: str | Path, before: pd.DataFrame | None = None) -> None:
         """Write the table as CSV, after the images of an older table `before`."""
@@ -100,9 +100,7 @@ class BadImages:
         rows = {
             row[0]: row for row in table.itertuples(index=False)
         }  # an image keeps its first place and its newest row
-        with atomic_path(path) as temporary:
-            table = pd.DataFrame(rows.values(), columns=table.columns)
-            table.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
+        write_table(text_table(rows.values(), COLUMNS), path)
 
 
 def _groups(paths: Sequence[str | Path], labels: Labels, classes: Sequence[str]) -> dict[str, list[str]]:

@@ -27,6 +27,7 @@ from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.digests import bytes_digest
 from gbad.storage.reading import read_regular
+from gbad.storage.tables import text_table
 
 PROBLEMS = {
     "missing_list": "train or test list that is not there",
@@ -187,7 +188,7 @@ def check_dataset(
     ]
     ranks = {name: rank for rank, name in enumerate([*PROBLEMS, *PARTS])}
     problems.sort(key=lambda found: (ranks[found.problem], ranks.get(found.part, len(ranks)), *found[1:]))
-    table = pd.DataFrame(problems, columns=list(Problem._fields))
+    table = text_table(problems, Problem._fields)
     n_ids = None if listed_wrong is None else len(listed_wrong)
     return CheckReport(data, subset, table, tuple(counts), len(images), n_ids)
 

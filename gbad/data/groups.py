@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gbad.data.labels import csv_rows, strip_suffix
 from gbad.errors import DataError
-from gbad.storage.files import atomic_path
+from gbad.storage.tables import text_table, write_table
 
 _COLUMNS = ("name", "group")
 
@@ -74,5 +73,4 @@ def read_groups(data: str | Path, subset: int | str, names: Sequence[str]) -> li
 
 def write_groups(data: str | Path, subset: int | str, groups: Mapping[str, str]) -> None:
     """Write the groups of a subset: `groups` maps image names to groups."""
-    with atomic_path(groups_path(data, subset)) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *groups.items()])
+    write_table(text_table(groups.items(), _COLUMNS), groups_path(data, subset))

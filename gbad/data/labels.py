@@ -17,8 +17,8 @@ import pandas as pd
 from gbad.data.arrays import Labels, Mask
 from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
-from gbad.storage.files import atomic_path
 from gbad.storage.reading import open_text
+from gbad.storage.tables import texts, write_table
 
 SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 """The five classes of SIXray that are evaluated, in the order of its lists."""
@@ -218,9 +218,8 @@ def write_list(labels: LabelList, path: str | Path) -> None:
     """
     _check_readable(labels, Path(path))
     table = pd.DataFrame(np.where(labels.labels, 1, -1), columns=list(labels.classes))
-    table.insert(0, "name", list(labels.names))
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+    table.insert(0, "name", texts(labels.names))
+    write_table(table, path)
 
 
 def _check_readable(labels: LabelList, path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
@@ -17,14 +19,18 @@ from PIL import Image
 
 from gbad.data.annotations import Box
 from gbad.data.arrays import Mask, Pixels
+from gbad.data.labels import LabelList, list_path, write_list
 from gbad.data.layout import GeneratedLayout
 from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.claims import read_claim
-from gbad.storage.files import atomic_path, write_json
+from gbad.storage.files import write_json
+from gbad.storage.locks import held
 from gbad.storage.targets import output_path
 
 JPEG_QUALITY = 90
+
+_UNFINISHED = re.compile(r"\.[PN]\d+(_low|_high)?\.(jpg|xml|png)\.\d+")  # what `_write_small` writes to
 
 
 class Threat(NamedTuple):
@@ -51,8 +57,9 @@ class Threat(NamedTuple):
     specimen: str = ""
 
 
-def claim_data_set(head: Path, settings: dict[str, Any], what: str) -> None:
-    """Write the settings of a data set, or make sure that the data set in the folder has the same settings.
+@contextmanager
+def claimed_data_set(head: Path, settings: dict[str, Any], what: str) -> Iterator[None]:
+    """Write the settings of a data set, and keep other processes out of it until the block ends.
 
     Parameters
     ----------
@@ -66,10 +73,17 @@ def claim_data_set(head: Path, settings: dict[str, Any], what: str) -> None:
     Raises
     ------
     RunError
-        If the folder holds a data set with other settings, or images without settings.
+        If the folder holds a data set with other settings, or images without settings, or another process makes it.
     """
-    if read_claim(head, settings, what, ("JPEGImage", "ImageSet")) is None:
-        write_json(head, settings)
+    out = head.parent
+    known = read_claim(head, settings, what, ("JPEGImage", "ImageSet"))
+    with suppress(OSError):  # the next line that writes says why
+        out.mkdir(parents=True, exist_ok=True)
+    busy = f"{out}: another process is making this {what} ({{holder}}). Wait until it has ended, or give another one."
+    with held(out / "lock", busy, remove=True):
+        if known is None:
+            write_json(head, settings)
+        yield
 
 
 def make_missing(
@@ -138,10 +152,16 @@ def _missing_positions(out: Path, layout: GeneratedLayout) -> Iterator[int]:
 
 
 def _finished_files(folder: Path) -> set[str]:
-    if not folder.is_dir():
-        return set()
-    with os.scandir(folder) as entries:
-        return {entry.name for entry in entries if entry.stat().st_size > 0}
+    """Names of the files that are there; those that a killed process was writing are deleted."""
+    finished: set[str] = set()
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if _UNFINISHED.fullmatch(entry.name):
+                    Path(entry.path).unlink(missing_ok=True)
+                elif entry.stat().st_size > 0:
+                    finished.add(entry.name)
+    return finished
 
 
 def write_image(
@@ -270,11 +290,8 @@ def write_lists(
         ``labels_of(part, number)`` gives the classes of an image with threats.
     """
     for part, (positives, negatives) in layout.parts.items():
-        with atomic_path(out / "ImageSet" / str(layout.subset) / f"{part}.csv") as temporary:
-            with temporary.open("w", encoding="utf-8", newline="") as file:
-                file.write(",".join(["name", *classes]) + "\n")
-                for number in positives:
-                    labels = labels_of(part, number)
-                    file.write(",".join([f"P{number:05d}", *("1" if c in labels else "-1" for c in classes)]) + "\n")
-                for number in negatives:
-                    file.write(",".join([f"N{number:07d}", *("-1" for _ in classes)]) + "\n")
+        names = [*(f"P{number:05d}" for number in positives), *(f"N{number:07d}" for number in negatives)]
+        labels = np.zeros((len(names), len(classes)), np.uint8)
+        for row, number in enumerate(positives):
+            labels[row] = [name in labels_of(part, number) for name in classes]
+        write_list(LabelList(tuple(names), labels, tuple(classes)), list_path(out, layout.subset, part))

@@ -16,6 +16,7 @@ from gbad.errors import RunError
 from gbad.phase1_classifier.backbones import normalisation
 from gbad.phase1_classifier.optimisation import WeightAverage
 from gbad.storage.files import atomic_path
+from gbad.storage.tables import write_table
 
 _log = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ def save_checkpoint(
             "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
             "normalisation": normalisation(average.module.spec["backbone_name"]),
         }
-        with atomic_path(folder / "history.csv") as temporary:
-            history.to_csv(temporary, index=False)
+        write_table(history, folder / "history.csv")
         with atomic_path(folder / f"checkpoint-{len(history):04d}.pt") as temporary:
             torch.save(state, temporary)
         for _, older in _checkpoints(folder)[:-1]:

@@ -15,6 +15,7 @@ from gbad.data.source import ImageSource, stream
 from gbad.errors import DataError, GbadError, ImageError, RunError
 from gbad.phase1_classifier.classifier import Classifier
 from gbad.phase1_classifier.evidence import evidence_peaks, see
+from gbad.phase1_classifier.feature_ledger import LEDGER, continued, whole_batches
 from gbad.phase1_classifier.prediction import predict_batch
 from gbad.runtime.progress import progress_bar
 from gbad.storage.digests import file_digest, file_size
@@ -130,32 +131,25 @@ def extract_features(
         "rows.i64": 8,
         **({} if peak_extent is None else {"peaks.f32": 8 * model.spec["n_classes"]}),
     }
-    sizes = {name: (folder / name).stat().st_size if (folder / name).exists() else 0 for name in widths}
-    written = min(size // widths[name] for name, size in sizes.items())
-    seen = 0
-    if written:
-        known = np.fromfile(folder / "rows.i64", np.int64, written)
+    kept = whole_batches(folder, widths)
+    seen, written, _ = kept[-1] if kept else (0, 0, "")
+    known = np.fromfile(folder / "rows.i64", np.int64, written) if written else np.empty(0, np.int64)
+    if usable := _count_again(source, rows[:seen][~np.isin(rows[:seen], known)], bad):  # repaired since
         # Go back to the start of a batch: the last digits of a row may depend on the size of its batch.
-        seen = int(np.flatnonzero(rows == known[-1])[0]) // batch_size * batch_size
-        usable = _count_again(source, rows[:seen][~np.isin(rows[:seen], known)], bad)
-        if len(usable):  # repaired since
-            seen = int(np.flatnonzero(rows == usable[0])[0]) // batch_size * batch_size
-        written = int(np.isin(known, rows[:seen]).sum())
+        first = int(np.flatnonzero(rows == usable[0])[0])
+        kept = [batch for batch in kept if batch.seen <= first]
+        seen, written, _ = kept[-1] if kept else (0, 0, "")
     try:
         with ExitStack() as stack:
-            files = {name: stack.enter_context((folder / name).open("r+b" if sizes[name] else "wb")) for name in widths}
-            for name, file in files.items():
-                file.truncate(written * widths[name])
-                file.seek(0, 2)
+            write = stack.enter_context(continued(folder, widths, kept, written))
             advance = stack.enter_context(progress_bar(title, len(rows), show=show_progress))
             advance(seen)
             for done, images, errors in stream(source, rows[seen:], batch_size):
                 for error in errors.values():
                     bad.add(error)
-                for name, block in {**_blocks(model, images, views, peak_extent), "rows.i64": done}.items():
-                    files[name].write(block.tobytes())
-                    files[name].flush()
+                seen += len(done) + len(errors)
                 written += len(done)
+                write(seen, {**_blocks(model, images, views, peak_extent), "rows.i64": done})
                 advance(len(done) + len(errors))
     except OSError as error:
         raise GbadError(
@@ -173,6 +167,7 @@ def extract_features(
             "digests": {name: (file_digest(folder / name) or b"").hex() for name in widths},
         },
     )
+    (folder / LEDGER).unlink(missing_ok=True)
     return FeatureFile(folder)
 
 

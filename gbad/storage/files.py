@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import pandas as pd
-
-from gbad.errors import GbadError, RunError
+from gbad.errors import GbadError
 from gbad.runtime.signals import interrupts_held
-from gbad.storage.reading import open_regular, read_regular
-from gbad.storage.targets import is_stream, output_file, output_path, standard_output
+from gbad.storage.locks import own_folder
+from gbad.storage.reading import read_regular
+from gbad.storage.targets import output_path
+
+_UNFINISHED = ".gbad"  # ending of the hidden folder in which a file is written
 
 
 @contextmanager
@@ -42,17 +42,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     target = output_path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True)
-        try:
-            temporary = Path(folder.name) / target.name
+        with _unfinished(target) as temporary:
             yield temporary
             if temporary.is_file():
                 with temporary.open("rb+") as file:
                     os.fsync(file.fileno())
             os.replace(temporary, target)
-        finally:
-            with interrupts_held():
-                folder.cleanup()
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as a RuntimeError
         reason = getattr(error, "strerror", None) or error
         raise GbadError(
@@ -62,14 +57,34 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def csv_output(path: str | Path) -> Iterator[Path | TextIO]:
-    """Give what `pandas.DataFrame.to_csv` can write to: standard output, or a file as `atomic_path` makes it."""
-    if is_stream(path):
-        with standard_output() as stream:
-            yield stream
-    else:
-        with atomic_path(output_file(path)) as temporary:
+def _unfinished(target: Path) -> Iterator[Path]:
+    """Give a path beside `target`, in a folder that is deleted at the end.
+
+    The folder has always the same name, so the next process that writes `target` finds and deletes what a killed one
+    has left there.
+    """
+    with own_folder(target.with_name(f".{target.name}{_UNFINISHED}")) as folder:
+        temporary = folder / target.name
+        _remove(temporary)
+        try:
             yield temporary
+        finally:
+            _remove(temporary)
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Delete what killed processes have left in a folder of files that they were writing with `atomic_path`."""
+    for left in Path(folder).glob(f".*{_UNFINISHED}"):
+        with _unfinished(left.with_name(left.name[1:].removesuffix(_UNFINISHED))):
+            pass
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_folder(path)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def remove_folder(path: str | Path) -> None:
@@ -92,24 +107,6 @@ def read_json(path: str | Path) -> Any:
         raise GbadError(
             f"{path}: not valid JSON ({error}). Delete the file and run the step that writes it again."
         ) from error
-
-
-def read_table(path: str | Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:
-    """Read a CSV file of a run folder as texts. Paths need not be UTF-8.
-
-    Raises
-    ------
-    RunError
-        If the file is damaged or lacks one of `columns`. The message ends with `remedy`.
-    """
-    try:
-        with open_regular(path) as file:
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
-    except ValueError as error:  # pandas' own errors are ValueErrors
-        raise RunError(f"{path}: damaged ({error}). {remedy}") from error
-    if missing := [name for name in columns if name not in table.columns]:
-        raise RunError(f"{path}: damaged, it has no column {', '.join(missing)}. {remedy}")
-    return table
 
 
 def _plain(value: Any) -> Any:

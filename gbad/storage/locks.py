@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -40,6 +41,63 @@ def held(path: Path, busy: str, *, remove: bool = False) -> Iterator[None]:
                 with suppress(OSError):
                     path.unlink()  # first: who opens it now sees that the file is another one
             file.close()
+
+
+@contextmanager
+def own_folder(folder: Path) -> Iterator[Path]:
+    """Make a folder that no other process works in until the block ends; wait for one that does.
+
+    At the end the folder is deleted if nothing is in it.
+
+    Yields
+    ------
+    Path
+        The folder, in which a killed process may have left something. On systems and disks without locks a new one,
+        with another name.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made, or is a link.
+    """
+    descriptor = _held_folder(folder)
+    own = folder if descriptor is not None else Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        yield own
+    finally:
+        with suppress(OSError):
+            own.rmdir()  # first: who waits for it sees that it is gone
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _held_folder(folder: Path) -> int | None:
+    """Make a folder and lock it; its descriptor, or None if there are no locks."""
+    try:
+        import fcntl  # Windows has none
+    except ImportError:
+        return None
+    while True:
+        folder.mkdir(exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            continue  # its holder has just deleted it
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(descriptor), os.stat(folder)):
+                return descriptor
+            os.close(descriptor)
+        except FileNotFoundError:
+            os.close(descriptor)
+        except OSError:  # the disk has no locks
+            os.close(descriptor)
+            with suppress(OSError):
+                folder.rmdir()
+            return None
+        except BaseException:  # Ctrl-C while it waits
+            os.close(descriptor)
+            raise
 
 
 def _locked(path: Path, busy: str) -> IO[str] | None:

@@ -31,8 +31,9 @@ from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.digests import file_digest
-from gbad.storage.files import atomic_path, read_json, read_table, remove_folder, write_json
+from gbad.storage.files import read_json, remove_folder, write_json
 from gbad.storage.plain_data import load_plain, save_plain
+from gbad.storage.tables import read_table, texts, write_table
 from gbad.training.phase1 import load_classifier
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
@@ -91,8 +92,7 @@ def fit_phase2(
     if image_detector is not None:
         own = _fit_image_detector(image_detector, data, features.rows, normal, folder, show_progress)
         losses, names = np.concatenate([losses, own], axis=1), [*names, IMAGE_LOSS]
-    with atomic_path(folder / "losses.csv") as temporary:  # paths need not be UTF-8
-        _losses_table(data, features, losses, names).to_csv(temporary, index=False, errors="surrogateescape")
+    write_table(_losses_table(data, features, losses, names), folder / "losses.csv")
     for name in ("checkpoint.pt", "image_checkpoint.pt"):
         (folder / name).unlink(missing_ok=True)
     remove_folder(folder / "images")
@@ -231,7 +231,7 @@ def _losses_table(
     table = pd.DataFrame(
         {
             "row": features.rows,
-            "name": [data.source.names[row] for row in features.rows],
+            "name": texts(data.source.names[row] for row in features.rows),
             "part": np.where(data.validation[features.rows], "validation", "training"),
             **dict(zip(names, losses.T, strict=True)),
         }

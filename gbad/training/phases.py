@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gbad.data.bad_images import BadImages
 from gbad.runtime.device import training_processes
-from gbad.storage.files import remove_folder
+from gbad.storage.files import remove_leftovers
 from gbad.training.checks import check_parts
 from gbad.training.phase1 import fit_phase1
 from gbad.training.phase2 import fit_phase2
@@ -42,8 +42,8 @@ def fit_phases(
     check_parts(data.positive, data.validation, settings.gate_fit)
     is_main: bool = training_processes(settings.device).is_main_process
     if is_main:
-        for left in (*run.glob("phase?/.*"), *run.glob("second_look/.*"), *run.glob("second_look/*/.*")):
-            remove_folder(left)  # what a killed run was writing
+        for folder in (run, *run.glob("phase?"), run / "second_look", *run.glob("second_look/*")):
+            remove_leftovers(folder)
     fit_phase1(data, settings, run, bad, show_progress=show_progress)
     if is_main and last >= 2:
         extent = shape_of_regions(run, data, settings).extent if settings.second_look else None

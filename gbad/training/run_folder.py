@@ -31,8 +31,9 @@ from gbad.data.images import image_paths
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import RunError
-from gbad.storage.files import atomic_path, read_json, read_table
+from gbad.storage.files import read_json
 from gbad.storage.ledger import claim, read_head
+from gbad.storage.tables import read_table, texts, write_table
 from gbad.training.checks import check_labels, check_parts, check_settings
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings
@@ -187,10 +188,9 @@ def _open(folder: Path, head: Head, listed: _Listed) -> Run:
     labels, paths, boxes, validation = listed
     split = folder / "split.csv"
     if validation is not None:
-        table = pd.DataFrame({"name": labels.names, "part": np.where(validation, "validation", "train")})
+        table = pd.DataFrame({"name": texts(labels.names), "part": np.where(validation, "validation", "train")})
         table[list(labels.classes)] = labels.labels
-        with atomic_path(split) as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(table, split)
     remedy = "Delete it and run the same command again, which makes the same split."
     table = read_table(split, ("name", "part"), remedy)
     known = labels.names, labels.classes, labels.labels.astype(str).tolist()

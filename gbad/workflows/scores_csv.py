@@ -16,6 +16,7 @@ from gbad.errors import GbadError
 from gbad.explanation import IMAGE_COLUMNS, Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.runtime.progress import progress_bar
+from gbad.storage.tables import append_rows, open_table, texts
 from gbad.storage.targets import is_stream, standard_output
 from gbad.workflows.resume import BATCH, LEADING, Kept, complete, part_of
 
@@ -27,7 +28,8 @@ def score_table(
     rows: dict[str, Any], explanation: Explanation, classes: Sequence[str], decided: Mapping[str, Any] | None = None
 ) -> pd.DataFrame:
     """Scores of a batch as rows of ``scores.csv``; `rows` holds the leading columns, `decided` those behind them."""
-    columns: dict[str, Any] = rows | dict(zip(LEADING, ("ok", ""), strict=True)) | dict(decided or {})
+    columns: dict[str, Any] = {name: texts(column) for name, column in rows.items()}
+    columns |= dict(zip(LEADING, ("ok", ""), strict=True)) | dict(decided or {})
     columns |= {name: explanation.gated[:, c] for c, name in enumerate(classes)}
     columns |= {f"ungated_{name}": explanation.ungated[:, c] for c, name in enumerate(classes)}
     columns |= dict(zip(explanation.loss_names, explanation.losses.T, strict=True))
@@ -91,10 +93,10 @@ def score_to_csv(
                 table.index = pd.Index(rows)
                 lines = pd.DataFrame(
                     [(values[row], error.status, error.reason) for row, error in errors.items()],
-                    columns=[label, *LEADING], index=list(errors),
+                    columns=[label, *LEADING], index=list(errors), dtype=object,
                 )  # fmt: skip
                 table = pd.concat([table, lines]) if len(table) else lines.reindex(columns=table.columns)
-                table.sort_index().to_csv(file, header=not begun, index=False)
+                append_rows(table.sort_index(), file, header=not begun)
                 file.flush()
                 begun, scored = True, scored + len(rows)
                 for error in errors.values():
@@ -116,5 +118,5 @@ def _opened(out: str | Path, first: int) -> Iterator[TextIO]:
         return
     partial = part_of(out)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("a" if first else "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open_table(partial, "a" if first else "w") as file:
         yield file

@@ -13,8 +13,9 @@ from gbad.data.bad_images import COLUMNS
 from gbad.errors import GbadError, RunError
 from gbad.pipeline import GBADPipeline
 from gbad.runtime.device import training_processes
-from gbad.storage.files import atomic_path, read_json, read_table, remove_folder
+from gbad.storage.files import atomic_path, read_json, remove_leftovers
 from gbad.storage.ledger import locked
+from gbad.storage.tables import read_table
 from gbad.training.checks import check_parts, check_settings
 from gbad.training.fitted import FittedGBAD
 from gbad.training.phases import fit_phases
@@ -110,9 +111,8 @@ def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:
     check_parts(before.data.positive, before.data.validation, settings.gate_fit)
     claim_run(out, replace(read_run_head(run), settings=settings))
     with locked(out, settings.device):
+        remove_leftovers(out)
         for name in ("split.csv", "bad_images.csv", "phase1", "phase2", "second_look"):
-            for left in out.glob(f".{name}.*"):  # what a killed call was copying
-                remove_folder(left)
             if (run / name).exists() and not (out / name).exists():
                 _share(run / name, out / name)
     before.bad.report = out / "bad_images.csv"

@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import DecodedCache, decode_images
 from gbad.data.source import ImageSource, source_from_array, source_from_paths, stream
 from gbad.errors import DataError, GbadError, ImageError, RunError, TooManyBadImagesError
+from gbad.storage.tables import read_table
 
 
 def images(count: int, size: int = 8) -> np.ndarray:
@@ -171,7 +171,7 @@ def test_the_list_of_bad_images_takes_paths_that_are_no_text(tmp_path: Path) -> 
     bad = BadImages(100)
     bad.add(ImageError(path, "missing", "no such file"))
     bad.write(tmp_path / "bad.csv")
-    assert pd.read_csv(tmp_path / "bad.csv", encoding_errors="surrogateescape")["path"].tolist() == [path]
+    assert read_table(tmp_path / "bad.csv", ["path"], "")["path"].tolist() == [path]
 
 
 def test_full_disk_is_an_error_and_keeps_what_was_written(

@@ -113,3 +113,19 @@ def test_features_that_are_not_what_was_written_are_refused(name: str, model: Cl
     done.pop("digests")  # as runs of before
     (folder / "done.json").write_text(json.dumps(done))
     assert len(FeatureFile(folder).rows) == 12
+
+
+@pytest.mark.parametrize("name", ["features.f32", "logits.f64", "rows.i64", "batches.txt"])
+def test_damage_of_half_written_features_is_computed_anew(
+    name: str, model: Classifier, broken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = extract_features(model, source(1, 5), ROWS, tmp_path / "whole", BadImages(12, 1.0), batch_size=2)
+    folder = Path(shutil.copytree(broken, tmp_path / "broken"))
+    left = (folder / name).read_bytes()
+    at = len(left) // 2
+    (folder / name).write_bytes(left[:at] + bytes(len(left) - at))  # as a disk leaves it that lost power
+    found = extract_features(model, source(1, 5), ROWS, folder, BadImages(12, 1.0), batch_size=2)
+    for mine, expected in ((found.features, whole.features), (found.logits, whole.logits), (found.rows, whole.rows)):
+        np.testing.assert_array_equal(mine, expected)
+    assert ("damaged behind row" in caplog.text) == (name != "batches.txt")  # of which a part is missing, no more
+    assert not (folder / "batches.txt").exists()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import stat
+import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.digests import digest
-from gbad.storage.files import atomic_path, read_json, write_json
+from gbad.storage.files import atomic_path, read_json, remove_leftovers, write_json
 from gbad.storage.ledger import claim
 
 
@@ -127,3 +130,94 @@ def test_progress_goes_to_standard_error_only(capsys: pytest.CaptureFixture[str]
         captured = capsys.readouterr()
         assert captured.out == ""
         assert bool(captured.err) == show
+
+
+WRITE_AND_WAIT = """
+import sys, time
+from pathlib import Path
+from threading import Thread
+from gbad.storage.files import atomic_path
+with atomic_path(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    while not Path(sys.argv[2]).exists():
+        time.sleep(0.01)
+    temporary.write_text("whole")
+"""
+
+
+@pytest.fixture
+def writer(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Start a process that writes a file, and waits in the middle of it until another file is there."""
+
+    def begin(path: Path, until: Path = Path("never")) -> subprocess.Popen[str]:
+        process = start("-c", WRITE_AND_WAIT, path, until)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        return process
+
+    return begin
+
+
+def test_the_next_writer_removes_what_a_killed_one_has_left(
+    writer: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    pytest.importorskip("fcntl", reason="the system has no locks on files")
+    path, foreign = tmp_path / "file.txt", tmp_path / ".file.txt.mine"
+    foreign.mkdir()
+    (foreign / "file.txt").touch()
+    for _ in range(2):
+        process = writer(path)
+        process.kill()
+        process.communicate()
+        assert len(os.listdir(tmp_path)) == 2
+    write_json(path, {})
+    assert sorted(os.listdir(tmp_path)) == [foreign.name, "file.txt"]
+    assert os.listdir(foreign) == ["file.txt"]
+    process = writer(tmp_path / "other.txt")
+    process.kill()
+    process.communicate()
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [foreign.name, "file.txt"]
+
+
+def test_what_a_living_process_writes_is_left_to_it(
+    writer: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    pytest.importorskip("fcntl", reason="the system has no locks on files")
+    path, go = tmp_path / "folder" / "file.txt", tmp_path / "go"
+    process, second = writer(path, go), Thread(target=write_json, args=(path, {}))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    go.touch()
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    second.join(60)
+    assert path.read_text() == "{}\n"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_without_locks_a_file_is_written_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="the system has no locks on files")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with atomic_path(tmp_path / "file.txt") as temporary:
+        temporary.write_text("whole")
+        with atomic_path(tmp_path / "file.txt") as other:  # which is not the same folder
+            other.write_text("other")
+        assert temporary.read_text() == "whole"
+    assert os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_link_in_the_place_of_the_hidden_folder_is_not_followed(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="the system has no locks on files")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file.json").write_text("precious")
+    (tmp_path / ".file.json.gbad").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(GbadError, match="cannot be written"):
+        write_json(tmp_path / "file.json", {})
+    assert (tmp_path / "elsewhere" / "file.json").read_text() == "precious"

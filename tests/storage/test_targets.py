@@ -7,11 +7,11 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from gbad.errors import GbadError
-from gbad.storage.files import atomic_path, csv_output, write_json
+from gbad.storage.files import atomic_path, write_json
+from gbad.storage.tables import text_table, write_table
 from gbad.storage.targets import is_stream, output_file, output_path
 
 
@@ -74,7 +74,6 @@ def test_links_that_form_a_circle_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["-", "/dev/stdout"])
 def test_tables_go_to_standard_output(path: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     assert is_stream(path)
-    with csv_output(path) as target:
-        pd.DataFrame({"path": ["ü\udcff"]}).to_csv(target, index=False)
+    write_table(text_table([["ü\udcff"]], ["path"]), path)
     assert capsysbinary.readouterr().out == b"path\n\xc3\xbc\xff\n"
     assert not is_stream("stdout")

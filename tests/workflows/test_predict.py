@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import json
 import math
 import os
@@ -39,7 +40,7 @@ PREDICTED = [*COLUMNS[:2], *DECIDED, *COLUMNS[2:]]
 
 
 def read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding_errors="surrogateescape")
+    return pd.read_csv(path, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
 
 
 def rewrite(data: Path, change: Callable[[pd.DataFrame], pd.DataFrame], part: str = "test") -> None:
@@ -298,7 +299,10 @@ def test_prediction_stops_where_the_user_says_so(
 
 
 def test_file_names_that_are_no_text(pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path) -> None:
-    names = [b'comma, quote".jpg', b"line\nbreak.jpg", "ünï.jpg".encode(), b"latin-\xfc.jpg"]
+    names = [
+        b'comma, quote".jpg', b"line\nbreak.jpg", b"carriage\rreturn.jpg", "ünï.jpg".encode(), b"latin-\xfc.jpg",
+        b" blanks .jpg", b"both\r\n.jpg",
+    ]  # fmt: skip
     folder = tmp_path / "odd"
     folder.mkdir()
     try:
@@ -307,11 +311,13 @@ def test_file_names_that_are_no_text(pipeline: GBADPipeline, train_paths: list[P
     except OSError:
         pytest.skip("the file system takes no such names")
     predict(pipeline, [folder], tmp_path / "scores.csv")
-    table = pd.read_csv(tmp_path / "scores.csv", encoding_errors="surrogateescape")
+    table = read(tmp_path / "scores.csv")
     assert [os.fsencode(path) for path in table["path"]] == [
         os.fsencode(folder) + b"/" + name for name in sorted(names)
     ]
     assert set(table["status"]) == {"ok"}
+    with (tmp_path / "scores.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == table["path"].tolist()
 
 
 def test_folders_are_expanded_in_the_order_of_names(tmp_path: Path) -> None:

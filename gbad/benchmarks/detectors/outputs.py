@@ -12,6 +12,7 @@ from gbad.benchmarks.detectors.runner import long_table, loss_table, read_exampl
 from gbad.benchmarks.detectors.tables import markdown, summarise
 from gbad.report.style import save
 from gbad.storage.files import atomic_path, write_json
+from gbad.storage.tables import write_table
 
 
 def write_outputs(out: str | Path, results: Sequence[Mapping[str, Any]]) -> None:
@@ -30,8 +31,7 @@ def write_outputs(out: str | Path, results: Sequence[Mapping[str, Any]]) -> None
     """
     out = Path(out)
     for name, table in {"results.csv": long_table(results), "losses.csv": loss_table(results)}.items():
-        with atomic_path(out / name) as temporary:
-            table.to_csv(temporary, index=False)
+        write_table(table, out / name)
     with atomic_path(out / "table.md") as temporary:
         temporary.write_text(markdown(results), encoding="utf-8")
     of_detectors = [*score_figures(results, lambda result: read_scores(out, result)), *loss_figures(results)]

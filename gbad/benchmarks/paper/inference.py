@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from gbad.benchmarks.arrays import Floats, Names
 from gbad.benchmarks.store import load_arrays, save_arrays
@@ -33,6 +32,7 @@ from gbad.phase3_gate.choices import MAX_WEIGHT
 from gbad.pipeline import GBADPipeline, load
 from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
+from gbad.storage.tables import read_table
 from gbad.training.fitted import FittedGBAD
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import read_losses
@@ -280,7 +280,8 @@ def _evidence(scores: Scores, settings: Settings) -> Evidence:
 
 def split_names(run: Run) -> list[str]:
     """Names of a run's training list, without suffix."""
-    return pd.read_csv(run.folder / "split.csv", dtype=str, keep_default_na=False)["name"].tolist()
+    names: list[str] = read_table(run.folder / "split.csv", ["name"], "Restore it.")["name"].tolist()
+    return names
 
 
 def _of_gate(fitted: FittedGBAD) -> dict[str, npt.NDArray[Any]]:

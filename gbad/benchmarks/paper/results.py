@@ -17,6 +17,7 @@ from gbad.benchmarks.paper.report import write_report
 from gbad.benchmarks.paper.summary import summarise, target_table
 from gbad.report.tables import Table, keyed, of_frame
 from gbad.storage.files import atomic_path, write_json
+from gbad.storage.tables import write_table
 
 TABLE_NUMBERS = {"10": 1, "100": 2, "1000": 3}
 """The paper's tables by subset."""
@@ -79,7 +80,7 @@ def write_results(
     written |= {_file(subset): table.frame() for subset, table in by_subset.items()}
     written["table4"] = any_threat
     for name, table in written.items():
-        _write_csv(table, folder / f"{name}.csv")
+        write_table(table, folder / f"{name}.csv")
     write_json(folder / "summary.json", summary)
     drawn = _figures(groups, values, shown, judged, detectors or {})
     figures.save_figures(
@@ -206,8 +207,3 @@ def _heading(subset: str) -> str:
 
 def _file(subset: str) -> str:
     return f"table{TABLE_NUMBERS[subset]}" if subset in TABLE_NUMBERS else f"table-{subset}"
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)

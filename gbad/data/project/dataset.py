@@ -18,7 +18,7 @@ from gbad.data.project.cutouts import unusable_boxes, warn_of_skipped
 from gbad.data.project.groups import divide
 from gbad.data.project.image import draw_bag, draw_labels, project_image
 from gbad.data.project.sides import Side, make_side, read_sides
-from gbad.data.sixray_writer import Threat, claim_data_set, make_missing, write_image, write_lists
+from gbad.data.sixray_writer import Threat, claimed_data_set, make_missing, write_image, write_lists
 from gbad.errors import DataError
 from gbad.storage.digests import bytes_digest, file_size
 
@@ -108,7 +108,6 @@ def project_dataset(
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or set {part}_positives to 0.")
     sources = _sources_digest(sides, classes)
     settings = asdict(layout) | {"remove_threats": remove_threats, "sources": sources, "version": 5}
-    claim_data_set(out / "projection.json", settings, "projection")
     groups = {part: divide(side, np.random.default_rng([seed, PARTS.index(part), 6])) for part, side in sides.items()}
     if train_positives and len(groups["train"]) == 1:
         warnings.warn(
@@ -117,13 +116,14 @@ def project_dataset(
             UserWarning,
             stacklevel=2,
         )
-    make_missing(
-        out, layout, partial(_project_files, out, layout, groups, classes, remove_threats),
-        images_per_job=_IMAGES_PER_JOB, workers=workers, doing="projecting", show_progress=show_progress,
-    )  # fmt: skip
-    if named := _groups_of(layout, groups):
-        write_groups(out, subset, named)
-    write_lists(out, layout, classes, lambda part, number: draw_labels(seed, number, sides[part].shares))
+    with claimed_data_set(out / "projection.json", settings, "projection"):
+        make_missing(
+            out, layout, partial(_project_files, out, layout, groups, classes, remove_threats),
+            images_per_job=_IMAGES_PER_JOB, workers=workers, doing="projecting", show_progress=show_progress,
+        )  # fmt: skip
+        if named := _groups_of(layout, groups):
+            write_groups(out, subset, named)
+        write_lists(out, layout, classes, lambda part, number: draw_labels(seed, number, sides[part].shares))
 
 
 def _groups_of(layout: GeneratedLayout, groups: dict[str, tuple[Side, ...]]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from gbad.data.labels import SIXRAY_CLASSES
 from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.scene import Scan, simulate_image
 from gbad.data.simulate.settings import SimulationSettings
-from gbad.data.sixray_writer import Threat, claim_data_set, make_missing, write_image, write_lists
+from gbad.data.sixray_writer import Threat, claimed_data_set, make_missing, write_image, write_lists
 
 NEGATIVES_START_AT = 10_000_000
 """Image number k with threats is simulated with index k; threat-free image number k with this index + k."""
@@ -95,12 +95,12 @@ def simulate_dataset(
     )
     settings.check()
     out = Path(out)
-    claim_data_set(out / "simulation.json", asdict(settings), "simulation")
-    make_missing(
-        out, settings, partial(_simulate_files, out, settings), images_per_job=_IMAGES_PER_JOB, workers=workers,
-        doing="simulating", show_progress=show_progress,
-    )  # fmt: skip
-    write_lists(out, settings, SIXRAY_CLASSES, lambda _, number: draw_labels(seed, number))
+    with claimed_data_set(out / "simulation.json", asdict(settings), "simulation"):
+        make_missing(
+            out, settings, partial(_simulate_files, out, settings), images_per_job=_IMAGES_PER_JOB, workers=workers,
+            doing="simulating", show_progress=show_progress,
+        )  # fmt: skip
+        write_lists(out, settings, SIXRAY_CLASSES, lambda _, number: draw_labels(seed, number))
 
 
 def numbered_scan(
