@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,10 +19,15 @@ from gbad.runtime.progress import progress_bar
 from gbad.storage.files import read_json, write_json
 
 _EMPTY, _READY, _BAD = 0, 1, 2
+_SUM = np.dtype("<u4")
+_log = logging.getLogger(__name__)
 
 
 class DecodedCache:
     """Images of a source in one sparse file of uint8 pixels. A row is decoded when it is first asked for.
+
+    Each row has a checksum, which is compared when a process first asks for the row: what is not the image that was
+    written is decoded anew.
 
     Parameters
     ----------
@@ -54,7 +61,8 @@ class DecodedCache:
         digest = hashlib.blake2b("\n".join(self.source.names).encode("utf-8", "surrogateescape"), digest_size=16)
         content = {"images": len(self.source), "size": self.source.size, "names": digest.hexdigest()}
         head = self._folder / "cache.json"
-        sizes = {"images.u8": len(self.source) * self._bytes, "status.u8": len(self.source)}
+        count = len(self.source)
+        sizes = {"images.u8": count * self._bytes, "sums.u32": count * _SUM.itemsize, "status.u8": count}
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not head.exists():
@@ -75,6 +83,7 @@ class DecodedCache:
                         f"copied in part. Delete the folder {self._folder}: its images will be decoded again."
                     )
             self._images_file = (self._folder / "images.u8").open("r+b", buffering=0)
+            self._sums_file = (self._folder / "sums.u32").open("r+b", buffering=0)
             self._status_file = (self._folder / "status.u8").open("r+b", buffering=0)
         except OSError as error:
             raise GbadError(
@@ -84,6 +93,7 @@ class DecodedCache:
         # Bad images are tried again: the user may have repaired them.
         status = np.fromfile(self._folder / "status.u8", np.uint8)
         self._status = np.where(status == _READY, _READY, _EMPTY).astype(np.uint8)
+        self._checked = np.zeros(len(self.source), bool)
         self.images = np.memmap(self._folder / "images.u8", np.uint8, "r", shape=(len(self.source), *self._shape))
 
     def fill(self, rows: Sequence[int] | Rows, *, description: str = "decoding", show_progress: bool = False) -> Rows:
@@ -102,13 +112,15 @@ class DecodedCache:
             If the disk is full. Images decoded before stay valid.
         """
         rows = np.asarray(rows, dtype=np.int64)
+        self._check(rows)
         missing = np.unique(rows[self._status[rows] == _EMPTY])
         if len(missing):
             ready = (
                 np.fromfile(self._folder / "status.u8", np.uint8) == _READY
             )  # decoded by another process of this run
             self._status[ready] = _READY
-            missing = missing[~ready[missing]]
+            self._check(missing)
+            missing = missing[self._status[missing] == _EMPTY]
             with progress_bar(description, len(missing), show=show_progress) as advance:
                 for done, images, errors in stream(self.source, missing):
                     for error in errors.values():
@@ -126,15 +138,36 @@ class DecodedCache:
                 self._images_file.seek(int(row) * self._bytes)
                 if self._images_file.write(image.tobytes()) != self._bytes:
                     raise OSError("the disk took only part of an image")
-            for row in rows:
-                self._status_file.seek(int(row))
-                self._status_file.write(bytes([_READY]))
+                self._sums_file.seek(int(row) * _SUM.itemsize)
+                self._sums_file.write(_SUM.type(zlib.crc32(image)).tobytes())
+            self._set_status(rows.tolist(), _READY)
         except OSError as error:
             raise GbadError(
                 f"{self._folder}: decoded images cannot be written ({error.strerror or error}). Free some space and "
                 "run the same command again; it continues where it stopped."
             ) from error
-        self._status[rows] = _READY
+        self._checked[rows] = True
+
+    def _set_status(self, rows: Sequence[int], status: int) -> None:
+        for row in rows:
+            self._status_file.seek(row)
+            self._status_file.write(bytes([status]))
+        self._status[list(rows)] = status
+
+    def _check(self, rows: Rows) -> None:
+        """Compare rows that are ready, and that this process has not looked at, with their checksums."""
+        new = np.unique(rows[(self._status[rows] == _READY) & ~self._checked[rows]])
+        if not len(new):
+            return
+        sums = np.fromfile(self._folder / "sums.u32", _SUM)
+        damaged = [row for row in new.tolist() if zlib.crc32(np.ascontiguousarray(self.images[row])) != sums[row]]
+        self._checked[new] = True
+        if damaged:
+            _log.warning(
+                "%s: %d decoded images are not what was written, the first is that of %s; they are decoded anew. If no "
+                "power was lost, check the disk.", self._folder, len(damaged), self.source.names[damaged[0]],
+            )  # fmt: skip
+            self._set_status(damaged, _EMPTY)
 
     def __getitem__(self, rows: Sequence[int] | Rows) -> Pixels:
         """Images of rows that `fill` has returned: uint8 (n, size, size, 3)."""
@@ -143,6 +176,7 @@ class DecodedCache:
     def close(self) -> None:
         """Close the files."""
         self._images_file.close()
+        self._sums_file.close()
         self._status_file.close()
         del self.images
 

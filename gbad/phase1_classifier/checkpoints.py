@@ -17,6 +17,7 @@ from gbad.phase1_classifier.backbones import normalisation
 from gbad.phase1_classifier.optimisation import WeightAverage
 from gbad.storage.files import atomic_path
 from gbad.storage.tables import write_table
+from gbad.storage.tensors import load_tensors
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def load_checkpoint(
             "phase 1 then begins again."
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
         if state["normalisation"] != normalisation(average.module.spec["backbone_name"]):
             raise ValueError("another normalisation")
         accelerator.unwrap_model(trained).load_state_dict(state["model"])

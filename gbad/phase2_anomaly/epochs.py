@@ -14,6 +14,7 @@ import torch
 from gbad.errors import RunError
 from gbad.runtime.randomness import derived_seed, forked_rng
 from gbad.storage.files import atomic_path
+from gbad.storage.tensors import load_tensors
 
 Callback = Callable[[int, int, dict[str, float]], object]
 """Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1."""
@@ -110,7 +111,7 @@ def _save_checkpoint(path: Path, about: dict[str, Any], parts: dict[str, Any], h
 
 def _load_checkpoint(path: Path, about: dict[str, Any], parts: dict[str, Any]) -> list[dict[str, float]]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_tensors(path)
         found: dict[str, Any] = content["about"]
         history: list[dict[str, float]] = content["history"]
         states: dict[str, Any] = content["states"]

@@ -78,7 +78,7 @@ def test_cache_of_other_images_is_refused(tmp_path: Path) -> None:
             DecodedCache(other, tmp_path, BadImages(5))
 
 
-@pytest.mark.parametrize("name", ["images.u8", "status.u8"])
+@pytest.mark.parametrize("name", ["images.u8", "sums.u32", "status.u8"])
 def test_cache_that_was_cut_is_refused(tmp_path: Path, name: str) -> None:
     source = source_from_array(images(5), 8)
     DecodedCache(source, tmp_path, BadImages(5)).close()
@@ -90,6 +90,27 @@ def test_cache_that_was_cut_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).unlink()
     with pytest.raises(RunError, match=f"{name} has 0 bytes"):
         DecodedCache(source, tmp_path, BadImages(5))
+
+
+@pytest.mark.parametrize("name", ["images.u8", "sums.u32", "status.u8"])
+def test_images_that_are_not_what_was_written_are_decoded_anew(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pixels, calls = images(6), []
+    source = counting(source_from_array(pixels, 8), calls)
+    with closing(DecodedCache(source, tmp_path, BadImages(6))) as cache:
+        cache.fill(np.arange(6))
+    size = (tmp_path / name).stat().st_size // 6
+    with (tmp_path / name).open("r+b") as file:
+        file.seek(2 * size)
+        file.write(bytes(size))  # as a disk leaves it that lost power
+    calls.clear()
+    with closing(DecodedCache(source, tmp_path, BadImages(6))) as cache:
+        for _ in range(2):
+            assert cache.fill(np.arange(6)).tolist() == list(range(6))
+            np.testing.assert_array_equal(cache[np.arange(6)], pixels)
+    assert calls == [2]
+    assert ("1 decoded images are not what was written" in caplog.text) == (name != "status.u8")
 
 
 def test_cache_is_sparse(tmp_path: Path) -> None:

@@ -189,9 +189,11 @@ def test_a_damaged_checkpoint_is_named_with_a_remedy(
     folder = Path(shutil.copytree(one_epoch, tmp_path / "run"))
     path = folder / "checkpoint-0001.pt"
     whole, state = path.read_bytes(), torch.load(path, weights_only=True)
-    for damage in ("cut", "empty", "another normalisation", "nothing in it"):
-        if damage in ("cut", "empty"):
-            path.write_bytes(whole[:-1000] if damage == "cut" else b"")
+    half = len(whole) // 2
+    damaged = {"cut": whole[:-1000], "empty": b"", "zeros": whole[:half] + bytes(64) + whole[half + 64 :]}
+    for damage in (*damaged, "another normalisation", "nothing in it"):
+        if damage in damaged:
+            path.write_bytes(damaged[damage])
         else:
             torch.save(state | {"normalisation": [0.5] * 6} if damage == "another normalisation" else {}, path)
         with pytest.raises(RunError, match=r"checkpoint-0001\.pt: damaged.*Delete it and run the same command"):

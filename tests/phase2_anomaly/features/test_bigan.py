@@ -287,6 +287,10 @@ def test_checkpoint_of_another_training_is_refused(rows: np.ndarray, tmp_path: P
 
 def test_damaged_checkpoint_is_refused(rows: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    path.write_bytes(b"half a file")
-    with pytest.raises(RunError, match=r"checkpoint.pt: not a readable checkpoint .* Delete it"):
-        BiGANDetector(**SMALL).fit(rows, checkpoint=path)
+    BiGANDetector(**SMALL).fit(rows, checkpoint=path)
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    for damaged in (b"half a file", whole[:half] + bytes(64) + whole[half + 64 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(RunError, match=r"checkpoint.pt: not a readable checkpoint .* Delete it"):
+            BiGANDetector(**SMALL).fit(rows, checkpoint=path)
