@@ -26,6 +26,7 @@ from gbad.runtime.versions import library_versions
 from gbad.storage.files import atomic_path
 from gbad.storage.ledger import claim, locked
 from gbad.storage.plain_data import check_seal, pack, read_pickle, sealed, unpack
+from gbad.storage.targets import Kind
 from gbad.training.checks import check_parts, check_settings
 from gbad.training.fitted import FittedGBAD
 from gbad.training.inputs import Images, content_of, image_source, training_list
@@ -33,6 +34,8 @@ from gbad.training.phases import fit_phases
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings, takes_settings
 from gbad.training.soundness import check_plain
+
+PIPELINE = Kind("pipeline", b"gbad.pipeline")
 
 FORMAT = 3
 """Of pipeline files. Every later version of gbad reads all of them: 1 knows no second look, 1 and 2 have no digest."""

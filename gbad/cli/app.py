@@ -83,9 +83,8 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
     try:
         application()
     except GbadError as error:
-        errors.print(
-            f"[bold red]error:[/] {escape(in_flags(str(error), error.settings))}", highlight=False, soft_wrap=True
-        )
+        text = printable(in_flags(str(error), error.settings))
+        errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except OSError as error:
         if error.filename is None:

@@ -21,13 +21,13 @@ def calibrate(
     strict: Strict = False,
 ) -> None:
     """Take thresholds for false-alarm rates from threat-free images of your own; nothing else changes."""
-    from gbad.pipeline import load
+    from gbad.pipeline import PIPELINE, load
     from gbad.storage.targets import output_file
     from gbad.workflows.calibrate import calibrate as workflow
     from gbad.workflows.calibrate import operating_table
     from gbad.workflows.predict import expand
 
-    output_file(out, [pipeline, *expand(paths)])
+    output_file(out, [pipeline, *expand(paths)], PIPELINE)
     calibrated = workflow(load(pipeline), paths, max_bad=max_bad, strict=strict, show_progress=True)
     calibrated.save(out)
     held_out = calibrated.fitted_.held_out

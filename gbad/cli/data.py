@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gbad.cli.parameters import Data, Seed, Subset
-from gbad.cli.terminal import console, errors, say
+from gbad.cli.terminal import console, counted, errors, say
 
 # Shared by `simulate` and `project`, which make data sets of the same form.
 Out = Annotated[Path, typer.Argument(help="Folder for the data set.")]
@@ -81,12 +81,12 @@ def check(
 ) -> None:
     """Say whether a download is complete and sound; exit status 1 if it is not."""
     from gbad.cli.check_report import print_report
-    from gbad.data.check import check_dataset, files_of
+    from gbad.data.check import FINDINGS, check_dataset, files_of
     from gbad.storage.tables import write_table
     from gbad.storage.targets import is_stream, output_file
 
     if not is_stream(out):
-        output_file(out, chain(files_of(data, subset), [mislabelled] if mislabelled else []))
+        output_file(out, chain(files_of(data, subset), [mislabelled] if mislabelled else []), FINDINGS)
     report = check_dataset(data, subset, mislabelled, show_progress=True)
     print_report(report, errors if is_stream(out) else console)
     write_table(report.problems, out)
@@ -98,8 +98,12 @@ def check(
 def labels(
     source: Annotated[Path, typer.Argument(help="Folder of Pascal VOC XML, COCO JSON file, or folder per class.")],
     out: Annotated[Path, typer.Option(help="Label list to write, for example DATA/ImageSet/10/train.csv.")],
+    boxes: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the boxes. Default: DATA/Annotation, if OUT is DATA/ImageSet/SUBSET/PART.csv."),
+    ] = None,
 ) -> None:
-    """Write a label list in SIXray's form from Pascal VOC, COCO or folder-per-class annotations."""
+    """Write a label list in SIXray's form from Pascal VOC, COCO or a folder per class, and the boxes if known."""
     from gbad.data.annotations import (
         find_annotations,
         label_sources,
@@ -107,14 +111,22 @@ def labels(
         labels_from_folders,
         labels_from_voc,
     )
-    from gbad.data.labels import write_list
+    from gbad.data.labels import LABELS, write_list
+    from gbad.data.voc_writer import annotation_folder, check_annotations, known_boxes, write_annotations
     from gbad.storage.targets import output_file
 
-    output_file(out, label_sources(source))
+    output_file(out, label_sources(source), LABELS)
     if source.suffix.lower() == ".json":
         found = labels_from_coco(source)
     else:
         found = labels_from_voc(source) if find_annotations(source) else labels_from_folders(source)
+    folder = boxes or annotation_folder(out)
+    annotations = {} if folder is None else known_boxes(source)
+    if folder is not None:
+        check_annotations(annotations, folder)
     write_list(found, out)
     counts = ", ".join(f"{name} {count:,}" for name, count in found.counts().items())
-    say(f"{len(found):,} images in {out}: {counts}")
+    where = ""
+    if folder is not None and annotations:
+        where = f". Annotations of {counted(write_annotations(annotations, folder), 'image')} in {folder}."
+    say(f"{counted(len(found), 'image')} in {out}: {counts}{where}")

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
 from xml.parsers import expat
 
@@ -129,6 +129,71 @@ def find_annotations(folder: str | Path) -> dict[str, Path]:
     return found
 
 
+class CocoImage(NamedTuple):
+    """An image of a COCO annotation file.
+
+    Attributes
+    ----------
+    name : str
+        File name without folder and suffix.
+    file : str
+        File name without folder.
+    size : (int or None, int or None)
+        Width and height, where the file has them.
+    objects : list of (str, any)
+        Category and ``bbox`` of each annotation as it stands there; None for one without.
+    """
+
+    name: str
+    file: str
+    size: tuple[int | None, int | None]
+    objects: list[tuple[str, Any]]
+
+
+def read_coco(path: Path) -> tuple[list[str], list[CocoImage]]:
+    """Read categories, in the order of their ids, and images of a COCO annotation file; errors as below."""
+    content = _read_json(path)
+    records = _records(path, content, "categories")
+    categories = [
+        (_field(path, "categories", item, "id"), str(_field(path, "categories", item, "name"))) for item in records
+    ]
+    class_names = dict(sorted(categories, key=lambda pair: (isinstance(pair[0], str), pair[0])))
+    if len(set(class_names.values())) < len(categories):
+        raise DataError(
+            f"{path}: two categories have the same id or name. Give each category an id and a name of its own."
+        )
+    images: dict[Any, CocoImage] = {}
+    known: set[str] = set()
+    for item in _records(path, content, "images"):
+        file_name = str(_field(path, "images", item, "file_name"))
+        file = re.split(r"[/\\]", file_name)[-1]
+        name = strip_suffix(file)
+        key = _field(path, "images", item, "id")
+        if not is_safe_name(name):
+            raise DataError(
+                f"{path}: the image {key!r} has the file name {file_name!r}, which is not a file name. Correct it."
+            )
+        if name in known or key in images:
+            raise DataError(
+                f"{path}: the image name {name!r} or the id {key!r} occurs twice. Give each image its own name and id."
+            )
+        width, height = (side if isinstance(side := item.get(key), int) else None for key in ("width", "height"))
+        images[key] = CocoImage(name, file, (width, height), [])
+        known.add(name)
+    for item in _records(path, content, "annotations"):
+        image, category = (
+            _field(path, "annotations", item, "image_id"),
+            _field(path, "annotations", item, "category_id"),
+        )
+        if image not in images or category not in class_names:
+            raise DataError(
+                f"{path}: an annotation refers to image {image!r} and category {category!r}; one of them "
+                "is not in the file. Delete the annotation."
+            )
+        images[image].objects.append((class_names[category], item.get("bbox")))
+    return list(class_names.values()), list(images.values())
+
+
 def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> LabelList:
     """Make image-level labels from a COCO annotation file.
 
@@ -152,47 +217,12 @@ def labels_from_coco(path: str | Path, classes: Sequence[str] | None = None) -> 
         category.
     """
     path = Path(path)
-    content = _read_json(path)
-    records = _records(path, content, "categories")
-    categories = [
-        (_field(path, "categories", item, "id"), str(_field(path, "categories", item, "name"))) for item in records
-    ]
-    class_names = dict(sorted(categories, key=lambda pair: (isinstance(pair[0], str), pair[0])))
-    if len(set(class_names.values())) < len(categories):
-        raise DataError(
-            f"{path}: two categories have the same id or name. Give each category an id and a name of its own."
-        )
-    names: dict[Any, str] = {}
-    present: dict[str, set[str]] = {}
-    for item in _records(path, content, "images"):
-        file_name = str(_field(path, "images", item, "file_name"))
-        name = strip_suffix(re.split(r"[/\\]", file_name)[-1])
-        key = _field(path, "images", item, "id")
-        if not is_safe_name(name):
-            raise DataError(
-                f"{path}: the image {key!r} has the file name {file_name!r}, which is not a file name. Correct it."
-            )
-        if name in present or key in names:
-            raise DataError(
-                f"{path}: the image name {name!r} or the id {key!r} occurs twice. Give each image its own name and id."
-            )
-        names[key] = name
-        present[name] = set()
-    for item in _records(path, content, "annotations"):
-        image, category = (
-            _field(path, "annotations", item, "image_id"),
-            _field(path, "annotations", item, "category_id"),
-        )
-        if image not in names or category not in class_names:
-            raise DataError(
-                f"{path}: an annotation refers to image {image!r} and category {category!r}; one of them "
-                "is not in the file. Delete the annotation."
-            )
-        present[names[image]].add(class_names[category])
+    categories, images = read_coco(path)
+    present = {image.name: {label for label, _ in image.objects} for image in images}
     if not present:
         raise DataError(f"{path}: no images in it. Give the file that lists the images.")
     try:
-        return _make_labels(present, list(class_names.values()) if classes is None else classes)
+        return _make_labels(present, categories if classes is None else classes)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 

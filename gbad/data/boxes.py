@@ -97,8 +97,8 @@ def read_boxes(
 ) -> Boxes:
     """Read the boxes of a list's images from ``data/Annotation/<name>.xml`` (Pascal VOC).
 
-    Boxes are clipped to the image. Boxes of a class that the list lacks, or that the image is not labelled with, are
-    left out (`gbad check` reports such contradictions).
+    Boxes are clipped to the image. Those that are empty then, of a class that the list lacks, or of one that the image
+    is not labelled with, are left out (`gbad check` reports them).
 
     Parameters
     ----------
@@ -133,7 +133,9 @@ def read_boxes(
             continue  # the code that reads the image counts it as bad
         boxes = np.array(known, np.float32)
         boxes[:, 1:] = (boxes[:, 1:] / [width, height, width, height]).clip(0, 1)
-        found[row] = boxes
+        boxes = boxes[(boxes[:, 1] < boxes[:, 3]) & (boxes[:, 2] < boxes[:, 4])]
+        if len(boxes):
+            found[row] = boxes
     if required and not found:
         raise DataError(
             f"{folder}: no box for any image with threats of the list. Put <name>.xml (Pascal VOC) there, or set "

@@ -28,6 +28,7 @@ from gbad.runtime.progress import progress_bar
 from gbad.storage.digests import bytes_digest
 from gbad.storage.reading import read_regular
 from gbad.storage.tables import text_table
+from gbad.storage.targets import Kind
 
 PROBLEMS = {
     "missing_list": "train or test list that is not there",
@@ -42,6 +43,7 @@ PROBLEMS = {
     "same_name_across_parts": "same name in train and test",
     "label_conflict": "labels that contradict each other or the boxes",
     "bad_annotation": "annotation that cannot be read",
+    "bad_box": "box that is empty or not inside its image",
     "bad_list": "list of another subset that cannot be read",
     "bad_groups": "groups.csv that cannot be read",
     "bad_folder": "folder that cannot be listed",
@@ -52,6 +54,8 @@ PROBLEMS = {
 
 INCOMPLETE = frozenset({"missing_list", "missing_image", "unreadable", "truncated", "too_large", "unsupported"})
 """Problems that make a data set incomplete: a list is missing, or an image of a row. Other problems inform only."""
+
+FINDINGS = Kind("list of findings", ",".join(Problem._fields).encode())
 
 _CHUNK = 64
 _DECODED_SIZE = 32  # a JPEG is parsed to its end at any scale, and fastest at the smallest

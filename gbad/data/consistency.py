@@ -8,13 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gbad.data.annotations import find_annotations, read_voc_boxes
+from gbad.data.annotations import Box, find_annotations, read_voc_boxes
 from gbad.data.duplicates import group_equal
+from gbad.data.images import image_size
 from gbad.data.labels import LabelList
-from gbad.errors import DataError
+from gbad.errors import DataError, ImageError
 
 ANNOTATION_FOLDERS = ("Annotation", "Annotations")
 """Folders of the Pascal VOC files in SIXray's layout."""
+
+
+_ROUNDING = 1.0  # pixels: some count them from 1
 
 
 class Problem(NamedTuple):
@@ -83,8 +87,8 @@ def find_contradictions(
     Yields
     ------
     Problem
-        ``duplicate``, ``duplicate_across_parts``, ``same_name_across_parts``, ``label_conflict`` or
-        ``bad_annotation``.
+        ``duplicate``, ``duplicate_across_parts``, ``same_name_across_parts``, ``label_conflict``, ``bad_annotation``
+        or ``bad_box``.
     """
     for group in group_equal(digests):
         yield from _compare_equal_images([rows[position] for position in group])
@@ -134,12 +138,31 @@ def _compare_boxes(data: Path, headers: Mapping[str, tuple[str, ...]], rows: Seq
         if (path := annotations.get(row.name)) is None:
             continue
         try:
-            boxed = frozenset(name for name, _ in read_voc_boxes(path)) & frozenset(headers[row.part])
+            boxes = read_voc_boxes(path)
         except DataError as error:
             yield Problem(row.part, row.name, str(path), "bad_annotation", str(error))
             continue
+        for detail in _misplaced(row, boxes):
+            yield Problem(row.part, row.name, str(path), "bad_box", detail)
+        boxed = frozenset(name for name, _ in boxes) & frozenset(headers[row.part])
         if boxed != row.classes:
             yield _conflict(row, "its annotation", boxed)
+
+
+def _misplaced(row: Row, boxes: Sequence[tuple[str, Box]]) -> Iterator[str]:
+    """Say of boxes that are empty, or that reach out of their image by more than rounding."""
+    try:
+        width, height = image_size(row.path) if boxes else (0, 0)
+    except ImageError:
+        return  # another finding
+    for name, (left, top, right, bottom) in boxes:
+        box = f"the box {left:g}, {top:g} to {right:g}, {bottom:g} of {name!r}"
+        if left >= right or top >= bottom:
+            yield f"{box} is empty. Correct it."
+        elif left >= width or top >= height or right <= 0 or bottom <= 0:
+            yield f"{box} lies outside of the image of {width} × {height} pixels. Correct it."
+        elif min(left, top) < -_ROUNDING or right > width + _ROUNDING or bottom > height + _ROUNDING:
+            yield f"{box} reaches out of the image of {width} × {height} pixels; what is outside does not count."
 
 
 def _conflict(row: Row, other: str, classes: frozenset[str]) -> Problem:

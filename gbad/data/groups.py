@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gbad.data.labels import csv_rows, strip_suffix
+from gbad.data.labels import csv_rows, needs_quotes, strip_suffix
 from gbad.errors import DataError
 from gbad.storage.tables import text_table, write_table
 
@@ -47,20 +47,21 @@ def read_groups(data: str | Path, subset: int | str, names: Sequence[str]) -> li
         return None
     groups: dict[str, str] = {}
     rows = csv_rows(path)
-    columns = [column.strip() for column in next(rows, (1, []))[1]]
+    columns = [column.strip() for column in next(rows, (1, [], False))[1]]
     if wrong := [column for column in _COLUMNS if columns.count(column) != 1]:
         raise DataError(
             f"{path}, line 1: not one column {wrong[0]!r} in the header {columns}. Write it as 'name,group'."
         )
     at_name, at_group = (columns.index(column) for column in _COLUMNS)
-    for line, row in rows:
+    for line, row, quoted in rows:
         if not "".join(row).strip():
             continue  # a blank line
         if len(row) != len(columns):
             raise DataError(
                 f"{path}, line {line}: {len(row)} columns where the header has {len(columns)}. Correct the row."
             )
-        name, group = strip_suffix(row[at_name].strip()), row[at_group].strip()
+        name = strip_suffix(row[at_name] if quoted and at_name == 0 else row[at_name].strip())
+        group = row[at_group].strip()
         if not name or not group:
             raise DataError(f"{path}, line {line}: an empty name or group in {row}. Write both, or delete the row.")
         if (first := groups.setdefault(name, group)) != group:
@@ -73,4 +74,5 @@ def read_groups(data: str | Path, subset: int | str, names: Sequence[str]) -> li
 
 def write_groups(data: str | Path, subset: int | str, groups: Mapping[str, str]) -> None:
     """Write the groups of a subset: `groups` maps image names to groups."""
-    write_table(text_table(groups.items(), _COLUMNS), groups_path(data, subset))
+    table = text_table(groups.items(), _COLUMNS)
+    write_table(table, groups_path(data, subset), quoted=any(map(needs_quotes, groups)))

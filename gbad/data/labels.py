@@ -19,6 +19,7 @@ from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
 from gbad.storage.reading import open_text
 from gbad.storage.tables import texts, write_table
+from gbad.storage.targets import Kind
 
 SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 """The five classes of SIXray that are evaluated, in the order of its lists."""
@@ -26,9 +27,14 @@ SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 PARTS = ("train", "test")
 """The two lists of each subset."""
 
+LABELS = Kind("list of labels", b"name")
+
+_NO_LINE: tuple[int, list[str], bool] = (1, [], False)
+
 _VALUES = {"1": 1, "1.0": 1, "+1": 1, "-1": -1, "-1.0": -1, "0": 0, "0.0": 0, "-0.0": 0}
 _PLAIN_NAME = re.compile(r"[\w-]+")
-_BAD_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|\.\.|^\.$")
+_BAD_NAME = re.compile(r"[/\\\0]|^\.\.?$")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +138,8 @@ def read_list(path: str | Path) -> LabelList:
     """Read a label list in SIXray's form.
 
     The header is ``name,<class>,<class>,…``. Each row holds the name of an image and, for each class, 1 (present) or -1
-    (absent). 0 counts as absent, with one warning for the file. A known image suffix is removed from the name.
+    (absent). 0 counts as absent, with one warning for the file. A known image suffix is removed from the name. A name
+    in quotes is taken as it is; else blanks around it do not count, and control characters are refused.
 
     Parameters
     ----------
@@ -155,8 +162,8 @@ def read_list(path: str | Path) -> LabelList:
     values: list[list[int]] = []
     rows: list[int] = []
     lines = csv_rows(path)
-    classes = _parse_header(path, next(lines, (1, []))[1])
-    for line, row in lines:
+    classes = _parse_header(path, next(lines, _NO_LINE)[1])
+    for line, row, quoted in lines:
         if len(row) < 2 and not "".join(row).strip():
             continue  # a blank line
         pattern = tuple(row[1:])
@@ -166,7 +173,7 @@ def read_list(path: str | Path) -> LabelList:
         rows.append(number)
         name = row[0]
         if not _PLAIN_NAME.fullmatch(name):
-            name = _parse_name(path, line, name)
+            name = _parse_name(path, line, name, quoted)
         if (first := names.setdefault(name, line)) != line:
             raise DataError(
                 f"{path}, line {line}: the name {name!r} was on line {first} already. Delete one of the two rows."
@@ -178,8 +185,16 @@ def read_list(path: str | Path) -> LabelList:
     return LabelList(tuple(names), (table == 1).astype(np.uint8)[rows], classes)
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Read a CSV file in UTF-8, with or without byte-order mark: number of the last line and texts of each row.
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str], bool]]:
+    """Read a CSV file in UTF-8, with or without byte-order mark.
+
+    Yields
+    ------
+    line : int
+        Number of the row's last line.
+    texts : list of str
+    quoted : bool
+        Whether the first text stands in quotes.
 
     Raises
     ------
@@ -188,9 +203,18 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """
     try:
         with open_text(path) as file:
-            reader = csv.reader(file, strict=True)
+            begin = ""
+
+            def lines() -> Iterator[str]:
+                nonlocal begin
+                for line in file:
+                    begin = begin or line[:1]
+                    yield line
+
+            reader = csv.reader(lines(), strict=True)
             for row in reader:
-                yield reader.line_num, row
+                yield reader.line_num, row, begin == '"'
+                begin = ""
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path}: not UTF-8 text ({error.reason} at byte {error.start}). Save the file as UTF-8."
@@ -219,7 +243,12 @@ def write_list(labels: LabelList, path: str | Path) -> None:
     _check_readable(labels, Path(path))
     table = pd.DataFrame(np.where(labels.labels, 1, -1), columns=list(labels.classes))
     table.insert(0, "name", texts(labels.names))
-    write_table(table, path)
+    write_table(table, path, quoted=any(map(needs_quotes, labels.names)))
+
+
+def needs_quotes(name: str) -> bool:
+    """Whether `read_list` takes a name as it is only if it stands in quotes."""
+    return name != name.strip() or _CONTROL.search(name) is not None
 
 
 def _check_readable(labels: LabelList, path: Path) -> None:
@@ -228,7 +257,7 @@ def _check_readable(labels: LabelList, path: Path) -> None:
     if (classes := _parse_header(path, ["name", *labels.classes])) != labels.classes:
         raise DataError(f"{path}: the classes {labels.classes} would be read as {classes}. Rename the classes.")
     for line, name in enumerate(labels.names, start=2):
-        if not _PLAIN_NAME.fullmatch(name) and (read := _parse_name(path, line, name)) != name:
+        if not _PLAIN_NAME.fullmatch(name) and (read := _parse_name(path, line, name, True)) != name:
             raise DataError(f"{path}: the image name {name!r} would be read as {read!r}. Rename the image.")
         if not name.isascii() and name != name.encode("utf-8", "replace").decode("utf-8"):
             raise DataError(f"{path}: the image name {name!r} is not UTF-8. Rename the image.")
@@ -247,12 +276,12 @@ def strip_suffix(name: str) -> str:
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether an image name is safe as part of a path: no path separator, ``..`` or control character.
+    """Whether an image name is safe as part of a path: no path separator, and not ``..`` itself.
 
     Examples
     --------
-    >>> is_safe_name("P00001"), is_safe_name("../secret")
-    (True, False)
+    >>> is_safe_name("P00001"), is_safe_name("a..b"), is_safe_name("../secret")
+    (True, True, False)
     """
     return bool(name) and not _BAD_NAME.search(name)
 
@@ -295,13 +324,13 @@ def _parse_values(path: Path, line: int, pattern: tuple[str, ...], classes: tupl
     return [value for value in values if value is not None]
 
 
-def _parse_name(path: Path, line: int, text: str) -> str:
-    name = strip_suffix(text.strip())
+def _parse_name(path: Path, line: int, text: str, quoted: bool) -> str:
+    name = strip_suffix(text if quoted else text.strip())
     if not name:
         raise DataError(f"{path}, line {line}: an empty name. Write the image's name, or delete the row.")
-    if not is_safe_name(name):
+    if not is_safe_name(name) or (_CONTROL.search(name) and not quoted):
         raise DataError(
-            f"{path}, line {line}: the name {name!r} has a path separator, '..' or a control character. "
+            f"{path}, line {line}: the name {name!r} has a path separator, or a control character without quotes. "
             "Write file names without folder and suffix."
         )
     return name

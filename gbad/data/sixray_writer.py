@@ -10,7 +10,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.sax.saxutils import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from gbad.data.annotations import Box
 from gbad.data.arrays import Mask, Pixels
 from gbad.data.labels import LabelList, list_path, write_list
 from gbad.data.layout import GeneratedLayout
+from gbad.data.voc_writer import Item, voc_text
 from gbad.errors import GbadError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.claims import read_claim
@@ -193,7 +193,7 @@ def write_image(
         if kind == "image":
             content = encode_image(image)
         elif kind == "annotation":
-            content = voc_text(Path(files["image"]).stem, image.shape, threats).encode()
+            content = annotation_of(Path(files["image"]).stem, image.shape, threats).encode()
         elif kind == "mask":
             content = encode_mask((image.shape[0], image.shape[1]), threats, classes)
         else:
@@ -222,7 +222,7 @@ def _encode_png(image: Pixels | npt.NDArray[np.uint16]) -> bytes:
     return buffer.getvalue()
 
 
-def voc_text(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> str:
+def annotation_of(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> str:
     """Pascal VOC annotation, with the box, the visible share and the specimen (if it has a name) of each threat.
 
     Parameters
@@ -234,22 +234,15 @@ def voc_text(name: str, shape: tuple[int, ...], threats: Iterable[Threat]) -> st
     threats : iterable of Threat
     """
     height, width, channels = shape
-    lines = [
-        "<annotation>",
-        f"  <filename>{escape(name)}.jpg</filename>",
-        f"  <size><width>{width}</width><height>{height}</height><depth>{channels}</depth></size>",
+    items = [
+        Item(
+            threat.label,
+            threat.box,
+            ({"specimen": threat.specimen} if threat.specimen else {}) | {"visible": f"{threat.visible:.3f}"},
+        )
+        for threat in threats
     ]
-    for threat in threats:
-        xmin, ymin, xmax, ymax = threat.box
-        lines += [
-            "  <object>",
-            f"    <name>{escape(threat.label)}</name>",
-            *([f"    <specimen>{escape(threat.specimen)}</specimen>"] if threat.specimen else []),
-            f"    <visible>{threat.visible:.3f}</visible>",
-            f"    <bndbox><xmin>{xmin}</xmin><ymin>{ymin}</ymin><xmax>{xmax}</xmax><ymax>{ymax}</ymax></bndbox>",
-            "  </object>",
-        ]
-    return "\n".join([*lines, "</annotation>", ""])
+    return voc_text(f"{name}.jpg", (width, height, channels), items)
 
 
 def _write_small(path: Path, content: bytes) -> None:

@@ -9,6 +9,7 @@ feed; text is UTF-8, and bytes of a name that are none stay as they are. Read su
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,8 +32,10 @@ def text_table(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> pd.D
     return pd.DataFrame([[str(value) for value in row] for row in rows], columns=list(columns), dtype=object)
 
 
-def write_table(table: pd.DataFrame, path: str | Path) -> None:
+def write_table(table: pd.DataFrame, path: str | Path, *, quoted: bool = False) -> None:
     """Write a table as CSV, whole or not at all; to standard output for ``-``. Its index is left out.
+
+    With `quoted`, all texts stand in quotes, not only those that need them.
 
     Raises
     ------
@@ -41,10 +44,10 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
     """
     if is_stream(path):
         with standard_output() as stream:
-            append_rows(table, stream)
+            append_rows(table, stream, quoted=quoted)
         return
     with atomic_path(output_file(path)) as temporary, open_table(temporary) as file:
-        append_rows(table, file)
+        append_rows(table, file, quoted=quoted)
 
 
 def open_table(path: Path, mode: str = "w") -> TextIO:
@@ -52,9 +55,12 @@ def open_table(path: Path, mode: str = "w") -> TextIO:
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")  # type: ignore[return-value]
 
 
-def append_rows(table: pd.DataFrame, file: TextIO, *, header: bool = True) -> None:
-    """Write the rows of a table to an open CSV file."""
-    table.to_csv(_Lines(file), index=False, header=header, lineterminator="\r\n")  # type: ignore[call-overload]
+def append_rows(table: pd.DataFrame, file: TextIO, *, header: bool = True, quoted: bool = False) -> None:
+    """Write the rows of a table to an open CSV file; `quoted` as in `write_table`."""
+    quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
+    table.to_csv(  # type: ignore[call-overload]
+        _Lines(file), index=False, header=header, lineterminator="\r\n", quoting=quoting
+    )
 
 
 def read_table(path: str | Path, columns: Sequence[str], remedy: str) -> pd.DataFrame:

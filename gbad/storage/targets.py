@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from gbad.errors import GbadError
+from gbad.storage.reading import open_regular
 
 _STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
+_BEGINNING = 512  # bytes
 
 
 def is_stream(path: str | Path) -> bool:
@@ -59,12 +61,38 @@ def output_path(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
     return target
 
 
-def output_file(path: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
-    """The same as `output_path`; a folder is refused, too."""
+class Kind(NamedTuple):
+    """A kind of file that gbad writes.
+
+    Attributes
+    ----------
+    name : str
+        For messages: ``"list of scores"``.
+    mark : bytes
+        What is near the beginning of each file of this kind.
+    """
+
+    name: str
+    mark: bytes
+
+
+def output_file(path: str | Path, inputs: Iterable[str | Path] = (), kind: Kind | None = None) -> Path:
+    """The same as `output_path`; a folder is refused, too, and for a `kind` a file that is of another one."""
     target = output_path(path, inputs)
     if target.is_dir():
         raise GbadError(f"{path}: cannot be written, it is a folder. Give the path of a file.")
+    if kind is not None and (begin := _beginning(target)) and kind.mark not in begin:
+        raise GbadError(f"{path}: will not be replaced, since it is no {kind.name} of gbad. Give another path.")
     return target
+
+
+def _beginning(path: Path) -> bytes:
+    """The first bytes of a file; nothing if it is not there, or empty."""
+    try:
+        with open_regular(path) as file:
+            return file.read(_BEGINNING)
+    except OSError:
+        return b""
 
 
 @contextmanager

@@ -84,8 +84,9 @@ def predict(
     Raises
     ------
     GbadError
-        If `out` is a folder, a device, an image of the input or `protected`, or cannot be written; if `pictures` lies
-        in a folder of the input, or cannot be made.
+        If `out` is a folder, a device, an image of the input or `protected`, holds anything but scores, or cannot be
+        written; if `pictures` lies in a folder of the input, cannot be made, or an image of the input would be
+        overwritten in it.
     RunError
         If another process is writing `out`.
     DataError
@@ -98,6 +99,7 @@ def predict(
         files = expand(paths)
         if pictures is not None:
             _make_folder(Path(pictures), paths)
+            _check_pictures(Path(pictures), files)
         bad, kept = BadImages(len(files), max_bad, strict=strict), Kept()
         source = pipeline.image_source(files)
         described: dict[int, str] = {}
@@ -197,9 +199,22 @@ def _make_folder(folder: Path, inputs: Sequence[str | Path]) -> None:
         raise GbadError(f"{folder}: no folder for pictures can be made ({error.strerror}). Give another.") from error
 
 
-def _draw(folder: Path, row: int, path: Path, found: Sequence[Finding]) -> None:
+def _check_pictures(folder: Path, files: Sequence[Path]) -> None:
+    """GbadError if a picture would be written over an image of the input."""
+    if there := set(os.listdir(folder)) & {_picture_name(row, path) for row, path in enumerate(files)}:
+        inputs = {os.path.realpath(path) for path in files}
+        for name in sorted(there):
+            if os.path.realpath(folder / name) in inputs:
+                raise GbadError(f"{folder / name}: will not be replaced, since it is an input. Give another folder.")
+
+
+def _picture_name(row: int, path: Path) -> str:
     stem = printable(path.stem).replace(os.sep, "_").encode()[:100].decode(errors="ignore")  # bytes are what is limited
-    name = f"{row:06d}-{stem}.jpg"
+    return f"{row:06d}-{stem}.jpg"
+
+
+def _draw(folder: Path, row: int, path: Path, found: Sequence[Finding]) -> None:
+    name = _picture_name(row, path)
     try:
         with atomic_path(folder / name) as temporary:
             drawn(read_image(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)

@@ -22,7 +22,7 @@ from gbad.pipeline import GBADPipeline
 from gbad.storage.digests import digest
 from gbad.storage.files import read_json, write_json
 from gbad.storage.locks import held
-from gbad.storage.targets import is_stream, output_file, output_path
+from gbad.storage.targets import Kind, is_stream, output_file
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ BATCH = 32
 
 LEADING = ("status", "reason")
 """Columns between that of the image and those of its scores."""
+
+SCORES = Kind("list of scores", b",status,")
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,10 @@ def part_of(out: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
     Raises
     ------
     GbadError
-        If `out` is a folder, a device or a pipe, or it or the temporary file is one of `inputs`.
+        If `out` is a folder, a device or a pipe, or holds anything but scores; if it or the temporary file is one of
+        `inputs`.
     """
-    target = output_path(out, inputs)
-    if target.is_dir():
-        raise GbadError(f"{out}: scores cannot be written, it is a folder. Give the path of a CSV file.")
+    target = output_file(out, inputs, SCORES)
     return output_file(f"{target}.part", inputs)
 
 

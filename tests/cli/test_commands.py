@@ -111,7 +111,7 @@ def test_simulate_check_train_evaluate_predict(
     assert len(pd.read_csv(root / "scores.csv")) == 4  # a finished file stays
     outcome = gbad_command("predict", run / "pipeline.joblib", images[0], "--out", images[0])
     assert outcome.status == 1
-    assert "cannot be written, since it is read as" in outcome.err
+    assert "will not be replaced, since it is no list of scores" in outcome.err
     outcome = gbad_command("predict", run / "pipeline.joblib", images[0], "--out", "-")
     assert outcome.out.startswith("path,status,reason,")
     assert outcome.err.rstrip().endswith("Scores in -.")
@@ -339,12 +339,12 @@ def test_a_full_disk_ends_with_a_message(
     full_disk: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     out = tmp_path / "scores.csv"
-    out.write_text("older")
+    out.write_text("path,status,reason\n")
     with full_disk(5000):
         outcome = gbad_command("predict", pipeline_file, dataset, "--out", out)
     assert outcome.status == 1
     assert "scores cannot be written (File too large)" in outcome.err
-    assert out.read_text() == "older"
+    assert out.read_text() == "path,status,reason\n"
 
 
 def test_ctrl_c_ends_with_a_message(

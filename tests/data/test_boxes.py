@@ -73,6 +73,7 @@ def test_boxes_of_a_folder(tmp_path: Path, write: Callable[[str, str], None]) ->
         Image.new("RGB", (200, 100)).save(path)
     write("P1", voc("Gun", 20, 10, 220, 50) + voc("Knife", 0, 0, 9, 9) + voc("Saw", 0, 0, 9, 9))
     write("N1", voc("Gun", 0, 0, 9, 9))
+    write("P2", voc("Gun", 300, 10, 400, 50) + voc("Knife", 5, 5, 5, 9))
     write("P3", voc("Knife", 100, 50, 150, 100))
     found = read_boxes(tmp_path, names, paths, LABELS, CLASSES)
     assert set(found) == {0, 3}

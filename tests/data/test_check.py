@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from gbad.data.check import INCOMPLETE, PROBLEMS, CheckReport, check_dataset
+from gbad.data.images import image_size
 from gbad.errors import DataError
 
 SIXRAY_MINI = Path(__file__).parents[3] / "shared" / "data" / "sixray-mini"
@@ -190,6 +191,26 @@ def test_labels_against_boxes(data: Path) -> None:
     assert findings(report) == [("train", "N1", "label_conflict"), ("train", "P2", "label_conflict")]
     assert "labelled no threat, but its annotation has Knife" in detail(report, "label_conflict")
     assert "labelled Gun, Knife, but its annotation has Gun" in detail(report, "label_conflict")
+
+
+def test_boxes_that_are_empty_or_outside(data: Path) -> None:
+    width, height = image_size(next(data.rglob("P1.jpg")))
+    boxes = {
+        "fits": (0, 0, width + 1, height), "inverted": (9, 1, 3, 4), "flat": (2, 3, 5, 3),
+        "outside": (width, 0, width + 5, 5), "beyond": (1, -2, 5, 5),
+    }  # fmt: skip
+    for name, box in boxes.items():
+        tags = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
+        corners = "".join(f"<{tag}>{value}</{tag}>" for tag, value in tags)
+        text = f"<annotation><object><name>Gun</name><bndbox>{corners}</bndbox></object></annotation>"
+        (data / "Annotation").mkdir(exist_ok=True)
+        (data / "Annotation" / "P1.xml").write_text(text)
+        found = check_dataset(data, 10).problems
+        about = found[found["name"] == "P1"]
+        expected = {"fits": [], "inverted": ["bad_annotation"]}.get(name, ["bad_box"])
+        assert about["problem"].tolist() == expected, name
+        words = {"inverted": "ends before", "flat": "is empty", "outside": "lies outside", "beyond": "reaches out"}
+        assert words.get(name, "") in "".join(about["detail"])
 
 
 def test_annotations_that_cannot_be_read(data: Path) -> None:

@@ -35,6 +35,8 @@ COLUMNS = [
     "feature_matching_loss", "gate_score", "anomalous", "any_threat", "looked_twice",
 ]  # fmt: skip
 
+OLDER = "path,status,reason\n"
+
 DECIDED = ["alarm", "classes", "threat_probability", "boxes"]
 PREDICTED = [*COLUMNS[:2], *DECIDED, *COLUMNS[2:]]
 
@@ -290,12 +292,12 @@ def test_prediction_stops_where_the_user_says_so(
     pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
 ) -> None:
     inputs = [*train_paths[:3], tmp_path / "missing.jpg"]
-    (tmp_path / "scores.csv").write_text("older")
+    (tmp_path / "scores.csv").write_text(OLDER)
     with pytest.raises(ImageError, match="no such file"):
         predict(pipeline, inputs, tmp_path / "scores.csv", strict=True)
     with pytest.raises(TooManyBadImagesError, match="1 of 4"):
         predict(pipeline, inputs, tmp_path / "scores.csv", max_bad=0.2)
-    assert (tmp_path / "scores.csv").read_text() == "older"
+    assert (tmp_path / "scores.csv").read_text() == OLDER
 
 
 def test_file_names_that_are_no_text(pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path) -> None:
@@ -469,7 +471,7 @@ def test_a_folder_as_csv_is_refused_before_anything_is_scored(
     pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(GBADPipeline, "stream", lambda *args: pytest.fail("scoring began"))
-    with pytest.raises(GbadError, match=r"scores cannot be written, it is a folder\. Give the path of a CSV file"):
+    with pytest.raises(GbadError, match=r"cannot be written, it is a folder\. Give the path of a file"):
         predict(pipeline, train_paths, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -488,6 +490,36 @@ def test_folders_are_searched_by_the_rules_of_all_data(tmp_path: Path) -> None:
     assert expand([tmp_path / "in", tmp_path / "in" / "._b.jpg"]) == [tmp_path / name for name in expected]
 
 
+def test_what_is_no_list_of_scores_is_not_replaced(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
+) -> None:
+    folder, precious = tmp_path / "in", tmp_path / "in" / "list.csv"
+    folder.mkdir()
+    shutil.copy(train_paths[0], folder / "x.jpg")
+    precious.write_text("name,Gun\nx,1\n")
+    with pytest.raises(GbadError, match=r"list\.csv: will not be replaced, since it is no list of scores of gbad"):
+        predict(pipeline, [folder], precious)
+    assert precious.read_text() == "name,Gun\nx,1\n"
+    precious.write_text("")  # nothing to lose
+    predict(pipeline, [folder], precious)
+    predict(pipeline, [folder], precious)
+    assert precious.read_text().startswith("path,status,reason")
+
+
+def test_a_picture_does_not_replace_an_image_of_the_input(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    image = Path(shutil.copy(train_paths[0], pictures / f"000000-{train_paths[0].stem}.jpg"))
+    content = image.read_bytes()
+    with pytest.raises(GbadError, match=r"000000-.*: will not be replaced, since it is an input"):
+        predict(pipeline, [train_paths[0], image], tmp_path / "scores.csv", pictures=pictures, all_pictures=True)
+    assert image.read_bytes() == content
+    predict(pipeline, [train_paths[0]], tmp_path / "scores.csv", pictures=pictures, all_pictures=True)
+    assert image.read_bytes() != content  # an older picture, by all that is known
+
+
 def test_a_full_disk_keeps_the_older_scores(
     pipeline: GBADPipeline,
     train_paths: list[Path],
@@ -495,10 +527,10 @@ def test_a_full_disk_keeps_the_older_scores(
     full_disk: Callable[[int], AbstractContextManager[None]],
 ) -> None:
     out = tmp_path / "scores.csv"
-    out.write_text("older")
+    out.write_text(OLDER)
     with full_disk(12_000), pytest.raises(GbadError, match=r"scores\.csv: scores cannot be written.*scores\.csv\.part"):
         predict(pipeline, train_paths, out)
-    assert out.read_text() == "older"
+    assert out.read_text() == OLDER
     with pytest.raises(GbadError, match="cannot be written"):
         predict(pipeline, train_paths[:2], out / "below a file" / "scores.csv")
     with pytest.raises(GbadError, match="cannot be written"):
@@ -539,7 +571,7 @@ def test_scores_do_not_replace_what_is_read_nor_devices(
     (tmp_path / "link.csv").symlink_to(image)
     before = {path: path.read_bytes() for path in (image, copied)}
     for out in (image, tmp_path / "link.csv", copied):
-        with pytest.raises(GbadError, match="since it is read as"):
+        with pytest.raises(GbadError, match="since it is (read as|no list of scores)"):
             predict(pipeline, [tmp_path], out, protected=[copied])
     with pytest.raises(GbadError, match="it is a device or a pipe"):
         predict(pipeline, [image], "/dev/null")

@@ -108,15 +108,17 @@ def project_dataset(
             raise DataError(f"{data}: the {part} list has no {lacking}. Add some, or set {part}_positives to 0.")
     sources = _sources_digest(sides, classes)
     settings = asdict(layout) | {"remove_threats": remove_threats, "sources": sources, "version": 5}
-    groups = {part: divide(side, np.random.default_rng([seed, PARTS.index(part), 6])) for part, side in sides.items()}
-    if train_positives and len(groups["train"]) == 1:
-        warnings.warn(
-            f"{data}: the training list has only one bag, or a class with cut-outs of only one image. So its "
-            "validation part will share bags and threats with the rest. Add some to keep them apart.",
-            UserWarning,
-            stacklevel=2,
-        )
     with claimed_data_set(out / "projection.json", settings, "projection"):
+        groups = {
+            part: divide(side, np.random.default_rng([seed, PARTS.index(part), 6])) for part, side in sides.items()
+        }
+        if train_positives and len(groups["train"]) == 1:
+            warnings.warn(
+                f"{data}: the training list has only one bag, or a class with cut-outs of only one image. So its "
+                "validation part will share bags and threats with the rest. Add some to keep them apart.",
+                UserWarning,
+                stacklevel=2,
+            )
         make_missing(
             out, layout, partial(_project_files, out, layout, groups, classes, remove_threats),
             images_per_job=_IMAGES_PER_JOB, workers=workers, doing="projecting", show_progress=show_progress,
