@@ -4,10 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
 LOWEST ?= .venv-lowest
+MINUTES ?= 30
 # The tests that need no trained pipeline, command or network.
 FAST := tests/evaluation tests/phase1_classifier tests/phase2_anomaly tests/phase3_gate tests/data
 
-.PHONY: help demo test lint types docs bench test-lowest clean
+.PHONY: help demo test lint types docs bench chaos test-lowest clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +18,7 @@ help:
 	@echo "make lint    ruff and import-linter alone"
 	@echo "make types   mypy alone"
 	@echo "make bench   speed of training, of memory and of the simulator on this machine, in minutes"
+	@echo "make chaos   kills, full disks, damage and hostile files at random, half an hour; MINUTES=10 SEED=3 for another"
 	@echo "make test-lowest   the fast tests with the lowest versions of all dependencies, in a virtual environment of its own"
 	@echo "make clean   remove the virtual environments and caches"
 
@@ -58,6 +60,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/train_speed.py --size 160
 	$(BIN)/python benchmarks/pyramid_speed.py
 	$(BIN)/python benchmarks/simulate_speed.py
+
+# Not part of `make test`: it takes half an hour, and each time tries something else. See results/reliability.md.
+chaos: $(VENV)/.installed
+	PYTHONPATH=tests:. OMP_NUM_THREADS=1 $(BIN)/python -m chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Not part of `make test`: it downloads an older PyTorch. Warnings are no errors here, since old versions have their own.
 test-lowest:

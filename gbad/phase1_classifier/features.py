@@ -19,7 +19,7 @@ from gbad.phase1_classifier.feature_ledger import LEDGER, continued, whole_batch
 from gbad.phase1_classifier.prediction import predict_batch
 from gbad.runtime.progress import progress_bar
 from gbad.storage.digests import file_digest, file_size
-from gbad.storage.files import read_json, write_json
+from gbad.storage.files import read_sealed, write_sealed
 
 _NONE_USABLE = (
     "none of the images for phase 2 can be used. Repair them (`gbad check` lists them) and run the same command again."
@@ -43,7 +43,7 @@ class FeatureFile:
         self._folder = Path(folder)
         if not (self._folder / "done.json").exists():
             raise GbadError(f"{self._folder} holds no complete features: run phase 2 again.")
-        shape = read_json(self._folder / "done.json")
+        shape = read_sealed(self._folder / "done.json")
         count = shape["rows"]
         if not count:  # an empty file cannot be mapped
             raise DataError(f"{self._folder}: {_NONE_USABLE} Delete this folder too.")
@@ -158,7 +158,7 @@ def extract_features(
         ) from error
     if not written:
         raise DataError(f"{folder}: {_NONE_USABLE}")
-    write_json(
+    write_sealed(
         folder / "done.json",
         {
             "rows": written,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from gbad.errors import GbadError
+from gbad.errors import GbadError, RunError
 from gbad.runtime.signals import interrupts_held
+from gbad.storage.digests import json_digest
 from gbad.storage.locks import own_folder
 from gbad.storage.reading import read_regular
 from gbad.storage.targets import output_path
@@ -107,6 +108,25 @@ def read_json(path: str | Path) -> Any:
         raise GbadError(
             f"{path}: not valid JSON ({error}). Delete the file and run the step that writes it again."
         ) from error
+
+
+def write_sealed(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write `content` as `write_json` does, with the digest of what stands in the file."""
+    plain = _plain(dict(content))
+    write_json(path, plain | {"digest": json_digest(plain)})
+
+
+def read_sealed(path: str | Path) -> dict[str, Any]:
+    """Read a file of `write_sealed`; older files have no digest. RunError if it is damaged."""
+    content = read_json(path)
+    digest = content.pop("digest", None) if isinstance(content, dict) else ""
+    if digest is not None and digest != json_digest(content):
+        raise RunError(
+            f"{path}: damaged, it is not what was written. Delete it and run the same command again, which writes it "
+            "again."
+        )
+    found: dict[str, Any] = content
+    return found
 
 
 def _plain(value: Any) -> Any:

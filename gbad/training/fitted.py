@@ -23,7 +23,7 @@ from gbad.phase1_classifier import (
 from gbad.phase2_anomaly.detectors import Detectors, sigmoid
 from gbad.phase3_gate import Decision, HeldOut
 from gbad.runtime.device import chosen_device
-from gbad.storage.files import read_json
+from gbad.storage.files import read_sealed
 from gbad.training.fitted_second_look import FittedSecondLook
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import load_detectors
@@ -196,7 +196,7 @@ class FittedGBAD:
             of_second = FittedSecondLook(load_region_model(run, data, settings), decision, settings.device)
         return cls(
             data.classes, classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), of_second,
-            {name: _without_seconds(read_json(folder / "done.json")) for name, folder in folders.items()},
+            {name: _without_seconds(read_sealed(folder / "done.json")) for name, folder in folders.items()},
             settings.views, settings.device, load_held_out(run),
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ from gbad.phase1_classifier import (
 )
 from gbad.runtime.device import training_processes
 from gbad.runtime.randomness import derived_seed
-from gbad.storage.files import write_json
+from gbad.storage.files import write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
@@ -73,7 +73,7 @@ def fit_phase1(
         )  # fmt: skip
     if processes.is_main_process:  # others hold the same weights, but statistics of their own share of the batches
         save_plain(classifier_state(model), folder / "classifier.joblib")
-        write_json(
+        write_sealed(
             folder / "done.json",
             {"backbone_weights": origin, "seconds": _seconds(begun, history), "classifier": model.spec},
         )

@@ -31,7 +31,7 @@ from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed
 from gbad.storage.digests import file_digest
-from gbad.storage.files import read_json, remove_folder, write_json
+from gbad.storage.files import read_sealed, remove_folder, write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.storage.tables import read_table, texts, write_table
 from gbad.training.phase1 import load_classifier
@@ -101,7 +101,7 @@ def fit_phase2(
         "threat_free_rows": int(normal.sum()),
         "losses": _digest_of_losses(run),
     }
-    write_json(folder / "done.json", done)
+    write_sealed(folder / "done.json", done)
 
 
 def threat_free_training_rows(rows: npt.NDArray[np.int64], data: TrainingSet) -> npt.NDArray[np.bool_]:
@@ -148,7 +148,7 @@ def read_losses(run: Path, classes: Sequence[str]) -> Losses:
     columns = ("row", "part", *(f"logit_{name}" for name in classes))
     remedy = f"Delete it and {run / 'phase2' / 'done.json'}, then run phase 2 again."
     done = run / "phase2" / "done.json"
-    known = read_json(done).get("losses") if done.exists() else None  # older runs have no digest
+    known = read_sealed(done).get("losses") if done.exists() else None  # older runs have no digest
     if known is not None and known != _digest_of_losses(run):
         raise RunError(f"{path}: damaged, it is not what was written. {remedy}")
     table = read_table(path, columns, remedy)

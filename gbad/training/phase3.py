@@ -23,7 +23,7 @@ from gbad.phase3_gate import (
     fit_second_decision,
     log_odds,
 )
-from gbad.storage.files import write_json
+from gbad.storage.files import write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.checks import check_both_kinds
 from gbad.training.phase2 import Losses, read_losses
@@ -63,7 +63,7 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
             "thresholds": dict(zip(data.classes, second.thresholds, strict=True)),
         }  # fmt: skip
     save_plain({"held_out": held_out}, folder / "held_out.joblib")
-    write_json(
+    write_sealed(
         folder / "done.json",
         {
             "seconds": time.monotonic() - begun, "rows": int(first.used.sum()),

@@ -31,7 +31,8 @@ from gbad.data.images import image_paths
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import RunError
-from gbad.storage.files import read_json
+from gbad.storage.digests import file_digest
+from gbad.storage.files import read_sealed
 from gbad.storage.ledger import claim, read_head
 from gbad.storage.tables import read_table, texts, write_table
 from gbad.training.checks import check_labels, check_parts, check_settings
@@ -127,14 +128,18 @@ def training_seconds(folder: Path) -> dict[str, float]:
     for name in ("phase1", "phase2", "second_look", "phase3"):
         path = folder / name / "done.json"
         if path.exists():
-            found[name] = round(float(read_json(path)["seconds"]), 1)
+            found[name] = round(float(read_sealed(path)["seconds"]), 1)
     return found
 
 
-def claim_run(folder: Path, head: Head) -> None:
-    """Write ``run.json``, or make sure that the folder's run is about the same; RunError if it is not."""
+def claim_run(folder: Path, head: Head, split: Path | None = None) -> None:
+    """Write ``run.json``, or make sure that the folder's run is about the same; RunError if it is not.
+
+    The digest of a `split` is noted in it.
+    """
     content = {"data": head.data, "subset": head.subset, "settings": to_plain(head.settings)}
-    claim(folder, content, {"max_bad": head.max_bad, "strict": head.strict})
+    noted = {} if split is None else {"split": _digest_of(split)}
+    claim(folder, content, {"max_bad": head.max_bad, "strict": head.strict} | noted)
 
 
 def read_run_head(folder: Path) -> Head:
@@ -156,6 +161,10 @@ def read_run_head(folder: Path) -> Head:
             "folder."
         ) from error
     return Head(content["data"], settings=settings, **{name: content[name] for name in names})
+
+
+def _digest_of(path: Path) -> str:
+    return (file_digest(path) or b"").hex()
 
 
 class _Listed(NamedTuple):
@@ -191,7 +200,11 @@ def _open(folder: Path, head: Head, listed: _Listed) -> Run:
         table = pd.DataFrame({"name": texts(labels.names), "part": np.where(validation, "validation", "train")})
         table[list(labels.classes)] = labels.labels
         write_table(table, split)
+        claim_run(folder, head, split)
     remedy = "Delete it and run the same command again, which makes the same split."
+    noted = read_head(folder).get("split")  # runs of before have none
+    if noted is not None and noted != _digest_of(split):
+        raise RunError(f"{split}: damaged, it is not what was written. {remedy}")
     table = read_table(split, ("name", "part"), remedy)
     known = labels.names, labels.classes, labels.labels.astype(str).tolist()
     if (tuple(table["name"]), tuple(table.columns[2:]), table.iloc[:, 2:].to_numpy().tolist()) != known:

@@ -44,7 +44,7 @@ from gbad.phase1_classifier import (
 from gbad.phase2_anomaly.detectors import Detectors, detector_from_plain, detector_input
 from gbad.runtime.device import chosen_device, training_processes
 from gbad.runtime.randomness import derived_seed
-from gbad.storage.files import read_json, write_json
+from gbad.storage.files import read_sealed, write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.phase1 import given
 from gbad.training.phase2 import fit_detector, make_detector
@@ -124,8 +124,8 @@ def shape_of_regions(run: Path, data: TrainingSet, settings: Settings) -> Region
     """How regions of a training list's images are cut: measured once, and kept in the run folder."""
     path = run / "second_look" / "shape.json"
     if not path.exists():
-        write_json(path, asdict(region_shape(data.source, settings.region_size)))
-    return RegionShape(**read_json(path))
+        write_sealed(path, asdict(region_shape(data.source, settings.region_size)))
+    return RegionShape(**read_sealed(path))
 
 
 def fit_second_look(
@@ -168,7 +168,7 @@ def fit_second_look(
     x = detector_input(features.features, features.logits)
     fit_detector(make_detector(settings), x[learnt[features.rows]], folder, show_progress, title="second look, BiGAN")
     (folder / "checkpoint.pt").unlink(missing_ok=True)
-    write_json(
+    write_sealed(
         folder / "done.json",
         {
             "seconds": max(time.monotonic() - begun, float(history["seconds"].sum())),

@@ -109,7 +109,7 @@ def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:
     settings = before.settings.changed(**changes)
     check_settings(settings)
     check_parts(before.data.positive, before.data.validation, settings.gate_fit)
-    claim_run(out, replace(read_run_head(run), settings=settings))
+    claim_run(out, replace(read_run_head(run), settings=settings), run / "split.csv")
     with locked(out, settings.device):
         remove_leftovers(out)
         for name in ("split.csv", "bad_images.csv", "phase1", "phase2", "second_look"):

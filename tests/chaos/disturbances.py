@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import resource
-import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from random import Random
 
 from chaos.mutations import mutated
 from chaos.processes import command
-from chaos.stage import TRAINING, NotHeld, Stage
+from chaos.stage import NotHeld, Stage
 
 
 def kill(stage: Stage, random: Random) -> str:
@@ -63,21 +64,14 @@ def _small_disk(
         subprocess.run(["umount", "-l", at], check=True)
 
 
+@cache
 def can_mount() -> bool:
     """Whether a small disk can be made here; else a limit on the size of files stands for it."""
-    global _mounts
-    if _mounts is None:
-        probe = Path(shutil.os.environ.get("TMPDIR", "/tmp")) / f"chaos-mount-{shutil.os.getpid()}"
-        probe.mkdir()
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=65536", "tmpfs", probe], capture_output=True)
-        _mounts = done.returncode == 0
-        if _mounts:
-            subprocess.run(["umount", "-l", probe], check=True)
-        probe.rmdir()
-    return _mounts
-
-
-_mounts: bool | None = None
+    with tempfile.TemporaryDirectory(prefix="chaos-mount-") as probe:
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=65536", "tmpfs", probe], capture_output=True).returncode:
+            return False
+        subprocess.run(["umount", probe], check=True)
+    return True
 
 
 def company(stage: Stage, random: Random) -> str:
@@ -127,6 +121,3 @@ def run_folder(stage: Stage, random: Random) -> str:
     if ended.status == 0 and (at / "run" / "pipeline.joblib").read_bytes() != stage.pipeline.read_bytes():
         raise NotHeld(f"{name}: another pipeline, without a word. {ended.err[-300:]}")
     return name
-
-
-assert TRAINING  # the settings that make all this quick

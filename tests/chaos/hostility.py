@@ -16,10 +16,11 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
 from chaos.mutations import mutated
 from chaos.processes import Process
 from chaos.stage import NotHeld, Stage
-from PIL import Image
 
 MANY = 25
 """Files that one process looks at."""
@@ -112,7 +113,7 @@ def _with_hostile_header(whole: bytes, kind: str, random: Random) -> bytes:
 
 
 def pipelines(stage: Stage, random: Random) -> str:
-    """Damage a pipeline file, or change values in it and give it a new digest: refused, or it scores like a pipeline."""
+    """Damage a pipeline file, or change values in it and renew its digest: refused, or its scores are probabilities."""
     whole = stage.pipeline.read_bytes()
     image = next(stage.data.rglob("P*.jpg"))
     forged = random.random() < 0.5
@@ -142,14 +143,12 @@ def pipelines(stage: Stage, random: Random) -> str:
 def _forged(whole: bytes, random: Random) -> bytes:
     """A pipeline file in which a value was changed, with the digest of what is there now."""
     from gbad.storage.digests import tree_digest
-    from gbad.storage.plain_data import read_pickle
 
     class Recorder(pickle._Unpickler):
         def find_class(self, module: str, name: str) -> Any:
-            return type(name, (), {"__module__": module, "__setstate__": lambda self, state: self.__dict__.update(s=state)})
+            return _Recorded
 
-    state = copy.deepcopy(Recorder(io.BytesIO(whole)).load().s)
-    assert read_pickle
+    state = copy.deepcopy(Recorder(io.BytesIO(whole)).load().state)
     for _ in range(random.choice([1, 1, 3])):
         holder, key = random.choice(list(_leaves(state)))
         if random.random() < 0.15:
@@ -166,6 +165,13 @@ def _forged(whole: bytes, random: Random) -> bytes:
     pickler.write(pickle.BUILD + pickle.STOP)
     pickler.framer.end_framing()
     return buffer.getvalue()
+
+
+class _Recorded:
+    """In the place of a pipeline: keeps its state as it stands in the file."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
 def _leaves(tree: Any) -> Iterator[tuple[Any, Any]]:

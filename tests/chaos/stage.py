@@ -1,4 +1,4 @@
-"""What trials work on: a small data set, a trained pipeline, the commands, and what each gives when nobody disturbs it."""
+"""What trials work on: a small data set, a trained pipeline, the commands, and what each gives undisturbed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from pkgutil import walk_packages
 
 import pytest
-from chaos.processes import Ended, command
 from tiny_backbone import install
 
 import gbad
+from chaos.processes import Ended, command
 
 TRAINING = (
     "--subset", 10, "--backbone", "resnet18", "--no-pretrained", "--size", 64, "--epochs", 2, "--fpn-width", 8,

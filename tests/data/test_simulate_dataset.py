@@ -20,6 +20,7 @@ from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.settings import SimulationSettings
 from gbad.data.sixray_writer import make_missing
 from gbad.errors import DataError, GbadError, RunError
+from gbad.storage.locks import held
 
 SMALL = {"train_positives": 4, "test_positives": 2, "negatives_per_positive": 2, "size": 48}
 
@@ -85,6 +86,28 @@ def test_a_stopped_run_continues_and_gives_the_same(tmp_path: Path, simulated: P
     simulate_dataset(out, **SMALL, raw=True, workers=1)
     assert contents(out) == contents(simulated)
     assert kept.stat().st_mtime_ns == time
+
+
+def test_what_a_killed_process_was_writing_is_deleted(tmp_path: Path, simulated: Path) -> None:
+    out = Path(shutil.copytree(simulated, tmp_path / "set"))
+    left, foreign = out / "JPEGImage" / ".P00001.jpg.12345", out / "JPEGImage" / ".mine.jpg.12345"
+    for path in (left, foreign):
+        path.write_text("half")
+    simulate_dataset(out, **SMALL, raw=True, workers=1)
+    assert not left.exists()
+    assert foreign.exists()
+    foreign.unlink()
+    assert contents(out) == contents(simulated)
+
+
+def test_two_processes_do_not_make_one_data_set(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="the system has no locks on files")
+    with (
+        held(tmp_path / "lock", "", remove=True),
+        pytest.raises(RunError, match=r"another process is making this simulation \(process \d+"),
+    ):
+        simulate_dataset(tmp_path, **SMALL, raw=True, workers=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_processes_that_make_images_load_no_pytorch(run_python: Any) -> None:

@@ -110,7 +110,7 @@ def test_features_that_are_not_what_was_written_are_refused(name: str, model: Cl
             FeatureFile(folder)
     (folder / name).write_bytes(whole)
     done = json.loads((folder / "done.json").read_text())
-    done.pop("digests")  # as runs of before
+    del done["digests"], done["digest"]  # as runs of before
     (folder / "done.json").write_text(json.dumps(done))
     assert len(FeatureFile(folder).rows) == 12
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 
-from gbad.errors import GbadError
+from gbad.errors import GbadError, RunError
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.digests import digest
-from gbad.storage.files import atomic_path, read_json, remove_leftovers, write_json
+from gbad.storage.files import atomic_path, read_json, read_sealed, remove_leftovers, write_json, write_sealed
 from gbad.storage.ledger import claim
 
 
@@ -100,6 +100,19 @@ def test_damaged_json_is_named(tmp_path: Path) -> None:
         (tmp_path / "file.json").write_bytes(content)
         with pytest.raises(GbadError, match=r"file\.json: not valid JSON.*Delete the file"):
             read_json(tmp_path / "file.json")
+
+
+def test_sealed_files_are_what_was_written_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "done.json"
+    write_sealed(path, {"seconds": np.float64(1.5), "nan": math.nan, "sizes": (1, 2)})
+    assert read_sealed(path) == {"seconds": 1.5, "nan": None, "sizes": [1, 2]}
+    whole = path.read_text()
+    for damaged in (whole.replace("1.5", "1.6"), whole.replace("seconds", "sekonds"), "[1]", "3"):
+        path.write_text(damaged)
+        with pytest.raises(RunError, match=r"done\.json: damaged.*Delete it and run the same command again"):
+            read_sealed(path)
+    path.write_text('{"seconds": 1}')  # of before
+    assert read_sealed(path) == {"seconds": 1}
 
 
 def test_a_run_folder_is_claimed_once(tmp_path: Path) -> None:
