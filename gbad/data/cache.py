@@ -139,7 +139,7 @@ class DecodedCache:
                 if self._images_file.write(image.tobytes()) != self._bytes:
                     raise OSError("the disk took only part of an image")
                 self._sums_file.seek(int(row) * _SUM.itemsize)
-                self._sums_file.write(_SUM.type(zlib.crc32(image)).tobytes())
+                self._sums_file.write(_SUM.type(zlib.crc32(image.data)).tobytes())
             self._set_status(rows.tolist(), _READY)
         except OSError as error:
             raise GbadError(

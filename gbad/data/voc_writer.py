@@ -93,7 +93,8 @@ def known_boxes(source: str | Path) -> dict[str, bytes]:
     for image in read_coco(source)[1]:
         items = [Item(label, box) for label, given in image.objects if (box := _coco_box(source, image.name, given))]
         if items:
-            size = None if None in image.size else (*image.size, 3)
+            width, height = image.size
+            size = None if width is None or height is None else (width, height, 3)
             found[image.name] = voc_text(image.file, size, items).encode("utf-8", "backslashreplace")
     return found
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gbad.errors import RunError
 from gbad.storage.tables import append_rows, open_table, read_table, text_table, texts, write_table
@@ -27,6 +31,22 @@ def test_names_come_back_from_pandas_and_from_the_csv_module(tmp_path: Path) -> 
         assert [row["path"] for row in found] == NAMES
         assert [row["last"] for row in found] == NAMES[::-1]
         assert {row["score"] for row in found} == {str(1 / 3)}
+
+
+NAME = st.binary(max_size=6).map(lambda name: os.fsdecode(name.replace(b"\0", b"")))  # which no name holds
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(st.lists(st.tuples(NAME, NAME), min_size=1))
+def test_any_bytes_come_back(rows: list[tuple[str, str]]) -> None:
+    for quoted in (False, True):
+        file = io.TextIOWrapper(io.BytesIO(), "utf-8", "surrogateescape", newline="")
+        append_rows(text_table(rows, ["a", "b"]), file, quoted=quoted)
+        file.seek(0)
+        assert list(csv.reader(file)) == [["a", "b"], *map(list, rows)]
+        file.seek(0)
+        read = pd.read_csv(file.buffer, dtype=object, keep_default_na=False, encoding_errors="surrogateescape")
+        assert list(read.itertuples(index=False, name=None)) == rows
 
 
 def test_lines_end_with_a_line_feed_and_plain_texts_have_no_quotes(tmp_path: Path) -> None:
