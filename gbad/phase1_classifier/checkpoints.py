@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import Accelerator
+from pandas.api.types import is_numeric_dtype
 from torch import nn
 
 from gbad.errors import RunError
@@ -51,6 +52,7 @@ def save_checkpoint(
             "average": average.state_dict(),
             "scaler": None if accelerator.scaler is None else accelerator.scaler.state_dict(),
             "normalisation": normalisation(average.module.spec["backbone_name"]),
+            "history": history.to_dict("list"),
         }
         write_table(history, folder / "history.csv")
         with atomic_path(folder / f"checkpoint-{len(history):04d}.pt") as temporary:
@@ -81,20 +83,15 @@ def load_checkpoint(
     ------
     RunError
         If the checkpoint is damaged, belongs to another network or another normalisation of images, or holds more than
-        tensors and numbers; if ``history.csv`` is missing or damaged.
+        tensors and numbers.
     """
     checkpoints = _checkpoints(folder)
     if not checkpoints:
         return 0, pd.DataFrame()
     epoch, path = checkpoints[-1]
-    history = read_history(folder)
-    if history is None or len(history) < epoch:
-        raise RunError(
-            f"{folder / 'history.csv'} does not hold the {epoch} epochs of {path.name}. Restore it, or delete {path}: "
-            "phase 1 then begins again."
-        )
     try:
         state = load_tensors(path)
+        history = pd.DataFrame(state["history"] if "history" in state else read_history(folder))[:epoch]  # older ones
         if state["normalisation"] != normalisation(average.module.spec["backbone_name"]):
             raise ValueError("another normalisation")
         accelerator.unwrap_model(trained).load_state_dict(state["model"])
@@ -109,7 +106,9 @@ def load_checkpoint(
             f"({type(error).__name__}). Delete it and run the same command again: phase 1 begins again."
         ) from error
     _log.info("continuing phase 1 after epoch %d", epoch)
-    return epoch, history[:epoch]
+    if accelerator.is_main_process:
+        write_table(history, folder / "history.csv")  # the checkpoint is what counts
+    return epoch, history
 
 
 def read_history(folder: Path) -> pd.DataFrame | None:
@@ -120,6 +119,8 @@ def read_history(folder: Path) -> pd.DataFrame | None:
     try:
         history = pd.read_csv(path)
         history["epoch"].astype(int)
+        if texts := [str(name) for name in history if not is_numeric_dtype(history[name])]:
+            raise ValueError(f"{', '.join(texts)}: not only numbers")
     except (KeyError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise RunError(f"{path}: damaged ({error}). Restore it, or delete it if phase 1 is done.") from error
     return history

@@ -22,6 +22,7 @@ from gbad.data.source import source_from_array
 from gbad.data.transforms import AUGMENTATIONS
 from gbad.errors import DivergedError, GbadError, RunError
 from gbad.phase1_classifier import Classifier, build_classifier, predict_batch
+from gbad.phase1_classifier.checkpoints import read_history
 from gbad.phase1_classifier.classifier import multilabel_bce
 from gbad.phase1_classifier.optimisation import relative_rate
 from gbad.phase1_classifier.processes import build_accelerator, shared_rows
@@ -203,15 +204,21 @@ def test_a_damaged_checkpoint_is_named_with_a_remedy(
     assert history["epoch"].tolist() == [1]
 
 
-def test_a_damaged_history_is_named(one_epoch: Path, run: Run, cache: DecodedCache, tmp_path: Path) -> None:
+def test_the_history_of_a_training_goes_on_from_its_checkpoint(
+    one_epoch: Path, run: Run, cache: DecodedCache, tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    whole = (folder / "history.csv").read_text()
     for content in (b"", b"epo", b"epoch,loss\none,2\n", b"\xff\xfe"):
         (folder / "history.csv").write_bytes(content)
         with pytest.raises(RunError, match=r"history\.csv: damaged.*Restore it"):
-            run(cache, folder)
+            read_history(folder)
+        run(cache, folder, epochs=1)
+        assert (folder / "history.csv").read_text() == whole
     (folder / "history.csv").unlink()
-    with pytest.raises(RunError, match=r"history\.csv does not hold the 1 epochs of checkpoint-0001\.pt"):
-        run(cache, folder)
+    _, history = run(cache, folder, epochs=2)
+    assert history["epoch"].tolist() == [1, 2]
+    assert (folder / "history.csv").read_text().startswith(whole)
 
 
 def test_strong_augmentation_trains_another_network(run: Run, cache: DecodedCache, tmp_path: Path) -> None:

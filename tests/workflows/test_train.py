@@ -436,7 +436,7 @@ def test_bad_images_stop_the_run_are_listed_and_may_be_tolerated_afterwards(
     broken.write_bytes(broken.read_bytes()[:300])
     missing.unlink()
     settings, folder = make_pipeline(negatives="all", epochs=1).settings, tmp_path / "run"
-    half_written = folder / "phase1" / ".checkpoint-0002.killed"
+    half_written = folder / "phase1" / ".checkpoint-0002.pt.gbad"
     with pytest.raises(TooManyBadImagesError, match=r"1 of 72 images.*bad_images\.csv.*gbad check.*raise max_bad"):
         train(start_run(folder, own_dataset, 10, settings))
     assert len(pd.read_csv(folder / "bad_images.csv")) == 1
