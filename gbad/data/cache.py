@@ -160,7 +160,7 @@ class DecodedCache:
         if not len(new):
             return
         sums = np.fromfile(self._folder / "sums.u32", _SUM)
-        damaged = [row for row in new.tolist() if zlib.crc32(np.ascontiguousarray(self.images[row])) != sums[row]]
+        damaged = [row for row in new.tolist() if zlib.crc32(self.images[row].data) != sums[row]]
         self._checked[new] = True
         if damaged:
             _log.warning(
