@@ -487,7 +487,7 @@ def test_phase_3_alone_goes_on_where_it_was_killed(
         with pytest.raises(KeyboardInterrupt):
             refit(trained.folder, out, prevalence=0.02, suppression="soft")
     assert (out / "split.csv").read_bytes() == (trained.folder / "split.csv").read_bytes()
-    for name in (".git", ".phase2.killed"):
+    for name in (".git", ".phase2.gbad"):
         (out / name).mkdir()
     outcome = gbad_command("refit", trained.folder, "--out", out, *again)
     assert (outcome.status, outcome.out.strip()) == (0, f"Pipeline in {out / 'pipeline.joblib'}."), outcome.err
