@@ -37,13 +37,13 @@ def disk(stage: Stage, random: Random) -> str:
     name = random.choice(list(stage.commands))
     spec = stage.commands[name]
     with _small_disk(stage, random) as (at, before, widen):
-        ended = command(spec.arguments(at), stage.folder / "log", before).wait()
-        stage.check_ended(ended)
+        small = command(spec.arguments(at), stage.folder / "log", before).wait()
+        stage.check_ended(small)
         widen()
         ended = command(spec.arguments(at), stage.folder / "log").wait()
         stage.check_ended(ended, (0,))
         stage.check_result(name, at)
-    return name
+    return f"{name} ({'refused' if small.status else 'it fitted'})"
 
 
 @contextmanager

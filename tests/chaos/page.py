@@ -20,7 +20,7 @@ own. It is run again by its number in the last table: `PYTHONPATH=tests:. python
 """
 
 
-def page(kinds: Mapping[str, Kind], seed: int, minutes: float) -> str:
+def page(kinds: Mapping[str, Kind], seed: int, asked: float, minutes: float) -> str:
     """The page as Markdown.
 
     Parameters
@@ -29,15 +29,16 @@ def page(kinds: Mapping[str, Kind], seed: int, minutes: float) -> str:
         With what came of their trials.
     seed : int
         Of all trials.
-    minutes : float
-        That all of it took.
+    asked, minutes : float
+        That all of it was to take, and took.
     """
     versions = ", ".join(f"{name} {version}" for name, version in library_versions().items())
     machine = ", ".join(f"{name} {value}" for name, value in hardware().items())
     disk = "of a small disk and of a limit on the size of files" if can_mount() else "of a limit on the size of files"
     parts = [
         _HEAD,
-        f"- Command: `make chaos`, seed {seed}, {minutes:.0f} minutes with what else the machine had to do.\n"
+        f"- Command: `make chaos MINUTES={asked:g} SEED={seed}`. It took {minutes:.0f} minutes, of which the undisturbed "
+        "runs are a part, and other work was done on the machine.\n"
         f"- Versions: {versions}.\n- Hardware: {machine}.\n- Full disks are those {disk}.\n",
         "| kind | what is tried, and what must hold | trials | files | held | not held |\n|---|---|---|---|---|---|",
         *(_row(name, kind) for name, kind in kinds.items()),
