@@ -64,9 +64,8 @@ def main() -> None:
     if options.trial is None and options.only is None:
         from chaos.page import page
 
-        options.out.write_text(
-            page(chosen, options.seed, options.minutes, (time.monotonic() - begun) / 60), encoding="utf-8"
-        )
+        minutes = (time.monotonic() - begun) / 60
+        options.out.write_text(page(chosen, options.seed, options.minutes, minutes), encoding="utf-8")
         print(f"Written: {options.out}")
     sys.exit(any(kind.not_held for kind in chosen.values()))
 

@@ -37,8 +37,8 @@ def page(kinds: Mapping[str, Kind], seed: int, asked: float, minutes: float) -> 
     disk = "of a small disk and of a limit on the size of files" if can_mount() else "of a limit on the size of files"
     parts = [
         _HEAD,
-        f"- Command: `make chaos MINUTES={asked:g} SEED={seed}`. It took {minutes:.0f} minutes, of which the undisturbed "
-        "runs are a part, and other work was done on the machine.\n"
+        f"- Command: `make chaos MINUTES={asked:g} SEED={seed}`. It took {minutes:.0f} minutes, undisturbed "
+        "runs included, and the machine did other work as well.\n"
         f"- Versions: {versions}.\n- Hardware: {machine}.\n- Full disks are those {disk}.\n",
         "| kind | what is tried, and what must hold | trials | files | held | not held |\n|---|---|---|---|---|---|",
         *(_row(name, kind) for name, kind in kinds.items()),
