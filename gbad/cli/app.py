@@ -20,7 +20,7 @@ from gbad.cli.calibrate import calibrate
 from gbad.cli.data import check, labels, project, simulate
 from gbad.cli.parameters import in_flags
 from gbad.cli.score import evaluate, predict
-from gbad.cli.terminal import errors, interrupted
+from gbad.cli.terminal import LOGGERS, errors, interrupted
 from gbad.cli.train import demo, refit, train
 from gbad.errors import GbadError, RunError
 from gbad.runtime.allocator import keep_freed_memory
@@ -74,9 +74,13 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         application.command()(command)
     raise_lost_interrupts()
     logging.basicConfig(
-        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False)]
+        level=logging.WARNING,
+        format="%(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        handlers=[RichHandler(console=errors, show_path=False)],
     )
-    logging.getLogger("gbad").setLevel(logging.INFO)
+    for name, level in LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
     silence_decoders()
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_: str(message)  # not the line of code that it comes from

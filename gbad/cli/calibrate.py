@@ -7,28 +7,38 @@ from typing import Annotated
 
 import typer
 
-from gbad.cli.parameters import MaxBad, Strict
+from gbad.cli.parameters import From, MaxBad, Pipeline, Strict, check_pipeline, given_paths
 from gbad.cli.terminal import console, say
 
 
 def calibrate(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
+    pipeline: Pipeline,
     paths: Annotated[
-        list[Path], typer.Argument(help="Threat-free images and folders of them, of your own machine.", readable=False)
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATHS...",
+            show_default=False,
+            readable=False,
+            help="Threat-free images of your own machine, folders of them, and patterns; - reads names.",
+        ),
+    ] = None,
+    from_: From = None,
     out: Annotated[Path, typer.Option(help="The calibrated pipeline, a new file.")] = Path("calibrated.joblib"),
     max_bad: MaxBad = 0.01,
     strict: Strict = False,
 ) -> None:
     """Take thresholds for false-alarm rates from threat-free images of your own; nothing else changes."""
+    check_pipeline(pipeline)
+    inputs = given_paths(paths, from_)
     from gbad.pipeline import load
     from gbad.storage.targets import output_file
     from gbad.workflows.calibrate import calibrate as workflow
     from gbad.workflows.calibrate import operating_table
-    from gbad.workflows.predict import expand
+    from gbad.workflows.inputs import expand
 
-    output_file(out, [pipeline, *expand(paths)])
-    calibrated = workflow(load(pipeline), paths, max_bad=max_bad, strict=strict, show_progress=True)
+    images = expand(inputs)
+    output_file(out, [pipeline, *images])
+    calibrated = workflow(load(pipeline), images, max_bad=max_bad, strict=strict, show_progress=True)
     calibrated.save(out)
     held_out = calibrated.fitted_.held_out
     assert held_out is not None

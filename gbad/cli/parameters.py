@@ -25,11 +25,47 @@ APRule = Annotated[
         autocompletion=lambda incomplete: [rule for rule in AP_RULES if rule.startswith(incomplete)],
     ),
 ]
+Pipeline = Annotated[Path, typer.Argument(help="A pipeline.joblib.")]
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="PATHS...",
+        show_default=False,
+        readable=False,
+        help="Images, folders of images, and patterns in quotes; - reads names from standard input.",
+    ),
+]
+From = Annotated[
+    Path | None, typer.Option("--from", help="Text file of images and folders, one a line; - for standard input.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no words, errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the place of words, for scripts.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")]
 MaxBad = Annotated[
     float,
     typer.Option(min=0.0, max=1.0, help="Stop if more than this share of the images, or of a class's, cannot be used."),
 ]
+
+
+def check_pipeline(path: Path) -> None:
+    """Refuse a path that is no pipeline file before anything is imported that takes seconds."""
+    from gbad.storage.plain_data import check_pickle
+
+    check_pickle(path)
+
+
+def given_paths(paths: Sequence[Path] | None, listed_in: Path | None) -> list[str | Path]:
+    """Paths of the command line, with the names that standard input and a file give in their places."""
+    from gbad.workflows.inputs import STANDARD_INPUT, read_names
+
+    given: list[str | Path] = []
+    for path in paths or ():
+        given += read_names(path) if str(path) == STANDARD_INPUT else [path]
+    if listed_in is not None:
+        given += read_names(listed_in)
+    elif not paths:
+        raise typer.BadParameter("name images or folders, or give --from FILE.", param_hint="'PATHS...'")
+    return given
 
 
 def with_settings(

@@ -92,7 +92,7 @@ class BadImages:
     def table(self) -> pd.DataFrame:
         """Bad images as a table with the columns `COLUMNS`."""
         rows = [(path, error.status, error.reason) for path, error in self.errors.items()]
-        return pd.DataFrame(rows, columns=list(COLUMNS))
+        return pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)  # paths need not be UTF-8
 
     def write(self, path: str | Path, before: pd.DataFrame | None = None) -> None:
         """Write the table as CSV, after the images of an older table `before`."""
@@ -101,7 +101,7 @@ class BadImages:
             row[0]: row for row in table.itertuples(index=False)
         }  # an image keeps its first place and its newest row
         with atomic_path(path) as temporary:
-            table = pd.DataFrame(rows.values(), columns=table.columns)
+            table = pd.DataFrame(rows.values(), columns=table.columns, dtype=object)
             table.to_csv(temporary, index=False, errors="surrogateescape")  # paths need not be UTF-8
 
 

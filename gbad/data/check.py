@@ -16,13 +16,13 @@ from gbad.data.groups import groups_path, read_groups
 from gbad.data.images import (
     TRUNCATED,
     Unlistable,
-    decode_image,
     find_images,
     find_name_collisions,
     read_file,
     walk_images,
 )
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
+from gbad.data.pictures import files_of_picture, read_picture
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.digests import bytes_digest
@@ -34,7 +34,7 @@ PROBLEMS = {
     "unreadable": "empty, damaged or not an image",
     "truncated": "file that ends too early",
     "too_large": "more pixels than gbad decodes",
-    "unsupported": "CMYK, floating point or several frames",
+    "unsupported": "CMYK, one energy of a raw scan, floating point or several frames",
     "no_row": "image without row in any list of any subset",
     "duplicate": "same bytes as another image of the same list",
     "duplicate_across_parts": "same bytes in train and test",
@@ -187,7 +187,7 @@ def check_dataset(
     ]
     ranks = {name: rank for rank, name in enumerate([*PROBLEMS, *PARTS])}
     problems.sort(key=lambda found: (ranks[found.problem], ranks.get(found.part, len(ranks)), *found[1:]))
-    table = pd.DataFrame(problems, columns=list(Problem._fields))
+    table = pd.DataFrame(problems, columns=list(Problem._fields), dtype=object)  # paths need not be UTF-8
     n_ids = None if listed_wrong is None else len(listed_wrong)
     return CheckReport(data, subset, table, tuple(counts), len(images), n_ids)
 
@@ -269,8 +269,8 @@ def _decode_chunk(rows: Sequence[Row]) -> list[bytes | Problem]:
             results.append(row.problem("missing_image", "no image file has this name. Download the image again."))
             continue
         try:
-            content = read_file(Path(row.path))
-            decode_image(Path(row.path), content, _DECODED_SIZE)
+            content = b"".join(read_file(file) for file in files_of_picture(row.path))
+            read_picture(row.path, _DECODED_SIZE)
             results.append(bytes_digest(content))
         except ImageError as error:
             status = "truncated" if error.reason.startswith(TRUNCATED) else error.status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gbad.data.arrays import Pixels
-from gbad.data.images import MAX_PIXELS, check_file, decoded, header_size, read_file
+from gbad.data.images import MAX_PIXELS, DecodedImage, check_file, decoded, header_size, read_file
 from gbad.data.room import LARGE_FILE, room_for
 
 # Of an image that waits for a second look. Some hundred images may wait at a time.
@@ -70,7 +71,7 @@ class FileImage(Original):
 
     def warped(self, size: int) -> Pixels:
         """The image warped to uint8 (size, size, 3)."""
-        with room_for(size=self._bytes), decoded(self._path, self._content, size, self._max_pixels) as image:
+        with room_for(size=self._bytes), self._decoded(size) as image:
             if image.is_whole and image.image.width * image.image.height <= _KEPT_PIXELS:
                 self._whole = image.warped(None)
             if self._whole is not None or self._bytes > _KEPT_BYTES:
@@ -81,8 +82,12 @@ class FileImage(Original):
         """The image at its own resolution, uint8 (height, width, 3)."""
         if self._whole is not None:
             return self._whole
-        with room_for(size=self._bytes), decoded(self._path, self._content, None, self._max_pixels) as image:
+        with room_for(size=self._bytes), self._decoded(None) as image:
             return image.warped(None)
+
+    def _decoded(self, size: int | None) -> AbstractContextManager[DecodedImage]:
+        # 16-bit grey is one energy of a scan: no pipeline learns from it as it is, see `gbad.data.pictures`.
+        return decoded(self._path, self._content, size, self._max_pixels, raw=False)
 
     @property
     def _content(self) -> bytes:

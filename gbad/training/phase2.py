@@ -231,7 +231,7 @@ def _losses_table(
     table = pd.DataFrame(
         {
             "row": features.rows,
-            "name": [data.source.names[row] for row in features.rows],
+            "name": pd.Series([data.source.names[row] for row in features.rows], dtype=object),  # need not be UTF-8
             "part": np.where(data.validation[features.rows], "validation", "training"),
             **dict(zip(names, losses.T, strict=True)),
         }

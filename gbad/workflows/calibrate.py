@@ -17,7 +17,7 @@ from gbad.phase3_gate import HeldOut, OperatingPoint, at_false_alarm_rate, log_o
 from gbad.pipeline import GBADPipeline
 from gbad.report.tables import Column, Table
 from gbad.runtime.progress import progress_bar
-from gbad.workflows.predict import expand
+from gbad.workflows.inputs import expand
 
 RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 """False-alarm rates that `operating_table` shows, as far as the held-out images can tell them."""

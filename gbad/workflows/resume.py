@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import joblib
 
 from gbad.data.bad_images import BadImages
+from gbad.data.pictures import files_of_picture
 from gbad.data.source import ImageSource
 from gbad.errors import GbadError, ImageError
 from gbad.pipeline import GBADPipeline
@@ -23,6 +24,7 @@ from gbad.storage.digests import digest
 from gbad.storage.files import read_json, write_json
 from gbad.storage.locks import held
 from gbad.storage.targets import is_stream, output_file, output_path
+from gbad.workflows.formats import convert, is_csv
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ def part_of(out: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
     """
     target = output_path(out, inputs)
     if target.is_dir():
-        raise GbadError(f"{out}: scores cannot be written, it is a folder. Give the path of a CSV file.")
+        raise GbadError(f"{out}: scores cannot be written, it is a folder. Give the path of a file.")
     return output_file(f"{target}.part", inputs)
 
 
@@ -91,10 +93,12 @@ def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path], decided: str
     images: list[str] = []
     for path in paths:
         try:
-            status = os.stat(path)
-            images += [str(path), str(status.st_size), str(status.st_mtime_ns)]
+            images.append(str(path))
+            for file in files_of_picture(path):
+                status = os.stat(file)
+                images += [str(status.st_size), str(status.st_mtime_ns)]
         except (OSError, ValueError):
-            images += [str(path), "", ""]
+            images += ["", ""]
     return {
         "images": digest(images),
         "pipeline": str(joblib.hash(pipeline.__getstate__())),
@@ -163,12 +167,19 @@ def go_on(
 
 
 def complete(out: str | Path, scored: int) -> None:
-    """Turn ``<out>.part``, in which all rows are now, into `out`; rows without any score replace no older file."""
+    """Turn ``<out>.part``, in which all rows are now, into `out`; rows without any score replace no older file.
+
+    If the process is killed while it writes another format than CSV, the next one finds all rows in ``<out>.part``.
+    """
     partial, target = part_of(out), output_file(out)
     if not scored and target.exists():
         _log.warning("no image could be scored: %s stays as it was, the reasons are in %s", out, partial)
         return
-    os.replace(partial, target)
+    if is_csv(out):
+        os.replace(partial, target)
+    else:
+        convert(partial, out)
+        partial.unlink()
     _head(partial).unlink(missing_ok=True)
 
 

@@ -287,7 +287,7 @@ def test_findings_with_names_that_are_no_text(data: Path, tmp_path: Path, gbad_c
     outcome = gbad_command("check", data, "--out", out)
     assert outcome.status == 0, outcome.err
     assert r"latin-\udcfc" in outcome.out
-    table = pd.read_csv(out, encoding_errors="surrogateescape")
+    table = pd.read_csv(out, dtype=object, encoding_errors="surrogateescape")
     assert table.loc[table["problem"] == "no_row", "path"].tolist() == [str(data / "JPEGImage" / name)]
 
 
