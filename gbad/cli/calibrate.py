@@ -16,7 +16,7 @@ def calibrate(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="PATHS...",
+            metavar="PATHS",
             show_default=False,
             readable=False,
             help="Threat-free images of your own machine, folders of them, and patterns; - reads names.",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gbad.cli.parameters import Data, Seed, Subset
-from gbad.cli.terminal import console, errors, say
+from gbad.cli.parameters import Data, Json, Quiet, Seed, Subset, refuse_two_outputs
+from gbad.cli.terminal import console, errors, say, voice
+from gbad.runtime.text import counted
 
 # Shared by `simulate` and `project`, which make data sets of the same form.
 Out = Annotated[Path, typer.Argument(help="Folder for the data set.")]
@@ -78,8 +80,11 @@ def check(
         Path | None, typer.Option(help="Text file of ids known to be mislabelled, one a line.")
     ] = None,
     out: Annotated[Path, typer.Option(help="CSV of all that is wrong; - for standard output.")] = Path("check.csv"),
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Say whether a download is complete and sound; exit status 1 if it is not."""
+    refuse_two_outputs(as_json, out)
     from gbad.cli.check_report import print_report
     from gbad.data.check import check_dataset, files_of
     from gbad.storage.files import csv_output
@@ -87,11 +92,19 @@ def check(
 
     if not is_stream(out):
         output_file(out, chain(files_of(data, subset), [mislabelled] if mislabelled else []))
-    report = check_dataset(data, subset, mislabelled, show_progress=True)
-    print_report(report, errors if is_stream(out) else console)
+    speak = voice(quiet, as_json)
+    report = check_dataset(data, subset, mislabelled, show_progress=not quiet)
+    if speak.in_words:
+        print_report(report, errors if is_stream(out) else console)
     with csv_output(out) as target:
         report.problems.to_csv(target, index=False, errors="surrogateescape")  # paths need not be UTF-8
-    say(f"{len(report.problems):,} findings are listed in {out}.", beside=out)
+    speak.say(f"{counted(len(report.problems), 'finding')} in {out}.", beside=out)
+    speak.summarise(
+        {
+            "data": data, "subset": subset, "complete": report.complete, "images": report.images,
+            "findings": report.totals, "lists": [asdict(entry) for entry in report.counts], "out": out,
+        }
+    )  # fmt: skip
     if not report.complete:
         raise typer.Exit(1)
 
@@ -99,6 +112,13 @@ def check(
 def labels(
     source: Annotated[Path, typer.Argument(help="Folder of Pascal VOC XML, COCO JSON file, or folder per class.")],
     out: Annotated[Path, typer.Option(help="Label list to write, for example DATA/ImageSet/10/train.csv.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Classes of the list in their order, separated by commas, as a pipeline has them; all others are left "
+            "out. Default: those found."
+        ),
+    ] = None,
 ) -> None:
     """Write a label list in SIXray's form from Pascal VOC, COCO or folder-per-class annotations."""
     from gbad.data.annotations import (
@@ -108,7 +128,7 @@ def labels(
         labels_from_folders,
         labels_from_voc,
     )
-    from gbad.data.labels import write_list
+    from gbad.data.labels import with_classes, write_list
     from gbad.storage.targets import output_file
 
     output_file(out, label_sources(source))
@@ -116,6 +136,16 @@ def labels(
         found = labels_from_coco(source)
     else:
         found = labels_from_voc(source) if find_annotations(source) else labels_from_folders(source)
+    if classes is not None:
+        wanted = [name for text in classes.split(",") if (name := text.strip())]
+        kept, before = with_classes(found, wanted), found
+        if left_out := {name: count for name, count in before.counts().items() if name not in wanted and count}:
+            bare = int((before.positive & ~kept.positive).sum())
+            say(
+                f"Left out: {', '.join(f'{name} {count:,}' for name, count in left_out.items())}. "
+                f"{counted(bare, 'image')} with nothing else count as threat-free."
+            )
+        found = kept
     write_list(found, out)
     counts = ", ".join(f"{name} {count:,}" for name, count in found.counts().items())
-    say(f"{len(found):,} images in {out}: {counts}")
+    say(f"{counted(len(found), 'image')} in {out}: {counts}")

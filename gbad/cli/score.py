@@ -20,11 +20,11 @@ from gbad.cli.parameters import (
     Subset,
     check_pipeline,
     given_paths,
+    refuse_two_outputs,
 )  # fmt: skip
 from gbad.cli.terminal import ap_table, voice
 from gbad.errors import GbadError
 from gbad.runtime.text import counted
-from gbad.storage.targets import is_stream
 
 SOME_UNUSABLE = 3
 """Exit status where some images have scores and others cannot be used."""
@@ -104,8 +104,7 @@ def predict(
 
     A run that was interrupted goes on with the same command. The exit status is 3 if some images cannot be used.
     """
-    if as_json and is_stream(out):
-        raise GbadError("--json and --out - would both write to standard output. Give --out a file.")
+    refuse_two_outputs(as_json, out)
     check_pipeline(pipeline)
     inputs = given_paths(paths, from_)
     from gbad.pipeline import load

@@ -55,14 +55,19 @@ class Voice:
     quiet: bool
     as_json: bool
 
+    @property
+    def in_words(self) -> bool:
+        """Whether a person reads it."""
+        return not (self.quiet or self.as_json)
+
     def say(self, text: str, *command: object, beside: str | Path | None = None) -> None:
         """`say` it to a person."""
-        if not (self.quiet or self.as_json):
+        if self.in_words:
             say(text, *command, beside=beside)
 
     def show(self, table: Table) -> None:
         """Print a table for a person."""
-        if not (self.quiet or self.as_json):
+        if self.in_words:
             console.print(table)
 
     def summarise(self, content: dict[str, Any]) -> None:
@@ -77,6 +82,23 @@ def voice(quiet: bool, as_json: bool) -> Voice:
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
     return Voice(quiet, as_json)
+
+
+def chosen_text(phase3: dict[str, Any]) -> str:
+    """What phase 3 has chosen, from its ``done.json``, in a line."""
+    rule = "ε" if phase3["suppression"] == "hard" else "α"
+    parts = [f"{phase3['suppression']} gate of strength {rule} = {_short(phase3['strength'])}"]
+    parts.append(f"heads' share {_short(phase3['heads_share'])}")
+    second, thresholds = phase3.get("second_look"), phase3["thresholds"]
+    if second is not None:
+        parts.append(f"second look's share {_short(second['share'])}, strength {_short(second['strength'])}")
+        thresholds = second["thresholds"]
+    parts.append("thresholds " + ", ".join(f"{name} {_short(value)}" for name, value in thresholds.items()))
+    return f"Chosen: {'; '.join(parts)}."
+
+
+def _short(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
 
 
 def interrupted(command: str) -> str:

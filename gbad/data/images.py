@@ -188,6 +188,29 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
             return image.warped(size)
 
 
+def pixels_of(image: Image.Image, name: str) -> Pixels:
+    """Pixels of a PIL image as 8-bit RGB, by the rules of `read_image` without `raw`.
+
+    Parameters
+    ----------
+    image : PIL Image
+    name : str
+        For messages, in the place of a path.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+
+    Raises
+    ------
+    ImageError
+        Status ``"unsupported"``: 16-bit grey, CMYK, floating point.
+    """
+    path = Path(name)
+    _check_mode(path, image.mode, raw=False)
+    return np.array(_to_rgb(path, image).convert("RGB"))
+
+
 def read_channel(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
     """Read a raw channel, 16-bit grey, as it is: uint16 (height, width); errors as in `read_image`."""
     data = read_file(path, max_pixels)
@@ -483,13 +506,17 @@ def _open(path: Path, data: bytes, max_pixels: int, *, raw: bool = True) -> Imag
         # The class itself, not Image.open: Image.open has one size limit for the whole process.
         image = file_type(BytesIO(data))
         _check_pixels(path, image.size, max_pixels)
-        if image.mode in SIXTEEN_BIT_MODES and not raw:
-            raise ImageError(path, "unsupported", _one_energy(path))
-        if image.mode not in _EIGHT_BIT_MODES | SIXTEEN_BIT_MODES:
-            raise ImageError(path, "unsupported", _unknown_mode(image.mode))
+        _check_mode(path, image.mode, raw=raw)
         if getattr(image, "is_animated", False):
             raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
     return image
+
+
+def _check_mode(path: Path, mode: str, *, raw: bool) -> None:
+    if mode in SIXTEEN_BIT_MODES and not raw:
+        raise ImageError(path, "unsupported", _one_energy(path))
+    if mode not in _EIGHT_BIT_MODES | SIXTEEN_BIT_MODES:
+        raise ImageError(path, "unsupported", _unknown_mode(mode))
 
 
 def _check_pixels(path: Path, size: tuple[int, int], most: int) -> None:
