@@ -9,6 +9,7 @@ import typer
 
 from gbad.cli.parameters import From, MaxBad, Pipeline, Strict, check_pipeline, given_paths
 from gbad.cli.terminal import console, say
+from gbad.runtime.text import counted
 
 
 def calibrate(
@@ -47,6 +48,6 @@ def calibrate(
     free, threats = int((~held_out.labels.any(1)).sum()), int(held_out.labels.any(1).sum())
     following = ("predict", out, "IMAGES", "--false-alarm-rate", table.rows[-1][0]) if table.rows else ()
     say(
-        f"{free:,} threat-free images stand behind these rates, and {threats:,} held-out images with threats. "
-        f"Pipeline in {out}.", *following,
+        f"Behind these rates: {counted(free, 'threat-free image')}, and {counted(threats, 'held-out image')} with "
+        f"threats. Pipeline in {out}.", *following,
     )  # fmt: skip

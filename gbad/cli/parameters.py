@@ -139,6 +139,8 @@ def in_flags(message: str, names: Sequence[str]) -> str:
     '--epochs must be a whole number from 1, not 0'
     """
     for name in names:
+        if name in options() and not options()[name].flag:
+            continue  # ``--set`` names it as Python does
         message = re.sub(rf"\b{name}\b", flag_of(name), message)
     return message
 

@@ -21,6 +21,7 @@ from gbad.evaluation.metrics import Rule, check_rule
 from gbad.explanation import Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.report import Evaluation, save_plots
+from gbad.runtime.text import counted
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
 from gbad.workflows.evaluation_report import report_on
@@ -124,7 +125,7 @@ def _evaluate(
     write_json(out / "metrics.json", metrics)
     if bad.errors:
         bad.write(listed)
-        _log.warning("%d images were left out, see %s", len(bad.errors), listed)
+        _log.warning("%s left out, see %s", counted(len(bad.errors), "image"), listed)
     else:
         listed.unlink(missing_ok=True)  # of an evaluation before this one
     evaluation = Evaluation(pipeline.classes_, labels[rows], score, fitted.thresholds, metrics, history)

@@ -20,6 +20,7 @@ from gbad.data.pictures import files_of_picture
 from gbad.data.source import ImageSource
 from gbad.errors import GbadError, ImageError
 from gbad.pipeline import GBADPipeline
+from gbad.runtime.text import counted
 from gbad.storage.digests import digest
 from gbad.storage.files import read_json, write_json
 from gbad.storage.locks import held
@@ -161,7 +162,7 @@ def go_on(
         os.truncate(partial, rows[done - 1].end)
     except OSError as error:
         raise GbadError(f"{partial}: scores cannot be continued ({error.strerror}). Move the file away.") from error
-    _log.info("continuing behind the %d images that have scores in %s", done, partial)
+    _log.info("continuing behind %s with scores in %s", counted(done, "image"), partial)
     scored = [row for row in rows[:done] if row.status == "ok"]
     return Kept(done, len(scored), sum(row.alarm for row in scored))
 

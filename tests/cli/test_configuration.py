@@ -86,7 +86,7 @@ def test_options_have_the_last_word_over_the_file_and_the_file_over_the_preset(
         ("[epochs]\nx = 1", (), "epochs has no parameters of its own"),
         ("epochs = 0", (), "--epochs must be a whole number from 1, not 0"),
         ("[detector]\nsize = 1", (), "detector has no size; choose from"),
-        ("[image_detector]\nepochs = 1", (), "no image_detector is set"),
+        ("[image_detector]\nepochs = 1", (), "image_detector is not set"),
         ("", ("--set", "epochs"), "write NAME=VALUE"),
         ("", ("--set", "bigan.epochs=3"), "--set: unknown settings bigan"),
         ("", ("--set", "weight_decay=often"), "weight_decay must be a number from 0, not 'often'"),
@@ -99,7 +99,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     path.write_text(content)
     outcome = gbad_command("train", dataset, "--out", tmp_path / "run", "--config", path, *arguments)
     assert outcome.status == 1
-    assert message in outcome.err.replace("weight-decay", "weight_decay")
+    assert message in outcome.err
     assert not (tmp_path / "run").exists()
 
 

@@ -109,21 +109,21 @@ def test_an_evaluation_on_some_of_the_classes(
 def test_a_wrong_pipeline_is_told_at_once(run_python: Command, dataset: Path, tmp_path: Path) -> None:
     """Before PyTorch is imported, which takes seconds."""
     image = next((dataset / "JPEGImage").iterdir())
-    for command in (
-        ["evaluate", "PIPELINE", dataset],
-        ["predict", "PIPELINE", image],
-        ["calibrate", "PIPELINE", image],
+    absent = tmp_path / "nothing.joblib"
+    for command, wrong, message in (
+        (["evaluate", absent, dataset], absent, "no such file"),
+        (["predict", image, image], image, "not a gbad file"),
+        (["calibrate", absent, image], absent, "no such file"),
     ):
-        for wrong, message in ((tmp_path / "nothing.joblib", "no such file"), (image, "not a gbad file")):
-            arguments = [str(wrong if word == "PIPELINE" else word) for word in command]
-            code = (
-                f"import sys, atexit\nsys.argv = ['gbad', *{arguments!r}]\n"
-                "atexit.register(lambda: print('torch' in sys.modules))\nimport gbad.cli.app\ngbad.cli.app.main()"
-            )
-            outcome = run_python("-c", code)
-            assert outcome.status == 1
-            assert f"{wrong}: {message}" in outcome.err
-            assert outcome.out.strip() == "False"
+        arguments = ["gbad", *map(str, command)]
+        code = (
+            f"import sys, atexit\nsys.argv = {arguments!r}\n"
+            "atexit.register(lambda: print('torch' in sys.modules))\nimport gbad.cli.app\ngbad.cli.app.main()"
+        )
+        outcome = run_python("-c", code)
+        assert outcome.status == 1
+        assert f"{wrong}: {message}" in outcome.err
+        assert outcome.out.strip() == "False"
 
 
 def test_labels_that_fit_a_pipeline(gbad_command: Command, tmp_path: Path) -> None:
