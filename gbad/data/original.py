@@ -119,7 +119,7 @@ def warp(image: Pixels, size: int) -> Pixels:
     """Warp an image to uint8 (size, size, 3); one that has this size is returned itself."""
     if image.shape[:2] == (size, size):
         return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def cut_region(image: Pixels, centre: npt.ArrayLike, side: float, size: int) -> Pixels:

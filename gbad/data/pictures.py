@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +46,14 @@ def read_picture(path: str | Path, size: int | None = None, max_pixels: int = MA
     """
     if (pair := raw_pair(path)) is None:
         return read_image(path, size, max_pixels, raw=False)
-    colours = RawPair(*pair, max_pixels).pixels()
+    colours = RawPair(Path(path), *pair, max_pixels).pixels()
     return colours if size is None else warp(colours, size)
 
 
 def open_picture(path: str | Path, max_pixels: int = MAX_PIXELS) -> Original:
     """Open a picture, of which regions can be cut; arguments and errors as in `read_picture`."""
     pair = raw_pair(path)
-    return FileImage(Path(path), max_pixels) if pair is None else RawPair(*pair, max_pixels)
+    return FileImage(Path(path), max_pixels) if pair is None else RawPair(Path(path), *pair, max_pixels)
 
 
 def files_of_picture(path: str | Path) -> tuple[Path, ...]:
@@ -67,19 +69,22 @@ class RawPair(Original):
 
     Parameters
     ----------
+    path : Path
+        What errors name: either of the two.
     low, high : Path
         Files of the low and the high energy.
     max_pixels : int
     """
 
-    def __init__(self, low: Path, high: Path, max_pixels: int = MAX_PIXELS) -> None:
-        self._low, self._high, self._max_pixels = low, high, max_pixels
+    def __init__(self, path: Path, low: Path, high: Path, max_pixels: int = MAX_PIXELS) -> None:
+        self._path, self._low, self._high, self._max_pixels = path, low, high, max_pixels
         self._kept: Pixels | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels, from the header."""
-        return image_size(self._low, self._max_pixels)
+        with self._named():
+            return image_size(self._low, self._max_pixels)
 
     def warped(self, size: int) -> Pixels:
         """The picture warped to uint8 (size, size, 3)."""
@@ -92,8 +97,8 @@ class RawPair(Original):
         width, height = self.size
         if (needed := _BYTES_PER_PIXEL * width * height) > MOST_BYTES:
             reason = f"its channels need {needed:,} bytes of memory, more than {MOST_BYTES:,}. Scale them down."
-            raise ImageError(self._low, "too_large", reason)
-        with room_for(pixels=width * height):
+            raise ImageError(self._path, "too_large", reason)
+        with room_for(pixels=width * height), self._named():
             low, high = read_channel(self._low, self._max_pixels), read_channel(self._high, self._max_pixels)
             if low.shape != high.shape:
                 reason = f"{low.shape[1]} × {low.shape[0]} pixels, but {self._high.name} has {high.shape[1]} × "
@@ -102,3 +107,11 @@ class RawPair(Original):
         if width * height <= _KEPT_PIXELS:
             self._kept = shown
         return shown
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Let errors of either file be errors of the path that was asked for."""
+        try:
+            yield
+        except ImageError as error:
+            raise ImageError(self._path, error.status, f"{error.path.name}: {error.reason}") from error

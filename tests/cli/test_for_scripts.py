@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def paths_of(out: Path) -> list[str]:
 
 
 def test_predict_takes_names_from_a_list_a_pattern_and_standard_input(
-    gbad_command: Command, pipeline_file: Path, train_paths: list[Path], tmp_path: Path
+    gbad_command: Command, pipeline_file: Path, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, listed = tmp_path / "scores.csv", tmp_path / "list.txt"
     listed.write_text(f"{train_paths[2]}\n{train_paths[0]}\n")
@@ -40,11 +40,9 @@ def test_predict_takes_names_from_a_list_a_pattern_and_standard_input(
     outcome = gbad_command("predict", pipeline_file, pattern, "--from", listed, "--out", out)
     assert outcome.status == 0, outcome.err
     assert paths_of(out) == [str(train_paths[0].with_name(f"P0000{number}.jpg")) for number in (1, 2)] + expected
-    process = subprocess.run(
-        [sys.executable, "-m", "gbad", "predict", pipeline_file, "-", "--out", out, "--quiet"],
-        input=listed.read_bytes(), capture_output=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert (process.returncode, process.stdout, process.stderr) == (0, b"", b"")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed.read_bytes())))
+    outcome = gbad_command("predict", pipeline_file, "-", "--out", out, "--quiet")
+    assert (outcome.status, outcome.out, outcome.err) == (0, "", "")
     assert paths_of(out) == expected
     outcome = gbad_command("predict", pipeline_file, "--out", out)
     assert outcome.status == 2
