@@ -31,6 +31,7 @@ def calibrate(
     """Take thresholds for false-alarm rates from threat-free images of your own; nothing else changes."""
     check_pipeline(pipeline)
     inputs = given_paths(paths, from_)
+    from gbad.data.pictures import files_of_picture
     from gbad.pipeline import load
     from gbad.storage.targets import output_file
     from gbad.workflows.calibrate import calibrate as workflow
@@ -38,7 +39,7 @@ def calibrate(
     from gbad.workflows.inputs import expand
 
     images = expand(inputs)
-    output_file(out, [pipeline, *images])
+    output_file(out, [pipeline, *(file for image in images for file in files_of_picture(image))])
     calibrated = workflow(load(pipeline), images, max_bad=max_bad, strict=strict, show_progress=True)
     calibrated.save(out)
     held_out = calibrated.fitted_.held_out

@@ -138,12 +138,12 @@ def labels(
         found = labels_from_voc(source) if find_annotations(source) else labels_from_folders(source)
     if classes is not None:
         wanted = [name for text in classes.split(",") if (name := text.strip())]
-        kept, before = with_classes(found, wanted), found
-        if left_out := {name: count for name, count in before.counts().items() if name not in wanted and count}:
-            bare = int((before.positive & ~kept.positive).sum())
+        kept = with_classes(found, wanted)
+        if left_out := {name: count for name, count in found.counts().items() if name not in wanted and count}:
+            bare = int((found.positive & ~kept.positive).sum())
             say(
                 f"Left out: {', '.join(f'{name} {count:,}' for name, count in left_out.items())}. "
-                f"{counted(bare, 'image')} with nothing else count as threat-free."
+                f"Threat-free without them: {counted(bare, 'image')}."
             )
         found = kept
     write_list(found, out)

@@ -68,8 +68,8 @@ def _argument(parameter: Any) -> str:
 def _kind(parameter: Any, ctx: Any) -> str:
     if parameter.metavar:
         return str(parameter.metavar)
-    shown = parameter.display_type(ctx) if hasattr(parameter, "display_type") else parameter.make_metavar()
-    return str(shown or "").lower().split(" range")[0].strip("<>").join("<>")
+    shown = parameter.display_type(ctx) if hasattr(parameter, "display_type") else parameter.type.name
+    return str(shown or "").split(" range")[0].strip("<>").join("<>")
 
 
 def _text(parameter: Any) -> str:

@@ -214,6 +214,7 @@ def pixels_of(image: Image.Image, name: str) -> Pixels:
 def read_channel(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
     """Read a raw channel, 16-bit grey, as it is: uint16 (height, width); errors as in `read_image`."""
     data = read_file(path, max_pixels)
+    _check_not_empty(path, data)
     with _translated(path):
         opened = _open(path, checked_png(data) if data.startswith(_PNG) else data, max_pixels)
         if isinstance(opened, DicomFile) or opened.mode not in SIXTEEN_BIT_MODES:
@@ -298,8 +299,7 @@ def decoded(
     For a `size`, a JPEG may be decoded at a reduced scale that is still larger. Until the block ends, no other large
     image is decoded; the image ends with the block.
     """
-    if not data:
-        raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
+    _check_not_empty(path, data)
     copies = 2 if data.startswith(_PNG) else 1
     with _translated(path):
         if data.startswith(_PNG):
@@ -510,6 +510,11 @@ def _open(path: Path, data: bytes, max_pixels: int, *, raw: bool = True) -> Imag
         if getattr(image, "is_animated", False):
             raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
     return image
+
+
+def _check_not_empty(path: Path, data: bytes) -> None:
+    if not data:
+        raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
 
 
 def _check_mode(path: Path, mode: str, *, raw: bool) -> None:

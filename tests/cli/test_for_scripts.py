@@ -132,7 +132,7 @@ def test_labels_that_fit_a_pipeline(gbad_command: Command, tmp_path: Path) -> No
     outcome = gbad_command("labels", tmp_path / "in", "--out", out, "--classes", "Knife, Gun")
     assert outcome.status == 0, outcome.err
     assert out.read_text() == "name,Knife,Gun\na,-1,1\nb,-1,-1\nc,-1,-1\n"
-    assert "Left out: Hammer 2. 1 image with nothing else" in outcome.out
+    assert "Left out: Hammer 2. Threat-free without them: 1 image." in outcome.out
     outcome = gbad_command("labels", tmp_path / "in", "--out", out, "--classes", "Gun,Gun")
     assert "name each class once" in outcome.err
 

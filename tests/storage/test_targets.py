@@ -75,6 +75,6 @@ def test_links_that_form_a_circle_are_refused(tmp_path: Path) -> None:
 def test_tables_go_to_standard_output(path: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     assert is_stream(path)
     with csv_output(path) as target:
-        pd.DataFrame({"path": ["ü\udcff"]}).to_csv(target, index=False)
+        pd.DataFrame({"path": ["ü\udcff"]}, dtype=object).to_csv(target, index=False)
     assert capsysbinary.readouterr().out == b"path\n\xc3\xbc\xff\n"
     assert not is_stream("stdout")
