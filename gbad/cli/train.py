@@ -98,7 +98,9 @@ def train(
     run = start_run(out, data, subset, chosen, max_bad=max_bad, strict=strict)
     done = workflow.train(run, last=stop_after, show_progress=not quiet)
     saved = out / "pipeline.joblib"
-    if stop_after == 3 and done:
+    if not done:  # in a process that is not the main one
+        return
+    if stop_after == 3:
         speak.say(chosen_text(done["phase3"]))
         speak.say(f"Pipeline in {saved}.", "evaluate", saved, data, "--subset", subset, "--out", out / "evaluation")
     speak.summarise({"run": out, "pipeline": saved if stop_after == 3 else None, **done})
@@ -124,8 +126,9 @@ def refit(
     )
     changed = changed_by(read_run_head(run).settings, values)
     done = workflow.train(workflow.refit(run, out, **{name: getattr(changed, name) for name in values}))
-    if done:  # in the main process
-        speak.say(chosen_text(done["phase3"]))
+    if not done:  # in a process that is not the main one
+        return
+    speak.say(chosen_text(done["phase3"]))
     speak.say(f"Pipeline in {out / 'pipeline.joblib'}.")
     speak.summarise({"run": out, "pipeline": out / "pipeline.joblib", **done})
 

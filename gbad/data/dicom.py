@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gbad.errors import ImageError
+from gbad.runtime.decoders import without_warnings
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 """Suffixes of DICOM files (compared in lower case). A file without one is read as well if it is named."""
@@ -21,6 +22,8 @@ DICOM_SUFFIXES = (".dcm", ".dicom")
 _PREAMBLE, _MAGIC = 128, b"DICM"
 _FRAME = re.compile(r"(.+\.(?:dcm|dicom))#([1-9]\d{0,5})", re.IGNORECASE | re.DOTALL)
 _MOST_FRAMES = 100_000
+_DEFLATED = b"1.2.840.10008.1.2.1.99"  # a transfer syntax that a small file could fill the memory by
+_HEAD = 2**20  # bytes, far more than what stands before the data set
 _FAR = 1e12  # beyond any pixel value: a window maps it to its end
 
 
@@ -48,7 +51,12 @@ def frames_of(path: Path) -> list[Path]:
     from pydicom import dcmread
 
     try:
-        count = int(dcmread(path, specific_tags=["NumberOfFrames"], stop_before_pixels=True).get("NumberOfFrames") or 1)
+        with path.open("rb") as file, without_warnings():
+            if _DEFLATED in file.read(_HEAD):
+                return [path]
+            file.seek(0)
+            head = dcmread(file, specific_tags=["NumberOfFrames"], stop_before_pixels=True)
+        count = int(head.get("NumberOfFrames") or 1)
     except Exception:  # what is wrong with the file is said when it is read
         return [path]
     return [Path(f"{path}#{frame}") for frame in range(1, count + 1)] if 1 < count <= _MOST_FRAMES else [path]
@@ -73,6 +81,8 @@ class DicomFile:
     def __init__(self, path: Path, data: bytes) -> None:
         if find_spec("pydicom") is None:
             raise ImageError(path, "unsupported", "DICOM needs pydicom. Run pip install 'gbad[dicom]'.")
+        if _DEFLATED in data:
+            raise ImageError(path, "unsupported", "a deflated DICOM file. Save it without that, or as PNG.")
         from pydicom import dcmread
 
         self._dataset = dcmread(BytesIO(data))

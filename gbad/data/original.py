@@ -16,7 +16,7 @@ from gbad.data.images import MAX_PIXELS, DecodedImage, check_file, decoded, head
 from gbad.data.room import LARGE_FILE, room_for
 
 # Of an image that waits for a second look. Some hundred images may wait at a time.
-_KEPT_PIXELS = 2_000_000
+KEPT_PIXELS = 2_000_000
 _KEPT_BYTES = 1_000_000
 
 
@@ -72,7 +72,7 @@ class FileImage(Original):
     def warped(self, size: int) -> Pixels:
         """The image warped to uint8 (size, size, 3)."""
         with room_for(size=self._bytes), self._decoded(size) as image:
-            if image.is_whole and image.image.width * image.image.height <= _KEPT_PIXELS:
+            if image.is_whole and image.image.width * image.image.height <= KEPT_PIXELS:
                 self._whole = image.warped(None)
             if self._whole is not None or self._bytes > _KEPT_BYTES:
                 self._data = None

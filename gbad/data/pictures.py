@@ -11,7 +11,7 @@ import numpy as np
 from gbad.data.arrays import Pixels
 from gbad.data.dicom import file_of
 from gbad.data.images import MAX_PIXELS, image_size, read_channel, read_image
-from gbad.data.original import FileImage, Original, warp
+from gbad.data.original import KEPT_PIXELS, FileImage, Original, warp
 from gbad.data.raw_channels import raw_pair
 from gbad.data.room import MOST_BYTES, room_for
 from gbad.data.simulate.looks import WHITE
@@ -19,7 +19,6 @@ from gbad.data.simulate.physics import as_shown
 from gbad.errors import ImageError
 
 _BYTES_PER_PIXEL = 60  # of two channels while their colours are computed
-_KEPT_PIXELS = 2_000_000
 
 
 def read_picture(path: str | Path, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -104,7 +103,7 @@ class RawPair(Original):
                 reason = f"{low.shape[1]} × {low.shape[0]} pixels, but {self._high.name} has {high.shape[1]} × "
                 raise ImageError(self._low, "unreadable", f"{reason}{high.shape[0]}. Copy both files again.")
             shown = as_shown(np.stack([low, high]), WHITE)
-        if width * height <= _KEPT_PIXELS:
+        if width * height <= KEPT_PIXELS:
             self._kept = shown
         return shown
 

@@ -88,7 +88,7 @@ def _lines(console: Console, description: str, total: int, unit: str) -> Iterato
         count, of = done
         rate = count / max(time.monotonic() - begun, 1e-9)
         left = f", {_duration((of - count) / rate)} left" if 0 < count < of else ""
-        text = f"{description}: {count:,} of {of:,} {unit}, {rate:,.3g} {unit}/s{left}"
+        text = f"{description}: {count:,} of {of:,} {unit}, {rate:,.{0 if rate >= 10 else 2}f} {unit}/s{left}"
         console.print(time.strftime("%Y-%m-%d %H:%M:%S"), text, markup=False, highlight=False, soft_wrap=True)
 
     def show_now_and_then() -> None:

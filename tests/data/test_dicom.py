@@ -90,6 +90,10 @@ def test_what_cannot_be_used_says_why(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ImageError) as caught:
         read_picture(path)
     assert caught.value.status == "unreadable"
+    path.write_bytes(whole + b"1.2.840.10008.1.2.1.99")
+    with pytest.raises(ImageError, match="deflated"):  # a small file could fill the memory
+        read_picture(path)
+    assert frames_of(path) == [path]
     path.write_bytes(whole)
     with pytest.raises(ImageError, match="more than the limit of 20"):
         read_picture(path, max_pixels=20)
