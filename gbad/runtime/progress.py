@@ -116,7 +116,7 @@ def _duration(seconds: float) -> str:
     Examples
     --------
     >>> _duration(42), _duration(600), _duration(7300)
-    ('42 s', '10 min', '2 h 1 min')
+    ('42 s', '10 min', '2 h 2 min')
     """
     minutes = round(seconds / 60)
     if seconds < 90:
