@@ -194,7 +194,7 @@ class GBADPipeline(BaseEstimator):
             raise DataError("no images were given")
         return Explanation.concatenate(parts)
 
-    def heatmaps(self, images: Images) -> npt.NDArray[np.float32]:
+    def heatmaps(self, images: ScoredImages) -> npt.NDArray[np.float32]:
         """Where the classifier sees each class, whether or not the image shows it; any architecture has such maps.
 
         Parameters and errors as in `predict_proba`.
@@ -206,7 +206,8 @@ class GBADPipeline(BaseEstimator):
             to a maximum of 1, see `gbad.phase1_classifier.class_heatmaps`. All zero if there is no evidence.
         """
         network, maps = self.check_fitted().network, []
-        for _, pixels, errors in stream(image_source(images, self.settings.size), range(len(images)), 16):
+        source = image_source(images, self.settings.size)
+        for _, pixels, errors in stream(source, range(len(source)), 16):
             for error in errors.values():
                 raise error
             maps.append(class_heatmaps(network, pixels))

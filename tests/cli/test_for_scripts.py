@@ -88,7 +88,7 @@ def test_an_evaluation_on_some_of_the_classes(
     gbad_command: Command, pipeline_file: Path, own_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gbad.workflows.evaluate.save_plots", lambda *args, **options: None)
-    monkeypatch.setattr("gbad.workflows.evaluate.write_report", lambda *args, **options: None)
+    monkeypatch.setattr("gbad.workflows.evaluate.report_on", lambda *args, **options: None)
     listed = own_dataset / "ImageSet" / "10" / "test.csv"
     table = pd.read_csv(listed)
     table[["name", "Scissors", "Gun"]].to_csv(listed, index=False)
