@@ -29,13 +29,13 @@ from gbad.storage.plain_data import check_seal, pack, read_pickle, sealed, unpac
 from gbad.storage.targets import Kind
 from gbad.training.checks import check_parts, check_settings
 from gbad.training.fitted import FittedGBAD
-from gbad.training.inputs import Images, content_of, image_source, training_list
+from gbad.training.inputs import Images, ScoredImages, content_of, image_source, training_list
 from gbad.training.phases import fit_phases
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings, takes_settings
 from gbad.training.soundness import check_plain
 
-PIPELINE = Kind("pipeline", b"gbad.pipeline")
+PIPELINE = Kind("pipeline", (b"gbad.pipeline",))
 
 FORMAT = 3
 """Of pipeline files. Every later version of gbad reads all of them: 1 knows no second look, 1 and 2 have no digest."""
@@ -158,13 +158,14 @@ class GBADPipeline(BaseEstimator):
                     self.fitted_ = FittedGBAD.from_run(folder, data, settings)
         return self
 
-    def predict_proba(self, images: Images) -> np.ndarray:
+    def predict_proba(self, images: ScoredImages) -> np.ndarray:
         """Gated probability of each class: float64 (n, C), in [0, 1].
 
         Parameters
         ----------
-        images : sequence of n paths, or uint8 array (n, H, W, 3)
-            RGB. Each image's values are the same whatever other images there are.
+        images : sequence of n paths, PIL images or uint8 arrays (H, W, 3), or uint8 array (n, H, W, 3)
+            RGB; arrays (H, W) are grey. A single path, image or array is one image: n is 1. Each image's values are
+            the same whatever other images there are.
 
         Raises
         ------
@@ -173,19 +174,19 @@ class GBADPipeline(BaseEstimator):
         """
         return self.explain(images).gated
 
-    def predict(self, images: Images) -> np.ndarray:
+    def predict(self, images: ScoredImages) -> np.ndarray:
         """Which threats are present: uint8 (n, C), 1 where the gated probability reaches the class's threshold."""
         return self.explain(images).reaching(self.thresholds_).astype(np.uint8)
 
-    def anomaly_score(self, images: Images) -> np.ndarray:
+    def anomaly_score(self, images: ScoredImages) -> np.ndarray:
         """Decision value of the gate: float64 (n,), above 0 = anomalous."""
         return self.explain(images).gate_score
 
-    def any_threat_score(self, images: Images) -> np.ndarray:
+    def any_threat_score(self, images: ScoredImages) -> np.ndarray:
         """Score for any threat, from all classes behind the gate: float64 (n,), higher = more likely."""
         return self.explain(images).any_threat
 
-    def explain(self, images: Images) -> Explanation:
+    def explain(self, images: ScoredImages) -> Explanation:
         """All intermediate values of each image; arguments and errors as in `predict_proba`."""
         parts = []
         for _, part, errors in self.stream(image_source(images, self.settings.size)):
@@ -196,7 +197,7 @@ class GBADPipeline(BaseEstimator):
             raise DataError("no images were given")
         return Explanation.concatenate(parts)
 
-    def heatmaps(self, images: Images) -> npt.NDArray[np.float32]:
+    def heatmaps(self, images: ScoredImages) -> npt.NDArray[np.float32]:
         """Where the classifier sees each class, whether or not the image shows it; any architecture has such maps.
 
         Parameters and errors as in `predict_proba`.
@@ -208,7 +209,8 @@ class GBADPipeline(BaseEstimator):
             to a maximum of 1, see `gbad.phase1_classifier.class_heatmaps`. All zero if there is no evidence.
         """
         network, maps = self.check_fitted().network, []
-        for _, pixels, errors in stream(image_source(images, self.settings.size), range(len(images)), 16):
+        source = image_source(images, self.settings.size)
+        for _, pixels, errors in stream(source, range(len(source)), 16):
             for error in errors.values():
                 raise error
             maps.append(class_heatmaps(network, pixels))

@@ -112,16 +112,45 @@ def test_what_is_no_image_is_refused(pipeline: GBADPipeline, pixels: np.ndarray,
     for wrong, message in (
         (pixels.astype(np.float32) / 255, "uint8 array of shape"),
         (pixels[..., 0], "uint8 array of shape"),
-        (pixels[0], "uint8 array of shape"),
-        (list(pixels), "the list holds ndarray"),
-        (str(tmp_path / "a.png"), "not one path"),
+        ([pixels[0], pixels[0] / 255], "image 1 must be a uint8 array of shape"),
+        ([pixels[0], 3], "image 1 is a int. Give paths, PIL images, or uint8 arrays"),
+        (Image.fromarray(pixels[0].astype(np.uint16)[..., 0]), "image 0: 16-bit grey: one energy"),
+        (Image.new("CMYK", (8, 8)), "colour mode CMYK"),
         ([], "no images"),
         (pixels[:0], "no images"),
     ):
         with pytest.raises(DataError, match=message):
             pipeline.predict_proba(wrong)  # type: ignore[arg-type]
-    with pytest.raises(ImageError, match=r"a\.png: no such file"):
-        pipeline.predict_proba([tmp_path / "a.png"])
+    for missing in ([tmp_path / "a.png"], tmp_path / "a.png", [pixels[0], str(tmp_path / "a.png")]):
+        with pytest.raises(ImageError, match=r"a\.png: no such file"):
+            pipeline.predict_proba(missing)
+
+
+def test_one_image_or_many_of_every_kind(pipeline: GBADPipeline, tmp_path: Path) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (3, 40, 50, 3), dtype=np.uint8)
+    images[2, ..., 1:] = images[2, ..., :1]  # grey
+    path = tmp_path / "a.png"
+    Image.fromarray(images[0]).save(path)
+    expected = pipeline.explain(images)
+    many = [path, Image.fromarray(images[1]), images[2, ..., 0]]
+    assert_equal_scores(pipeline.explain(many), expected, 1e-12)
+    for row, kinds in enumerate(
+        (
+            (path, str(path), images[0], Image.fromarray(images[0])),
+            (images[1], Image.fromarray(images[1]).convert("RGBA")),
+            (images[2], images[2, ..., 0], Image.fromarray(images[2, ..., 0])),
+        )
+    ):
+        for one in kinds:
+            np.testing.assert_allclose(pipeline.predict_proba(one), expected.gated[row : row + 1], rtol=1e-5, atol=1e-6)
+            assert pipeline.predict(one).shape == (1, len(pipeline.classes_))
+            assert pipeline.any_threat_score(one).shape == pipeline.anomaly_score(one).shape == (1,)
+
+
+def test_learning_takes_lists_only(make_pipeline: Callable[..., GBADPipeline], pixels: np.ndarray) -> None:
+    for wrong, message in ((pixels[0], "to learn from"), ([pixels[0]], "the list holds ndarray"), ("a", "one path")):
+        with pytest.raises(DataError, match=message):
+            make_pipeline().fit(wrong, np.ones((1, 1)))
 
 
 def test_stream_goes_on_behind_bad_images(pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path) -> None:

@@ -18,9 +18,10 @@ from gbad.cli.benchmark import benchmark
 from gbad.cli.benchmark_detectors import register as register_benchmark_detectors
 from gbad.cli.calibrate import calibrate
 from gbad.cli.data import check, labels, project, simulate
+from gbad.cli.help import Command
 from gbad.cli.parameters import in_flags
 from gbad.cli.score import evaluate, predict
-from gbad.cli.terminal import errors, interrupted
+from gbad.cli.terminal import LOGGERS, errors, interrupted
 from gbad.cli.train import demo, refit, train
 from gbad.errors import GbadError, RunError
 from gbad.runtime.allocator import keep_freed_memory
@@ -28,9 +29,11 @@ from gbad.runtime.decoders import silence_decoders
 from gbad.runtime.signals import raise_lost_interrupts
 from gbad.runtime.text import printable
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=_HELP)
 for _command in (simulate, project, check, labels, train, refit, evaluate, predict, calibrate, demo, benchmark):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 register_benchmark_detectors(app)
 
 
@@ -60,7 +63,7 @@ def phase_script(phase: int) -> None:
 
         train(open_run(run), last=phase, show_progress=True)
 
-    _run(typer.Typer(add_completion=False, pretty_exceptions_enable=False), command)
+    _run(typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings=_HELP), command)
 
 
 def main() -> None:
@@ -71,12 +74,16 @@ def main() -> None:
 
 def _run(application: typer.Typer, command: Callable[..., None] | None = None) -> None:
     if command is not None:
-        application.command()(command)
+        application.command(cls=Command)(command)
     raise_lost_interrupts()
     logging.basicConfig(
-        level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=errors, show_path=False)]
+        level=logging.WARNING,
+        format="%(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+        handlers=[RichHandler(console=errors, show_path=False)],
     )
-    logging.getLogger("gbad").setLevel(logging.INFO)
+    for name, level in LOGGERS.items():
+        logging.getLogger(name).setLevel(level)
     silence_decoders()
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_: str(message)  # not the line of code that it comes from

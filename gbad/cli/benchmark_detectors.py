@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
+
+from gbad.cli.help import Command
 
 _MANY = ("--detectors", "--classes", "--normal", "--seeds", "--set", "--split")
 
 
-class _ManyValues(TyperCommand):
+class _ManyValues(Command):
     """Command whose options `_MANY` take several values in a row: ``--seeds 0 1 2``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -7,28 +7,40 @@ from typing import Annotated
 
 import typer
 
-from gbad.cli.parameters import MaxBad, Strict
+from gbad.cli.parameters import From, MaxBad, Pipeline, Strict, check_pipeline, given_paths
 from gbad.cli.terminal import console, say
+from gbad.runtime.text import counted
 
 
 def calibrate(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
+    pipeline: Pipeline,
     paths: Annotated[
-        list[Path], typer.Argument(help="Threat-free images and folders of them, of your own machine.", readable=False)
-    ],
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATHS",
+            show_default=False,
+            readable=False,
+            help="Threat-free images of your own machine, folders of them, and patterns; - reads names.",
+        ),
+    ] = None,
+    from_: From = None,
     out: Annotated[Path, typer.Option(help="The calibrated pipeline, a new file.")] = Path("calibrated.joblib"),
     max_bad: MaxBad = 0.01,
     strict: Strict = False,
 ) -> None:
     """Take thresholds for false-alarm rates from threat-free images of your own; nothing else changes."""
+    check_pipeline(pipeline)
+    inputs = given_paths(paths, from_)
+    from gbad.data.pictures import files_of_picture
     from gbad.pipeline import PIPELINE, load
     from gbad.storage.targets import output_file
     from gbad.workflows.calibrate import calibrate as workflow
     from gbad.workflows.calibrate import operating_table
-    from gbad.workflows.predict import expand
+    from gbad.workflows.inputs import expand
 
-    output_file(out, [pipeline, *expand(paths)], PIPELINE)
-    calibrated = workflow(load(pipeline), paths, max_bad=max_bad, strict=strict, show_progress=True)
+    images = expand(inputs)
+    output_file(out, [pipeline, *(file for image in images for file in files_of_picture(image))], PIPELINE)
+    calibrated = workflow(load(pipeline), images, max_bad=max_bad, strict=strict, show_progress=True)
     calibrated.save(out)
     held_out = calibrated.fitted_.held_out
     assert held_out is not None
@@ -37,6 +49,6 @@ def calibrate(
     free, threats = int((~held_out.labels.any(1)).sum()), int(held_out.labels.any(1).sum())
     following = ("predict", out, "IMAGES", "--false-alarm-rate", table.rows[-1][0]) if table.rows else ()
     say(
-        f"{free:,} threat-free images stand behind these rates, and {threats:,} held-out images with threats. "
-        f"Pipeline in {out}.", *following,
+        f"Behind these rates: {counted(free, 'threat-free image')}, and {counted(threats, 'held-out image')} with "
+        f"threats. Pipeline in {out}.", *following,
     )  # fmt: skip

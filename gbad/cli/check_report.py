@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from gbad.data.check import INCOMPLETE, PROBLEMS, CheckReport
-from gbad.runtime.text import printable
+from gbad.runtime.text import counted, printable
 
 
 def print_report(report: CheckReport, console: Console) -> None:
@@ -21,7 +21,9 @@ def print_report(report: CheckReport, console: Console) -> None:
     console : rich Console
         Where to print.
     """
-    counts = Table(title=escape(f"{report.data}: {report.images:,} images"), title_justify="left", box=box.SIMPLE_HEAD)
+    counts = Table(
+        title=escape(f"{report.data}: {counted(report.images, 'image')}"), title_justify="left", box=box.SIMPLE_HEAD
+    )
     counts.add_column("subset")
     for entry in report.counts:
         counts.add_column(escape(f"{entry.subset} {entry.part}"), justify="right", min_width=9)
@@ -60,6 +62,6 @@ def print_report(report: CheckReport, console: Console) -> None:
         )
     lacking = sum(number for problem, number in report.totals.items() if problem in INCOMPLETE)
     verdict = (
-        f"[red]incomplete[/]: {lacking:,} files are missing or cannot be used" if lacking else "[green]complete[/]"
+        f"[red]incomplete[/]: {counted(lacking, 'file')} missing or of no use" if lacking else "[green]complete[/]"
     )
     console.print(f"Subset {escape(report.subset)} is {verdict}.")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gbad.cli.parameters import Data, Seed, Subset
-from gbad.cli.terminal import console, counted, errors, say
+from gbad.cli.parameters import Data, Json, Quiet, Seed, Subset, refuse_two_outputs
+from gbad.cli.terminal import console, errors, say, voice
+from gbad.runtime.text import counted
 
 # Shared by `simulate` and `project`, which make data sets of the same form.
 Out = Annotated[Path, typer.Argument(help="Folder for the data set.")]
@@ -78,8 +80,11 @@ def check(
         Path | None, typer.Option(help="Text file of ids known to be mislabelled, one a line.")
     ] = None,
     out: Annotated[Path, typer.Option(help="CSV of all that is wrong; - for standard output.")] = Path("check.csv"),
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Say whether a download is complete and sound; exit status 1 if it is not."""
+    refuse_two_outputs(as_json, out)
     from gbad.cli.check_report import print_report
     from gbad.data.check import FINDINGS, check_dataset, files_of
     from gbad.storage.tables import write_table
@@ -87,10 +92,18 @@ def check(
 
     if not is_stream(out):
         output_file(out, chain(files_of(data, subset), [mislabelled] if mislabelled else []), FINDINGS)
-    report = check_dataset(data, subset, mislabelled, show_progress=True)
-    print_report(report, errors if is_stream(out) else console)
+    speak = voice(quiet, as_json)
+    report = check_dataset(data, subset, mislabelled, show_progress=not quiet)
+    if speak.in_words:
+        print_report(report, errors if is_stream(out) else console)
     write_table(report.problems, out)
-    say(f"{len(report.problems):,} findings are listed in {out}.", beside=out)
+    speak.say(f"{counted(len(report.problems), 'finding')} in {out}.", beside=out)
+    speak.summarise(
+        {
+            "data": data, "subset": subset, "complete": report.complete, "images": report.images,
+            "findings": report.totals, "lists": [asdict(entry) for entry in report.counts], "out": out,
+        }
+    )  # fmt: skip
     if not report.complete:
         raise typer.Exit(1)
 
@@ -98,6 +111,13 @@ def check(
 def labels(
     source: Annotated[Path, typer.Argument(help="Folder of Pascal VOC XML, COCO JSON file, or folder per class.")],
     out: Annotated[Path, typer.Option(help="Label list to write, for example DATA/ImageSet/10/train.csv.")],
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Classes of the list in their order, separated by commas, as a pipeline has them; all others are left "
+            "out. Default: those found."
+        ),
+    ] = None,
     boxes: Annotated[
         Path | None,
         typer.Option(help="Folder for the boxes. Default: DATA/Annotation, if OUT is DATA/ImageSet/SUBSET/PART.csv."),
@@ -111,7 +131,7 @@ def labels(
         labels_from_folders,
         labels_from_voc,
     )
-    from gbad.data.labels import LABELS, write_list
+    from gbad.data.labels import LABELS, with_classes, write_list
     from gbad.data.voc_writer import annotation_folder, check_annotations, known_boxes, write_annotations
     from gbad.storage.targets import output_file
 
@@ -120,6 +140,16 @@ def labels(
         found = labels_from_coco(source)
     else:
         found = labels_from_voc(source) if find_annotations(source) else labels_from_folders(source)
+    if classes is not None:
+        wanted = [name for text in classes.split(",") if (name := text.strip())]
+        kept = with_classes(found, wanted)
+        if left_out := {name: count for name, count in found.counts().items() if name not in wanted and count}:
+            bare = int((found.positive & ~kept.positive).sum())
+            say(
+                f"Left out: {', '.join(f'{name} {count:,}' for name, count in left_out.items())}. "
+                f"Threat-free without them: {counted(bare, 'image')}."
+            )
+        found = kept
     folder = boxes or annotation_folder(out)
     annotations = {} if folder is None else known_boxes(source)
     if folder is not None:

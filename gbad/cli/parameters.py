@@ -11,11 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
+from gbad.cli.help import FIRST
+from gbad.errors import GbadError
 from gbad.training.settings import GROUPS, choices, defaults, kinds, options
 
 AP_RULES = ("all_points", "voc07", "voc10")  # of gbad.evaluation.metrics, whose import would slow `gbad --help` down
 Data = Annotated[Path, typer.Argument(help="Folder in SIXray's layout: ImageSet/<subset>/{train,test}.csv and images.")]
-Subset = Annotated[str, typer.Option(help="Subset: 10, 100 or 1000 negatives per positive in SIXray.")]
+SUBSET = "Subset: 10, 100 or 1000 negatives per positive in SIXray."
+Subset = Annotated[str, typer.Option(help=SUBSET)]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]
 APRule = Annotated[
     str,
@@ -25,6 +28,30 @@ APRule = Annotated[
         autocompletion=lambda incomplete: [rule for rule in AP_RULES if rule.startswith(incomplete)],
     ),
 ]
+Pipeline = Annotated[Path, typer.Argument(help="A pipeline.joblib.")]
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="PATHS",
+        show_default=False,
+        readable=False,
+        help="Images, folders of images, and patterns in quotes; - reads names from standard input.",
+    ),
+]
+From = Annotated[
+    Path | None, typer.Option("--from", help="Text file of images and folders, one a line; - for standard input.")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Any setting by its name in Python, also those without an option: weight_decay=1e-5, "
+        "detector.min_steps=300, gate.C=10. Again for each.",
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no words, errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the place of words, for scripts.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")]
 MaxBad = Annotated[
     float,
@@ -32,8 +59,37 @@ MaxBad = Annotated[
 ]
 
 
+def check_pipeline(path: Path) -> None:
+    """Refuse a path that is no pipeline file before anything is imported that takes seconds."""
+    from gbad.storage.plain_data import check_pickle
+
+    check_pickle(path)
+
+
+def refuse_two_outputs(as_json: bool, out: Path) -> None:
+    """Refuse a summary and a table on one standard output."""
+    from gbad.storage.targets import is_stream
+
+    if as_json and is_stream(out):
+        raise GbadError("--json and --out - would both write to standard output. Give --out a file.")
+
+
+def given_paths(paths: Sequence[Path] | None, listed_in: Path | None) -> list[str | Path]:
+    """Paths of the command line, with the names that standard input and a file give in their places."""
+    from gbad.workflows.inputs import STANDARD_INPUT, read_names
+
+    given: list[str | Path] = []
+    for path in paths or ():
+        given += read_names(path) if str(path) == STANDARD_INPUT else [path]
+    if listed_in is not None:
+        given += read_names(listed_in)
+    elif not paths:
+        raise typer.BadParameter("name images or folders, or give --from FILE.", param_hint="'PATHS...'")
+    return given
+
+
 def with_settings(
-    names: Sequence[str], *, unchanged: bool = False
+    names: Sequence[str], *, unchanged: bool = False, first: Sequence[str] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command ``(…, **settings)`` so that it has an option for each setting.
 
@@ -43,6 +99,8 @@ def with_settings(
         Settings of `gbad.training.settings.Settings`.
     unchanged : bool
         An option that is not given is None, which stands for "as before"; else it has the setting's default.
+    first : sequence of str
+        Those of `names` that stand before all others in the help.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,7 +110,8 @@ def with_settings(
 
         own = inspect.signature(command, eval_str=True)
         fixed = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        added = [_parameter(name, unchanged) for name in names]
+        ordered = [*first, *(name for name in names if name not in first)]
+        added = [_parameter(name, unchanged, FIRST if name in first else None) for name in ordered]
         with_values.__signature__ = own.replace(parameters=[*fixed, *added])  # type: ignore[attr-defined]
         return with_values
 
@@ -80,11 +139,13 @@ def in_flags(message: str, names: Sequence[str]) -> str:
     '--epochs must be a whole number from 1, not 0'
     """
     for name in names:
+        if name in options() and not options()[name].flag:
+            continue  # ``--set`` names it as Python does
         message = re.sub(rf"\b{name}\b", flag_of(name), message)
     return message
 
 
-def _parameter(name: str, unchanged: bool) -> inspect.Parameter:
+def _parameter(name: str, unchanged: bool, panel: str | None) -> inspect.Parameter:
     option, kind, default = options()[name], _option_type(name), None if unchanged else defaults()[name]
     known = [str(choice) for choice in choices(name)]
     text = " ".join(
@@ -96,7 +157,7 @@ def _parameter(name: str, unchanged: bool) -> inspect.Parameter:
         limits |= {} if option.open in ("high", "both") or option.high == float("inf") else {"max": kind(option.high)}
     declared = [flag_of(name) + (f"/--no-{flag_of(name)[2:]}" if kind is bool else "")]
     given = typer.Option(
-        *declared, help=text, rich_help_panel=GROUPS[option.group],
+        *declared, help=text, rich_help_panel=panel or GROUPS[option.group],
         autocompletion=(lambda incomplete: [choice for choice in known if choice.startswith(incomplete)])
         if known else None, **limits,
     )  # fmt: skip

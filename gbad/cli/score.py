@@ -7,16 +7,31 @@ from typing import Annotated
 
 import typer
 
-from gbad.cli.parameters import APRule, Data, MaxBad, Strict, Subset
-from gbad.cli.terminal import ap_table, console, counted, say
+from gbad.cli.parameters import (
+    APRule,
+    Data,
+    From,
+    Json,
+    MaxBad,
+    Paths,
+    Pipeline,
+    Quiet,
+    Strict,
+    Subset,
+    check_pipeline,
+    given_paths,
+    refuse_two_outputs,
+)  # fmt: skip
+from gbad.cli.terminal import ap_table, voice
 from gbad.errors import GbadError
+from gbad.runtime.text import counted
 
 SOME_UNUSABLE = 3
 """Exit status where some images have scores and others cannot be used."""
 
 
 def evaluate(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
+    pipeline: Pipeline,
     data: Data,
     out: Annotated[
         Path, typer.Option(help="Folder for metrics.json, scores.csv, bad_test_images.csv, report.html, plots.")
@@ -25,13 +40,20 @@ def evaluate(
     ap_rule: APRule = "all_points",
     max_bad: MaxBad = 0.01,
     strict: Strict = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
-    """Evaluate a pipeline on a test list: per-class average precision, any-threat figures, report."""
+    """Evaluate a pipeline on a test list: per-class average precision, any-threat figures, report.
+
+    With --json, standard output has what metrics.json holds.
+    """
+    check_pipeline(pipeline)
     from gbad.phase1_classifier.checkpoints import read_history
     from gbad.pipeline import load
     from gbad.training.run_folder import training_seconds
     from gbad.workflows import evaluate as workflow
 
+    speak = voice(quiet, as_json)
     metrics = workflow.evaluate(
         load(pipeline),
         data,
@@ -42,17 +64,20 @@ def evaluate(
         seconds=training_seconds(pipeline.parent),
         max_bad=max_bad,
         strict=strict,
-        show_progress=True,
+        show_progress=not quiet,
     )
-    console.print(ap_table(metrics))
-    say(f"Report in {out / 'report.html'}.")
+    speak.show(ap_table(metrics))
+    speak.say(f"Report in {out / 'report.html'}.")
+    speak.summarise(metrics)
 
 
 def predict(
-    pipeline: Annotated[Path, typer.Argument(help="A pipeline.joblib.")],
-    paths: Annotated[list[Path], typer.Argument(help="Images and folders of images.", readable=False)],
+    pipeline: Pipeline,
+    paths: Paths = None,
+    from_: From = None,
     out: Annotated[
-        Path, typer.Option(help="CSV with one row per image, in the order of the input; - for standard output.")
+        Path,
+        typer.Option(help="Scores, a row an image, as .csv, .jsonl or .parquet; - for CSV on standard output."),
     ] = Path("scores.csv"),
     false_alarm_rate: Annotated[
         float | None,
@@ -72,30 +97,38 @@ def predict(
     all_pictures: Annotated[bool, typer.Option("--all-pictures", help="Draw all images.")] = False,
     max_bad: MaxBad = 1.0,
     strict: Strict = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
 ) -> None:
     """Score images and folders and decide on each; images that cannot be used get a row that says why.
 
     A run that was interrupted goes on with the same command. The exit status is 3 if some images cannot be used.
     """
+    refuse_two_outputs(as_json, out)
+    check_pipeline(pipeline)
+    inputs = given_paths(paths, from_)
     from gbad.pipeline import load
     from gbad.workflows import predict as workflow
     from gbad.workflows.resume import scored_rows
     from gbad.workflows.verdict import make_rule
 
-    loaded = load(pipeline)
+    speak, loaded = voice(quiet, as_json), load(pipeline)
     rule = make_rule(loaded, false_alarm_rate=false_alarm_rate, recall=recall, about=about, prevalence=prevalence)
     done = workflow.predict(
-        loaded, paths, out, rule=rule, pictures=pictures, all_pictures=all_pictures, max_bad=max_bad, strict=strict,
-        protected=[pipeline], show_progress=True,
+        loaded, inputs, out, rule=rule, pictures=pictures, all_pictures=all_pictures, max_bad=max_bad, strict=strict,
+        protected=[pipeline], show_progress=not quiet,
     )  # fmt: skip
     where = scored_rows(out)
     for line in done.lines:
-        say(line, beside=out)
+        speak.say(line, beside=out)
     shown = "" if pictures is None else f" Pictures in {pictures}."
-    say(
+    speak.say(
         f"{counted(done.images, 'image')}, {counted(done.alarms, 'alarm')}, {done.bad:,} that cannot be used. "
         f"Scores in {where}.{shown}",
         beside=out,
+    )
+    speak.summarise(
+        {"images": done.images, "alarms": done.alarms, "bad": done.bad, "scores": where, "pictures": pictures}
     )
     if done.bad == done.images:
         raise GbadError(f"none of {counted(done.images, 'image')} can be used; the column reason of {where} says why")

@@ -1,8 +1,10 @@
-"""What commands print: tables and texts."""
+"""What commands print: tables, texts, and summaries for scripts."""
 
 from __future__ import annotations
 
+import logging
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from gbad.runtime.text import printable
+from gbad.storage.files import json_text
 from gbad.storage.targets import is_stream
 
 console = Console()
 errors = Console(stderr=True)
+
+LOGGERS = {"gbad": logging.INFO, "py.warnings": logging.WARNING}
+"""Loggers whose lines a command shows, and from which level on."""
 
 _TRAINING = ("train", "refit", "demo", "benchmark", "benchmark-detectors")
 _GOING_ON = {
@@ -34,15 +40,65 @@ def say(text: str, *command: object, beside: str | Path | None = None) -> None:
     to.print(printable(text + following), markup=False, highlight=False, soft_wrap=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
+@dataclass(frozen=True)
+class Voice:
+    """How a command speaks: to a person, as JSON to a script, or of errors only.
 
-    Examples
-    --------
-    >>> counted(1, "image"), counted(1200, "alarm")
-    ('1 image', '1,200 alarms')
+    Parameters
+    ----------
+    quiet : bool
+        No progress, no words, no warnings.
+    as_json : bool
+        The summary on standard output, in the place of words.
     """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+    quiet: bool
+    as_json: bool
+
+    @property
+    def in_words(self) -> bool:
+        """Whether a person reads it."""
+        return not (self.quiet or self.as_json)
+
+    def say(self, text: str, *command: object, beside: str | Path | None = None) -> None:
+        """`say` it to a person."""
+        if self.in_words:
+            say(text, *command, beside=beside)
+
+    def show(self, table: Table) -> None:
+        """Print a table for a person."""
+        if self.in_words:
+            console.print(table)
+
+    def summarise(self, content: dict[str, Any]) -> None:
+        """Print a summary for a script, if one asked for it."""
+        if self.as_json:
+            console.print(json_text(content), markup=False, highlight=False, soft_wrap=True)
+
+
+def voice(quiet: bool, as_json: bool) -> Voice:
+    """Take the options ``--quiet`` and ``--json`` of a command."""
+    if quiet:
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
+    return Voice(quiet, as_json)
+
+
+def chosen_text(phase3: dict[str, Any]) -> str:
+    """What phase 3 has chosen, from its ``done.json``, in a line."""
+    rule = "ε" if phase3["suppression"] == "hard" else "α"
+    parts = [f"{phase3['suppression']} gate of strength {rule} = {_short(phase3['strength'])}"]
+    parts.append(f"heads' share {_short(phase3['heads_share'])}")
+    second, thresholds = phase3.get("second_look"), phase3["thresholds"]
+    if second is not None:
+        parts.append(f"second look's share {_short(second['share'])}, strength {_short(second['strength'])}")
+        thresholds = second["thresholds"]
+    parts.append("thresholds " + ", ".join(f"{name} {_short(value)}" for name, value in thresholds.items()))
+    return f"Chosen: {'; '.join(parts)}."
+
+
+def _short(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
 
 
 def interrupted(command: str) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from gbad.data.arrays import Labels
 from gbad.errors import ImageError, TooManyBadImagesError
+from gbad.runtime.text import counted
 from gbad.storage.tables import text_table, write_table
 
 COLUMNS = ("path", "status", "reason")
@@ -84,8 +85,8 @@ class BadImages:
             self.write(self.report)
             listed = f" Those found so far are listed in {self.report}."
         raise TooManyBadImagesError(
-            f"{lost:,} of {size:,} images{group} cannot be used, more than the {self.limit:.1%} tolerated; the last "
-            f"one is {str(error).rstrip('.')}.{listed} Run `gbad check` on the data, or raise max_bad.",
+            f"{lost:,} of {counted(size, 'image')}{group} cannot be used, more than the {self.limit:.1%} tolerated; "
+            f"the last one is {str(error).rstrip('.')}.{listed} Run `gbad check` on the data, or raise max_bad.",
             settings=("max_bad",),
         )
 

@@ -16,13 +16,13 @@ from gbad.data.groups import groups_path, read_groups
 from gbad.data.images import (
     TRUNCATED,
     Unlistable,
-    decode_image,
     find_images,
     find_name_collisions,
     read_file,
     walk_images,
 )
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_list, read_sixray, strip_suffix
+from gbad.data.pictures import files_of_picture, read_picture
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
 from gbad.storage.digests import bytes_digest
@@ -36,7 +36,7 @@ PROBLEMS = {
     "unreadable": "empty, damaged or not an image",
     "truncated": "file that ends too early",
     "too_large": "more pixels than gbad decodes",
-    "unsupported": "CMYK, floating point or several frames",
+    "unsupported": "CMYK, one energy of a raw scan, floating point or several frames",
     "no_row": "image without row in any list of any subset",
     "duplicate": "same bytes as another image of the same list",
     "duplicate_across_parts": "same bytes in train and test",
@@ -55,7 +55,7 @@ PROBLEMS = {
 INCOMPLETE = frozenset({"missing_list", "missing_image", "unreadable", "truncated", "too_large", "unsupported"})
 """Problems that make a data set incomplete: a list is missing, or an image of a row. Other problems inform only."""
 
-FINDINGS = Kind("list of findings", ",".join(Problem._fields).encode())
+FINDINGS = Kind("list of findings", (",".join(Problem._fields).encode(),))
 
 _CHUNK = 64
 _DECODED_SIZE = 32  # a JPEG is parsed to its end at any scale, and fastest at the smallest
@@ -274,8 +274,8 @@ def _decode_chunk(rows: Sequence[Row]) -> list[bytes | Problem]:
             results.append(row.problem("missing_image", "no image file has this name. Download the image again."))
             continue
         try:
-            content = read_file(Path(row.path))
-            decode_image(Path(row.path), content, _DECODED_SIZE)
+            content = b"".join(read_file(file) for file in files_of_picture(row.path))
+            read_picture(row.path, _DECODED_SIZE)
             results.append(bytes_digest(content))
         except ImageError as error:
             status = "truncated" if error.reason.startswith(TRUNCATED) else error.status

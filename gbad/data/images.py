@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
-import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -24,10 +24,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from gbad.data.arrays import Pixels
 from gbad.data.damage import check_tiff, checked_png, decode_jpeg
+from gbad.data.dicom import DICOM_SUFFIXES, DicomFile, file_of, is_dicom
+from gbad.data.raw_channels import SIXTEEN_BIT_MODES, image_name, is_pair, partner_of, raw_pair
 from gbad.data.room import MOST_BYTES, needed_bytes, room_for
 from gbad.errors import DataError, ImageError
+from gbad.runtime.decoders import without_warnings
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".gif", ".webp", *DICOM_SUFFIXES})
 """Suffixes of files that count as images (compared in lower case)."""
 
 MAX_PIXELS = 100_000_000
@@ -55,11 +58,11 @@ _FILE_TYPES: dict[bytes, type[ImageFile]] = {
     b"RIFF": WebPImageFile,
 }
 _EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
-_SIXTEEN_BIT_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I"})
 _BYTES_PER_PIXEL = 8  # RGBA at 16 bit, uncompressed: no larger file can be within the pixel limit
 _DRAFT_SCALE = 1.5  # at 192 px and SIXray's sizes: twice the rate of a full decode at 43 dB to it; 1.0 gives 38 dB
 _STRIP_PIXELS = 2**20
-_WARNING_FILTERS = threading.Lock()
+_MOST_OF_16_BIT = 65535
+_DICOM_COPIES = 4  # of the pixels, as numbers with fractions
 
 
 def find_images(root: str | Path, unlistable: Unlistable | None = None) -> dict[str, Path]:
@@ -67,7 +70,8 @@ def find_images(root: str | Path, unlistable: Unlistable | None = None) -> dict[
 
     Images may lie in one folder, in numbered folders, or in any others. Links are followed, but no folder is visited
     twice, so links may form a circle. Hidden files and folders and the folders Annotation, ImageSet and Mask
-    are skipped, and so is ``threats`` (cut-outs) beside an ``ImageSet``.
+    are skipped, and so is ``threats`` (cut-outs) beside an ``ImageSet``. Two raw channels, ``a_low.png`` and
+    ``a_high.png``, are one image of the name ``a``, unless another file has that name.
 
     Parameters
     ----------
@@ -93,6 +97,8 @@ def find_images(root: str | Path, unlistable: Unlistable | None = None) -> dict[
 def find_name_collisions(root: str | Path, unlistable: Unlistable | None = None) -> dict[str, list[Path]]:
     """List the names that several image files share. The first path of each name is the one from `find_images`.
 
+    Raw channels do not count: they are what an image of their name was made of.
+
     Parameters
     ----------
     root, unlistable
@@ -111,6 +117,8 @@ def find_name_collisions(root: str | Path, unlistable: Unlistable | None = None)
     first: dict[str, str] = {}
     collisions: dict[str, list[Path]] = {}
     for name, path in walk_images(root, unlistable=unlistable):
+        if is_pair(name, path):
+            continue
         kept = first.setdefault(name, path)
         if kept is not path:
             collisions.setdefault(name, [Path(kept)]).append(Path(path))
@@ -143,7 +151,7 @@ def image_paths(data: str | Path, names: Iterable[str]) -> list[Path]:
     return [Path(index.get(name) or os.path.join(absent, f"{name}.jpg")) for name in names]
 
 
-def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Pixels:
+def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_PIXELS, *, raw: bool = True) -> Pixels:
     """Read an image as 8-bit RGB.
 
     Grey becomes three equal channels, transparency is laid over white (the background of an X-ray image), and 16-bit
@@ -153,12 +161,15 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
     Parameters
     ----------
     path : path-like
-        A JPEG, PNG, BMP, TIFF, GIF or WebP file. The content decides, not the suffix.
+        A JPEG, PNG, BMP, TIFF, GIF or WebP file, or a DICOM file if pydicom is there (``scan.dcm#2`` names a frame of
+        one that has several). The content decides, not the suffix.
     size : int or None
         Width and height of the result in pixels. The aspect ratio is not kept. Scaling is antialiased and bilinear;
         large JPEGs are decoded at a reduced scale first. None keeps the size of the file.
     max_pixels : int
         Images with more pixels are refused. The header is enough for this: nothing is decoded.
+    raw : bool
+        Whether 16-bit grey is taken. It is one energy of a scan; see `gbad.data.pictures.read_picture`.
 
     Returns
     -------
@@ -173,7 +184,46 @@ def read_image(path: str | Path, size: int | None = None, max_pixels: int = MAX_
     """
     path = Path(path)
     with room_for(size=check_file(path, max_pixels)):
-        return decode_image(path, read_file(path, max_pixels), size, max_pixels)
+        with decoded(path, read_file(path, max_pixels), size, max_pixels, raw=raw) as image:
+            return image.warped(size)
+
+
+def pixels_of(image: Image.Image, name: str) -> Pixels:
+    """Pixels of a PIL image as 8-bit RGB, by the rules of `read_image` without `raw`.
+
+    Parameters
+    ----------
+    image : PIL Image
+    name : str
+        For messages, in the place of a path.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+
+    Raises
+    ------
+    ImageError
+        Status ``"unsupported"``: 16-bit grey, CMYK, floating point.
+    """
+    path = Path(name)
+    _check_mode(path, image.mode, raw=False)
+    return np.array(_to_rgb(path, image).convert("RGB"))
+
+
+def read_channel(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
+    """Read a raw channel, 16-bit grey, as it is: uint16 (height, width); errors as in `read_image`."""
+    data = read_file(path, max_pixels)
+    _check_not_empty(path, data)
+    with _translated(path):
+        opened = _open(path, checked_png(data) if data.startswith(_PNG) else data, max_pixels)
+        if isinstance(opened, DicomFile) or opened.mode not in SIXTEEN_BIT_MODES:
+            raise ImageError(path, "unsupported", "not 16-bit grey, unlike the other channel. Give two raw channels.")
+        with without_warnings():
+            values = np.asarray(opened)
+        if values.min() < 0 or values.max() > _MOST_OF_16_BIT:
+            raise ImageError(path, "unsupported", _not_16_bit(int(values.min()), int(values.max())))
+        return values.astype(np.uint16)
 
 
 def image_size(path: str | Path, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -241,20 +291,22 @@ def decode_image(path: Path, data: bytes, size: int | None = None, max_pixels: i
 
 
 @contextmanager
-def decoded(path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIXELS) -> Iterator[DecodedImage]:
-    """Decode the content of an image file without warping it; arguments and errors as in `decode_image`.
+def decoded(
+    path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIXELS, *, raw: bool = True
+) -> Iterator[DecodedImage]:
+    """Decode the content of an image file without warping it; arguments and errors as in `decode_image`, `read_image`.
 
     For a `size`, a JPEG may be decoded at a reduced scale that is still larger. Until the block ends, no other large
     image is decoded; the image ends with the block.
     """
-    if not data:
-        raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
+    _check_not_empty(path, data)
     copies = 2 if data.startswith(_PNG) else 1
     with _translated(path):
         if data.startswith(_PNG):
             data = checked_png(data)
-        opened = _open(path, data, max_pixels)
-    pixels = opened.width * opened.height
+        opened = _open(path, data, max_pixels, raw=raw)
+    width, height = opened.size
+    pixels = width * height * (_DICOM_COPIES if isinstance(opened, DicomFile) else 1)
     if (needed := needed_bytes(pixels, len(data), copies)) > MOST_BYTES:
         reason = f"needs {needed:,} bytes of memory to decode, more than {MOST_BYTES:,}. Scale the image down."
         raise ImageError(path, "too_large", reason)
@@ -268,13 +320,16 @@ def decoded(path: Path, data: bytes, size: int | None, max_pixels: int = MAX_PIX
             opened.close()  # before another large image is decoded, whoever still holds these
 
 
-def _decode(path: Path, opened: ImageFile, data: bytes, size: int | None) -> DecodedImage:
+def _decode(path: Path, opened: ImageFile | DicomFile, data: bytes, size: int | None) -> DecodedImage:
     whole = opened.size
+    if isinstance(opened, DicomFile):
+        with without_warnings():
+            return DecodedImage(opened.image(), True)
     if isinstance(opened, JpegImageFile):
         image = decode_jpeg(opened, data, None if size is None else int(_DRAFT_SCALE * size))
         return DecodedImage(image, image.size == whole)
     if isinstance(opened, TiffImageFile):
-        with _without_warnings():
+        with without_warnings():
             check_tiff(opened, data)
             opened.load()  # its decoder parses the tags again, and may warn
     opened.decodermaxblock = len(data)  # see `checked_png`
@@ -304,7 +359,7 @@ def _translated(path: Path) -> Iterator[None]:
 def check_file(path: Path, max_pixels: int = MAX_PIXELS) -> int:
     """Size of an image file in bytes; errors as in `read_file`, which reads it."""
     with _readable(path):
-        status = path.stat()
+        status = file_of(path).stat()
         if stat.S_ISDIR(status.st_mode):
             os.listdir(path)  # says why, if it is a folder that could not be searched
         if not stat.S_ISREG(status.st_mode):  # opening a named pipe would wait for ever
@@ -339,7 +394,7 @@ def read_file(path: Path, max_pixels: int = MAX_PIXELS) -> bytes:
     """
     check_file(path, max_pixels)
     with _readable(path):
-        return path.read_bytes()
+        return file_of(path).read_bytes()
 
 
 @contextmanager
@@ -363,16 +418,22 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _index(root: str | Path, unlistable: Unlistable | None = None) -> dict[str, str]:
     index: dict[str, str] = {}
+    pairs: dict[str, str] = {}
     for name, path in walk_images(root, unlistable=unlistable):
-        index.setdefault(name, path)
-    return index
+        (pairs if is_pair(name, path) else index).setdefault(name, path)
+    return pairs | index if pairs else index
 
 
 def walk_images(
-    root: str | Path, *, broken: bool = False, unlistable: Unlistable | None = None
+    root: str | Path,
+    *,
+    broken: bool = False,
+    unlistable: Unlistable | None = None,
+    others: Counter[str] | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Yield (name without suffix, path) of each image below `root`, with the rules and the order of `find_images`.
 
+    A pair of raw channels is yielded once, with the path of the low one. `others` counts the suffixes of other files.
     With `broken`, also yield links that lead nowhere, pipes and devices, and folders that cannot be listed. Reading one
     raises an `ImageError`. With `unlistable`, append such folders and why to it. Else they are a DataError.
     """
@@ -399,8 +460,11 @@ def walk_images(
                     image = name and dot and f".{suffix.lower()}" in IMAGE_SUFFIXES
                     if image and (_leads_to(entry.is_file) or (broken and not _leads_to(entry.is_dir))):
                         files.append((entry.name, name, entry.path))
-                    elif entry.name.lower() not in skipped and _leads_to(entry.is_dir):
-                        folders.append(entry.path)
+                    elif _leads_to(entry.is_dir):
+                        if entry.name.lower() not in skipped:
+                            folders.append(entry.path)
+                    elif others is not None and not image:
+                        others[f".{suffix.lower()}" if name and dot else "no suffix"] += 1
         except OSError as error:
             if broken:
                 yield os.path.basename(folder), folder
@@ -411,7 +475,12 @@ def walk_images(
             raise DataError(
                 f"{folder}: cannot be listed ({error.strerror}). Check the folder's permissions."
             ) from error
-        yield from ((name, path) for _, name, path in sorted(files))
+        for _, name, path in sorted(files):
+            pair = raw_pair(path)
+            if pair is None:
+                yield name, path
+            elif path == str(pair[0]):
+                yield image_name(name), path
         pending.extend(sorted(folders, reverse=True))
 
 
@@ -422,24 +491,54 @@ def _leads_to(kind: Callable[[], bool]) -> bool:
         return False
 
 
-def _open(path: Path, data: bytes, max_pixels: int) -> ImageFile:
-    """Parse the header, and refuse images that gbad cannot use. Nothing is decoded here."""
+def _open(path: Path, data: bytes, max_pixels: int, *, raw: bool = True) -> ImageFile | DicomFile:
+    """Parse the header, and refuse images that gbad cannot use; 16-bit grey, too, without `raw`. Nothing is decoded."""
+    if is_dicom(data):
+        with without_warnings():
+            dicom = DicomFile(path, data)
+        _check_pixels(path, dicom.size, max_pixels)
+        return dicom
     file_type = next((file_type for magic, file_type in _FILE_TYPES.items() if data.startswith(magic)), None)
     if file_type is None:
-        reason = "not an image that gbad reads (JPEG, PNG, BMP, TIFF, GIF, WebP). Convert it to PNG."
+        reason = "not an image that gbad reads (JPEG, PNG, BMP, TIFF, GIF, WebP, DICOM). Convert it to PNG."
         raise ImageError(path, "unreadable", reason)
-    with _without_warnings():
+    with without_warnings():
         # The class itself, not Image.open: Image.open has one size limit for the whole process.
         image = file_type(BytesIO(data))
-        width, height = image.size
-        if width * height > max_pixels:
-            reason = f"{width} × {height} pixels, more than the limit of {max_pixels:,}. Scale the image down."
-            raise ImageError(path, "too_large", reason)
-        if image.mode not in _EIGHT_BIT_MODES | _SIXTEEN_BIT_MODES:
-            raise ImageError(path, "unsupported", _unknown_mode(image.mode))
+        _check_pixels(path, image.size, max_pixels)
+        _check_mode(path, image.mode, raw=raw)
         if getattr(image, "is_animated", False):
             raise ImageError(path, "unsupported", "several frames in one file. Extract one frame.")
     return image
+
+
+def _check_not_empty(path: Path, data: bytes) -> None:
+    if not data:
+        raise ImageError(path, "unreadable", "the file is empty. Copy it again.")
+
+
+def _check_mode(path: Path, mode: str, *, raw: bool) -> None:
+    if mode in SIXTEEN_BIT_MODES and not raw:
+        raise ImageError(path, "unsupported", _one_energy(path))
+    if mode not in _EIGHT_BIT_MODES | SIXTEEN_BIT_MODES:
+        raise ImageError(path, "unsupported", _unknown_mode(mode))
+
+
+def _check_pixels(path: Path, size: tuple[int, int], most: int) -> None:
+    width, height = size
+    if width * height > most:
+        reason = f"{width} × {height} pixels, more than the limit of {most:,}. Scale the image down."
+        raise ImageError(path, "too_large", reason)
+
+
+def _one_energy(path: Path) -> str:
+    """Say what 16-bit grey is, and what to do about it."""
+    partner = partner_of(path)
+    pair = "the two channels NAME_low.png and NAME_high.png" if partner is None else f"{partner.name} beside it, too"
+    return (
+        f"16-bit grey: one energy of a raw scan, which has not the colours that a pipeline learns from. Give {pair}, "
+        "or as 8 bit what the console shows."
+    )
 
 
 def _unknown_mode(mode: str) -> str:
@@ -451,17 +550,9 @@ def _unknown_mode(mode: str) -> str:
     return f"colour mode {mode}, which gbad does not read. Convert it to 8- or 16-bit grey or to RGB."
 
 
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence Pillow's warnings about odd headers. The lock keeps threads from restoring each other's filters."""
-    with _WARNING_FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def _to_rgb(path: Path, image: Image.Image) -> Image.Image:
     """Decode into mode L or RGB."""
-    if image.mode in _SIXTEEN_BIT_MODES:
+    if image.mode in SIXTEEN_BIT_MODES:
         return _eight_bit(path, image)
     if image.has_transparency_data:
         return _over_white(image)
@@ -478,10 +569,13 @@ def _eight_bit(path: Path, image: Image.Image) -> Image.Image:
         values = np.asarray(strip).astype(np.int64)
         lowest, highest = min(lowest, int(values.min())), max(highest, int(values.max()))
         grey[top : top + len(values)] = ((values + 128) // 257).astype(np.uint8)
-    if lowest < 0 or highest > 65535:
-        reason = f"32-bit values {lowest} to {highest}. Scale them to 0 to 65535 and save as 16 bit."
-        raise ImageError(path, "unsupported", reason)
+    if lowest < 0 or highest > _MOST_OF_16_BIT:
+        raise ImageError(path, "unsupported", _not_16_bit(lowest, highest))
     return Image.fromarray(grey)
+
+
+def _not_16_bit(lowest: int, highest: int) -> str:
+    return f"32-bit values {lowest} to {highest}. Scale them to 0 to {_MOST_OF_16_BIT} and save as 16 bit."
 
 
 def _over_white(image: Image.Image) -> Image.Image:

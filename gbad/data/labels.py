@@ -6,7 +6,7 @@ import csv
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ SIXRAY_CLASSES = ("Gun", "Knife", "Wrench", "Pliers", "Scissors")
 PARTS = ("train", "test")
 """The two lists of each subset."""
 
-LABELS = Kind("list of labels", b"name")
+LABELS = Kind("list of labels", (b"name",))
 
 _NO_LINE: tuple[int, list[str], bool] = (1, [], False)
 
@@ -261,6 +261,35 @@ def _check_readable(labels: LabelList, path: Path) -> None:
             raise DataError(f"{path}: the image name {name!r} would be read as {read!r}. Rename the image.")
         if not name.isascii() and name != name.encode("utf-8", "replace").decode("utf-8"):
             raise DataError(f"{path}: the image name {name!r} is not UTF-8. Rename the image.")
+
+
+def with_classes(labels: LabelList, classes: Sequence[str]) -> LabelList:
+    """Give a list other classes, in the wanted order: one that it has not is absent in all images.
+
+    Parameters
+    ----------
+    labels : LabelList
+    classes : sequence of str
+        Each once. Classes of the list that are not named are left out.
+
+    Raises
+    ------
+    DataError
+        If a class is named twice, or none is.
+
+    Examples
+    --------
+    >>> labels = LabelList(("a", "b"), np.array([[1, 0], [0, 1]], np.uint8), ("Gun", "Knife"))
+    >>> with_classes(labels, ["Knife", "Wrench"]).labels.tolist()
+    [[0, 0], [1, 0]]
+    """
+    if len(set(classes)) < len(classes) or not classes:
+        raise DataError(f"classes are {', '.join(classes) or 'not named'}: name each class once.")
+    column_of = {name: column for column, name in enumerate(labels.classes)}
+    columns = [
+        labels.labels[:, column_of[name]] if name in column_of else np.zeros(len(labels), np.uint8) for name in classes
+    ]
+    return LabelList(labels.names, np.stack(columns, axis=1), tuple(classes))
 
 
 def strip_suffix(name: str) -> str:

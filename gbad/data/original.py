@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from gbad.data.arrays import Pixels
-from gbad.data.images import MAX_PIXELS, check_file, decoded, header_size, read_file
+from gbad.data.images import MAX_PIXELS, DecodedImage, check_file, decoded, header_size, read_file
 from gbad.data.room import LARGE_FILE, room_for
 
 # Of an image that waits for a second look. Some hundred images may wait at a time.
-_KEPT_PIXELS = 2_000_000
+KEPT_PIXELS = 2_000_000
 _KEPT_BYTES = 1_000_000
 
 
@@ -70,8 +71,8 @@ class FileImage(Original):
 
     def warped(self, size: int) -> Pixels:
         """The image warped to uint8 (size, size, 3)."""
-        with room_for(size=self._bytes), decoded(self._path, self._content, size, self._max_pixels) as image:
-            if image.is_whole and image.image.width * image.image.height <= _KEPT_PIXELS:
+        with room_for(size=self._bytes), self._decoded(size) as image:
+            if image.is_whole and image.image.width * image.image.height <= KEPT_PIXELS:
                 self._whole = image.warped(None)
             if self._whole is not None or self._bytes > _KEPT_BYTES:
                 self._data = None
@@ -81,8 +82,12 @@ class FileImage(Original):
         """The image at its own resolution, uint8 (height, width, 3)."""
         if self._whole is not None:
             return self._whole
-        with room_for(size=self._bytes), decoded(self._path, self._content, None, self._max_pixels) as image:
+        with room_for(size=self._bytes), self._decoded(None) as image:
             return image.warped(None)
+
+    def _decoded(self, size: int | None) -> AbstractContextManager[DecodedImage]:
+        # 16-bit grey is one energy of a scan: no pipeline learns from it as it is, see `gbad.data.pictures`.
+        return decoded(self._path, self._content, size, self._max_pixels, raw=False)
 
     @property
     def _content(self) -> bytes:
@@ -114,7 +119,7 @@ def warp(image: Pixels, size: int) -> Pixels:
     """Warp an image to uint8 (size, size, 3); one that has this size is returned itself."""
     if image.shape[:2] == (size, size):
         return image
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def cut_region(image: Pixels, centre: npt.ArrayLike, side: float, size: int) -> Pixels:

@@ -13,8 +13,9 @@ from typing import TypeVar
 import numpy as np
 
 from gbad.data.arrays import Pixels, Rows
-from gbad.data.images import MAX_PIXELS, read_image
-from gbad.data.original import ArrayImage, FileImage, Original, warp
+from gbad.data.images import MAX_PIXELS
+from gbad.data.original import ArrayImage, Original, warp
+from gbad.data.pictures import open_picture, read_picture
 from gbad.errors import DataError, ImageError
 
 T = TypeVar("T")
@@ -49,10 +50,10 @@ class ImageSource:
 
 
 def source_from_paths(paths: Sequence[str | Path], size: int, *, max_pixels: int = MAX_PIXELS) -> ImageSource:
-    """Read image files, warped to ``(size, size)``."""
+    """Read pictures, see `gbad.data.pictures.read_picture`, warped to ``(size, size)``."""
     return ImageSource(
-        [str(path) for path in paths], size, lambda row: read_image(paths[row], size, max_pixels),
-        lambda row: FileImage(Path(paths[row]), max_pixels),
+        [str(path) for path in paths], size, lambda row: read_picture(paths[row], size, max_pixels),
+        lambda row: open_picture(paths[row], max_pixels),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from gbad.data.arrays import Labels, Mask, Rows
 from gbad.data.duplicates import find_duplicates
 from gbad.errors import DataError
+from gbad.runtime.text import counted
 
 _MAX_DIGITS = 18  # of a number that int64 holds
 _DIGITS = "0123456789"
@@ -127,8 +128,8 @@ def split_validation(
     if n_groups < 2:
         remedy = f"lower neighbours (now {neighbours})" if groups is None else "divide the group that is given"
         raise DataError(
-            f"the training list has {len(names):,} images in {n_groups} group: no validation part can be taken from "
-            f"it. Add images of other bags, or {remedy}."
+            f"the training list has {counted(len(names), 'image')} in {counted(n_groups, 'group')}: no validation part "
+            f"can be taken from it. Add images of other bags, or {remedy}."
         )
     columns = [*labels.T, ~labels.any(axis=1)]  # the last counts threat-free images
     sums = [np.bincount(found, weights=column, minlength=n_groups) for column in columns]

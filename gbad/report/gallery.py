@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor
 
-from gbad.data.images import read_image
+from gbad.data.pictures import read_picture
 from gbad.errors import ImageError
 from gbad.report.drawing import Finding, TrueBox, drawn, smooth
 
@@ -107,7 +107,7 @@ def picture(path: Path, findings: Sequence[Finding] = (), truth: Sequence[TrueBo
         The reason if the image cannot be read, else empty.
     """
     try:
-        image = read_image(path)
+        image = read_picture(path)
     except ImageError as error:
         return "", f"{error.status}: {error.reason}"
     return data_address(drawn(image, findings, truth=truth, largest=LARGEST)), ""

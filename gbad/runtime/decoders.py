@@ -1,11 +1,24 @@
-"""What the decoders of images print by themselves, without the name of the file."""
+"""What the decoders of images print and warn of by themselves, without the name of the file."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from contextlib import suppress
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
+
+_WARNING_FILTERS = threading.Lock()
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silence warnings about odd headers. The lock keeps threads from restoring each other's filters."""
+    with _WARNING_FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def silence_decoders() -> None:

@@ -19,3 +19,14 @@ def printable(text: object) -> str:
     """
     shown = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", shown)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "image"), counted(1200, "alarm")
+    ('1 image', '1,200 alarms')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

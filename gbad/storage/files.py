@@ -97,7 +97,12 @@ def remove_folder(path: str | Path) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON, whole or not at all. NaN becomes null, since JSON has no NaN."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_text(content) + "\n", encoding="utf-8")
+
+
+def json_text(content: Any) -> str:
+    """Plain data, arrays and paths as indented JSON; NaN becomes null."""
+    return json.dumps(_plain(content), indent=2, allow_nan=False)
 
 
 def read_json(path: str | Path) -> Any:

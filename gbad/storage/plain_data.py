@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import joblib
 import numpy as np
@@ -132,19 +133,34 @@ def load_plain(path: str | Path) -> Any:
         raise PipelineFileError(f"{path}: damaged, it holds {error}. Copy it again.") from error
 
 
-def read_pickle(path: str | Path) -> Any:
-    """Unpickle a file that names no class or function but `GBADPipeline`. PipelineFileError for all other files."""
-    path = Path(path)
+def check_pickle(path: str | Path) -> None:
+    """Look at the first byte of a file that `read_pickle` is to read; PipelineFileError if it cannot be one."""
+    with _opened(path) as file:
+        if file.read(1) != pickle.PROTO:
+            raise PipelineFileError(f"{path}: not a gbad file. Give the pipeline.joblib that `gbad train` has written.")
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
     try:
         with open_regular(path) as file:
-            return _StrictUnpickler(file).load()
+            yield file
     except FileNotFoundError as error:
         raise PipelineFileError(f"{path}: no such file. `gbad train` writes RUN/pipeline.joblib.") from error
     except OSError as error:
         raise PipelineFileError(f"{path}: cannot be read ({error.strerror or error}). Check the path.") from error
-    except PipelineFileError as error:
-        raise PipelineFileError(f"{path}: {error}") from error
-    except Exception as error:  # damaged bytes make an unpickler raise almost anything
-        raise PipelineFileError(
-            f"{path}: damaged, or not a gbad file ({type(error).__name__}: {error}). Copy it again."
-        ) from error
+
+
+def read_pickle(path: str | Path) -> Any:
+    """Unpickle a file that names no class or function but `GBADPipeline`. PipelineFileError for all other files."""
+    with _opened(path) as file:
+        try:
+            return _StrictUnpickler(file).load()
+        except OSError:
+            raise
+        except PipelineFileError as error:
+            raise PipelineFileError(f"{path}: {error}") from error
+        except Exception as error:  # damaged bytes make an unpickler raise almost anything
+            raise PipelineFileError(
+                f"{path}: damaged, or not a gbad file ({type(error).__name__}: {error}). Copy it again."
+            ) from error

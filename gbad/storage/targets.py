@@ -15,7 +15,7 @@ from gbad.errors import GbadError
 from gbad.storage.reading import open_regular
 
 _STANDARD_OUTPUT = frozenset({"-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"})
-_BEGINNING = 512  # bytes
+_BEGINNING = 8192  # bytes: the longest path and more
 
 
 def is_stream(path: str | Path) -> bool:
@@ -68,12 +68,12 @@ class Kind(NamedTuple):
     ----------
     name : str
         For messages: ``"list of scores"``.
-    mark : bytes
-        What is near the beginning of each file of this kind.
+    marks : tuple of bytes
+        Each file of this kind has one of them near its beginning.
     """
 
     name: str
-    mark: bytes
+    marks: tuple[bytes, ...]
 
 
 def output_file(path: str | Path, inputs: Iterable[str | Path] = (), kind: Kind | None = None) -> Path:
@@ -81,7 +81,7 @@ def output_file(path: str | Path, inputs: Iterable[str | Path] = (), kind: Kind 
     target = output_path(path, inputs)
     if target.is_dir():
         raise GbadError(f"{path}: cannot be written, it is a folder. Give the path of a file.")
-    if kind is not None and (begin := _beginning(target)) and kind.mark not in begin:
+    if kind is not None and (begin := _beginning(target)) and not any(mark in begin for mark in kind.marks):
         raise GbadError(f"{path}: will not be replaced, since it is no {kind.name} of gbad. Give another path.")
     return target
 

@@ -17,6 +17,7 @@ from gbad.phase2_anomaly.catalogue import name_of
 from gbad.phase2_anomaly.detectors import IMAGE_LOSS
 from gbad.phase3_gate import ThreatGate
 from gbad.runtime.device import chosen_device
+from gbad.runtime.text import counted
 from gbad.training.plain_settings import to_plain
 from gbad.training.settings import Settings, gate_strength
 
@@ -130,8 +131,8 @@ def check_both_kinds(positive: npt.NDArray[np.bool_], part: str) -> None:
     with_threats, without = int(positive.sum()), int((~positive).sum())
     if not with_threats or not without:
         raise DataError(
-            f"the {part} has {with_threats:,} images with threats and {without:,} without, but both are needed. Use "
-            "more images, another validation_fraction, or gate_fit paper.",
+            f"the {part} has {counted(with_threats, 'image')} with threats and {without:,} without, but both are "
+            "needed. Use more images, another validation_fraction, or gate_fit paper.",
             settings=("validation_fraction", "gate_fit"),
         )
 

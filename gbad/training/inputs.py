@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+from PIL import Image
 
 from gbad.data.boxes import Boxes, GivenBox, given_boxes
-from gbad.data.images import image_size
+from gbad.data.images import image_size, pixels_of
+from gbad.data.original import ArrayImage, Original
+from gbad.data.pictures import open_picture
 from gbad.data.source import ImageSource, source_from_array, source_from_paths
 from gbad.errors import DataError
 from gbad.storage.digests import digest
@@ -18,21 +22,71 @@ from gbad.training.training_set import TrainingSet, validation_rows
 Images = Sequence[str | Path] | np.ndarray
 """Paths of images, or their pixels: uint8 (n, H, W, 3)."""
 
+OneImage = str | Path | Image.Image | np.ndarray
+"""A path, a PIL image, or pixels: uint8 (H, W, 3), or grey (H, W)."""
 
-def are_pixels(images: Images) -> bool:
+ScoredImages = Images | OneImage | Sequence[OneImage]
+"""What is scored: one image or many."""
+
+
+def are_pixels(images: Any) -> bool:
     """Whether images are given as pixels, not as paths (of which an array may consist as well)."""
     return isinstance(images, np.ndarray) and images.dtype.kind not in "UO"
 
 
-def image_source(images: Images, size: int) -> ImageSource:
-    """Source of images, warped to ``(size, size)``; DataError if they are neither paths nor pixels."""
+def image_source(images: ScoredImages, size: int) -> ImageSource:
+    """Source of images, warped to ``(size, size)``: one or many, as paths, PIL images or pixels.
+
+    Raises
+    ------
+    DataError
+        If one is nothing of these. What is wrong with a file is said when it is read.
+    """
+    if are_pixels(images) and np.asarray(images).ndim not in (2, 3):
+        return source_from_array(np.asarray(images), size)
+    is_one = isinstance(images, (str, Path, Image.Image)) or are_pixels(images)
+    items: list[Any] = [images] if is_one else list(cast(Iterable[Any], images))
+    if all(isinstance(item, (str, Path)) for item in items):
+        return source_from_paths(items, size)
+    for row, item in enumerate(items):
+        _check_one(row, item)
+    names = [str(item) if isinstance(item, (str, Path)) else f"image {row}" for row, item in enumerate(items)]
+
+    def opened(row: int) -> Original:
+        item = items[row]
+        if isinstance(item, (str, Path)):
+            return open_picture(item)
+        picture = item if isinstance(item, Image.Image) else Image.fromarray(item)
+        return ArrayImage(pixels_of(picture, names[row]))
+
+    return ImageSource(names, size, lambda row: opened(row).warped(size), opened)
+
+
+def _check_one(row: int, item: Any) -> None:
+    """Check what one image is given as; DataError if it can be none."""
+    if isinstance(item, (str, Path, Image.Image)):
+        return
+    if not isinstance(item, np.ndarray):
+        raise DataError(f"image {row} is a {type(item).__name__}. Give paths, PIL images, or uint8 arrays (H, W, 3).")
+    if item.dtype != np.uint8 or not (item.ndim == 2 or (item.ndim == 3 and item.shape[2] == 3)):
+        raise DataError(
+            f"image {row} must be a uint8 array of shape (H, W, 3), or (H, W) for grey, not {item.dtype} {item.shape}. "
+            "Convert it."
+        )
+
+
+def _check_learnable(images: Any) -> None:
+    """Check that images are what `fit` learns from: paths, or pixels of one size; DataError if they are not."""
     if isinstance(images, (str, Path)):
         raise DataError(f"images must be a list of paths or an array, not one path: [{str(images)!r}]")
     if are_pixels(images):
-        return source_from_array(np.asarray(images), size)
-    if wrong := {type(item).__name__ for item in images if not isinstance(item, (str, Path))}:
-        raise DataError(f"images must be paths, or one uint8 array (n, H, W, 3); the list holds {', '.join(wrong)}")
-    return source_from_paths(list(images), size)
+        if images.ndim in (2, 3):
+            raise DataError(f"to learn from, images must be an array of shape (n, H, W, 3), not {images.shape}.")
+    elif wrong := {type(item).__name__ for item in images if not isinstance(item, (str, Path))}:
+        raise DataError(
+            "to learn from, images must be paths, or one uint8 array (n, H, W, 3); the list holds "
+            f"{', '.join(sorted(wrong))}"
+        )
 
 
 def original_size(images: Images, row: int) -> tuple[int, int]:
@@ -66,6 +120,7 @@ def training_list(
     DataError
         If something does not fit.
     """
+    _check_learnable(images)
     source = image_source(images, settings.size)
     labels, classes = _check_labels(labels, len(images), classes)
     paths = None if are_pixels(images) else [Path(path) for path in images]

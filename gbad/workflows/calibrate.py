@@ -17,7 +17,8 @@ from gbad.phase3_gate import HeldOut, OperatingPoint, at_false_alarm_rate, log_o
 from gbad.pipeline import GBADPipeline
 from gbad.report.tables import Column, Table
 from gbad.runtime.progress import progress_bar
-from gbad.workflows.predict import expand
+from gbad.runtime.text import counted
+from gbad.workflows.inputs import expand
 
 RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 """False-alarm rates that `operating_table` shows, as far as the held-out images can tell them."""
@@ -63,7 +64,7 @@ def calibrate(
             advance(len(rows) + len(errors))
     seen = Explanation.concatenate(parts)
     if not len(seen.any_threat):
-        raise DataError(f"none of the {len(files):,} images can be used: run `gbad predict` on them to see why.")
+        raise DataError(f"none of {counted(len(files), 'image')} can be used: run `gbad predict` on them to see why.")
     settings = pipeline.settings
     calibrated_for = settings.prevalence if settings.validation_fraction else None
     held_out = fitted.held_out or _nothing(len(pipeline.classes_), calibrated_for)

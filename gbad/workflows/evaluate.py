@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +14,14 @@ import pandas as pd
 
 from gbad.data.bad_images import BadImages
 from gbad.data.images import image_paths
-from gbad.data.labels import LabelList, read_sixray
+from gbad.data.labels import LabelList, read_sixray, with_classes
 from gbad.errors import DataError
 from gbad.evaluation.figures import evaluate as evaluation_figures
 from gbad.evaluation.metrics import Rule, check_rule
 from gbad.explanation import Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.report import Evaluation, save_plots
+from gbad.runtime.text import counted
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
 from gbad.workflows.evaluation_report import report_on
@@ -51,7 +53,8 @@ def evaluate(
     pipeline : GBADPipeline
         Fitted.
     data, subset
-        The test list ``data/ImageSet/<subset>/test.csv``. Its classes must be the pipeline's, in any order.
+        The test list ``data/ImageSet/<subset>/test.csv``. Its classes are the pipeline's or some of them, in any order.
+        Figures of a class that it lacks are missing, and an image counts as threat-free by the classes that it has.
     out : path-like
         Folder for the results.
     rule : {"all_points", "voc07", "voc10"}
@@ -72,11 +75,13 @@ def evaluate(
     """
     check_rule(rule)
     test = read_sixray(data, subset, "test")
-    if sorted(test.classes) != sorted(pipeline.classes_):
+    if set(test.classes) - set(pipeline.classes_):
         raise DataError(
             f"{data}, subset {subset}: the list has the classes {', '.join(test.classes)}; the pipeline was trained on "
-            f"{', '.join(pipeline.classes_)}. Evaluate on a list with the same classes."
+            f"{', '.join(pipeline.classes_)}. Evaluate on a list with the same classes, or some of them."
         )
+    if lacking := [name for name in pipeline.classes_ if name not in test.classes]:
+        _log.warning("%s, subset %s: the list has no %s; its figures are missing", data, subset, ", ".join(lacking))
     with held_scores(Path(out) / "scores.csv"):
         return _evaluate(
             pipeline, data, subset, test, Path(out), rule=rule, history=history, seconds=seconds, max_bad=max_bad,
@@ -90,7 +95,7 @@ def _evaluate(
     show_progress: bool,
 ) -> dict[str, Any]:  # fmt: skip
     begun = time.monotonic()
-    labels = test.labels[:, [test.classes.index(name) for name in pipeline.classes_]]
+    labels = with_classes(test, pipeline.classes_).labels
     paths = image_paths(data, test.names)
     shown, listed = (paths, labels, pipeline.classes_), out / "bad_test_images.csv"
     bad = BadImages(len(paths), max_bad, strict=strict, report=listed, shown=shown)
@@ -101,6 +106,7 @@ def _evaluate(
         raise DataError(f"{data}, subset {subset}: none of the test images can be used")
     score = Explanation.concatenate([part for _, part in parts])
     figures = evaluation_figures(labels[rows], score, pipeline.classes_, rule=rule)
+    figures["prevalence"] |= {name: math.nan for name in pipeline.classes_ if name not in test.classes}
     fitted, settings = pipeline.fitted_, pipeline.settings
     decision = fitted.decision
     chosen = {
@@ -119,7 +125,7 @@ def _evaluate(
     write_json(out / "metrics.json", metrics)
     if bad.errors:
         bad.write(listed)
-        _log.warning("%d images were left out, see %s", len(bad.errors), listed)
+        _log.warning("%s left out, see %s", counted(len(bad.errors), "image"), listed)
     else:
         listed.unlink(missing_ok=True)  # of an evaluation before this one
     evaluation = Evaluation(pipeline.classes_, labels[rows], score, fitted.thresholds, metrics, history)

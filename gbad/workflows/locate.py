@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from gbad.data.source import opened
 from gbad.errors import GbadError
 from gbad.pipeline import GBADPipeline
-from gbad.training.inputs import Images, original_size
+from gbad.training.inputs import ScoredImages, image_source
 
 
-def position_maps(pipeline: GBADPipeline, images: Images) -> np.ndarray:
+def position_maps(pipeline: GBADPipeline, images: ScoredImages) -> np.ndarray:
     """Probability, as learnt from boxes, that a place is in a threat of each class.
 
     Parameters
     ----------
     pipeline : GBADPipeline
         Fitted with boxes.
-    images : sequence of n paths, or uint8 array (n, H, W, 3)
-        RGB.
+    images
+        As in `GBADPipeline.predict_proba`.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def position_maps(pipeline: GBADPipeline, images: Images) -> np.ndarray:
     return pipeline.heatmaps(images)
 
 
-def locate(pipeline: GBADPipeline, images: Images) -> np.ndarray:
+def locate(pipeline: GBADPipeline, images: ScoredImages) -> np.ndarray:
     """Place where each class has the most evidence, whether or not the image shows it.
 
     Parameters
@@ -56,7 +57,8 @@ def locate(pipeline: GBADPipeline, images: Images) -> np.ndarray:
         x and y in pixels of the original image: the centre of the highest cell of each map of `GBADPipeline.heatmaps`.
     """
     places = peaks(pipeline.heatmaps(images))
-    return places * np.array([original_size(images, row) for row in range(len(images))], np.float64)[:, None]
+    source = image_source(images, pipeline.settings.size)
+    return places * np.array([opened(source, row).size for row in range(len(source))], np.float64)[:, None]
 
 
 def peaks(maps: np.ndarray) -> np.ndarray:

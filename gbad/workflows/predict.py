@@ -15,15 +15,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from gbad.data.bad_images import BadImages
-from gbad.data.images import IMAGE_SUFFIXES, read_image, walk_images
+from gbad.data.pictures import files_of_picture, read_picture
 from gbad.data.source import opened
-from gbad.errors import DataError, GbadError
+from gbad.errors import GbadError
 from gbad.explanation import Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.report.drawing import Finding, drawn
 from gbad.runtime.text import printable
 from gbad.storage.files import atomic_path
 from gbad.storage.targets import is_stream
+from gbad.workflows.formats import check_format
+from gbad.workflows.inputs import expand
 from gbad.workflows.resume import Kept, content_of, go_on, held_scores, part_of
 from gbad.workflows.scores_csv import score_to_csv
 from gbad.workflows.verdict import Rule, findings, judge
@@ -64,10 +66,11 @@ def predict(
     pipeline : GBADPipeline
         Fitted.
     paths : sequence of path-like
-        Images and folders of images.
+        Images, folders of images, and patterns, see `gbad.workflows.inputs.expand`.
     out : path-like
-        The CSV file; ``-`` or ``/dev/stdout`` for standard output, which cannot go on. If
-        no image can be used, an older file stays, and the reasons are in ``<out>.part``.
+        The file of scores, whose suffix says the format, see `gbad.workflows.formats`; ``-`` or ``/dev/stdout`` for CSV
+        on standard output, which cannot go on. If no image can be used, an older file stays, and the reasons are in
+        ``<out>.part``, a CSV.
     rule : Rule, optional
         When an image raises an alarm, see `gbad.workflows.verdict.make_rule`. Default: the classes' own thresholds.
     pictures : path-like, optional
@@ -84,9 +87,9 @@ def predict(
     Raises
     ------
     GbadError
-        If `out` is a folder, a device, an image of the input or `protected`, holds anything but scores, or cannot be
-        written; if `pictures` lies in a folder of the input, cannot be made, or an image of the input would be
-        overwritten in it.
+        If `out` is a folder, a device, an image of the input or `protected`, has no known suffix, holds anything but
+        scores, or cannot be written; if `pictures` lies in a folder of the input, cannot be made, or an image of the
+        input would be overwritten in it.
     RunError
         If another process is writing `out`.
     DataError
@@ -104,7 +107,8 @@ def predict(
         source = pipeline.image_source(files)
         described: dict[int, str] = {}
         if not is_stream(out):
-            part_of(out, files)
+            part_of(out, (file for path in files for file in files_of_picture(path)))
+            check_format(out)
             until_done.enter_context(held_scores(out))
             names = [str(path) for path in files]
             kept = go_on(out, content_of(pipeline, files, f"{rule} {pictures} {all_pictures}"), names, source, bad)
@@ -217,27 +221,6 @@ def _draw(folder: Path, row: int, path: Path, found: Sequence[Finding]) -> None:
     name = _picture_name(row, path)
     try:
         with atomic_path(folder / name) as temporary:
-            drawn(read_image(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)
+            drawn(read_picture(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)
     except OSError as error:
         raise GbadError(f"{folder / name}: cannot be written ({error.strerror or error}).") from error
-
-
-def expand(paths: Sequence[str | Path]) -> list[Path]:
-    """Replace each folder by the image files below it; keep files as given.
-
-    The rules and the order are those of `gbad.data.images.find_images`: links are followed, hidden files and folders
-    and those of annotations, lists and masks are skipped. A link that leads nowhere and a folder that cannot be listed
-    count, since their rows say so.
-
-    Raises
-    ------
-    DataError
-        If nothing is left.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        is_folder = os.path.isdir(path)  # false for names that are too long, whose rows say so
-        found += [Path(image) for _, image in walk_images(path, broken=True)] if is_folder else [path]
-    if not found:
-        raise DataError(f"no image in {', '.join(map(str, paths))}; gbad reads {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return found

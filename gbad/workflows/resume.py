@@ -16,13 +16,16 @@ from typing import Any, NamedTuple
 import joblib
 
 from gbad.data.bad_images import BadImages
+from gbad.data.pictures import files_of_picture
 from gbad.data.source import ImageSource
 from gbad.errors import GbadError, ImageError
 from gbad.pipeline import GBADPipeline
+from gbad.runtime.text import counted
 from gbad.storage.digests import digest
 from gbad.storage.files import read_json, write_json
 from gbad.storage.locks import held
 from gbad.storage.targets import Kind, is_stream, output_file
+from gbad.workflows.formats import convert, is_csv
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +36,7 @@ BATCH = 32
 LEADING = ("status", "reason")
 """Columns between that of the image and those of its scores."""
 
-SCORES = Kind("list of scores", b",status,")
+SCORES = Kind("list of scores", (b",status,", b'"status": ', b"PAR1"))  # CSV, JSON Lines, Parquet
 
 
 @dataclass(frozen=True)
@@ -92,10 +95,12 @@ def content_of(pipeline: GBADPipeline, paths: Sequence[str | Path], decided: str
     images: list[str] = []
     for path in paths:
         try:
-            status = os.stat(path)
-            images += [str(path), str(status.st_size), str(status.st_mtime_ns)]
+            images.append(str(path))
+            for file in files_of_picture(path):
+                status = os.stat(file)
+                images += [str(status.st_size), str(status.st_mtime_ns)]
         except (OSError, ValueError):
-            images += [str(path), "", ""]
+            images += ["", ""]
     return {
         "images": digest(images),
         "pipeline": str(joblib.hash(pipeline.__getstate__())),
@@ -158,18 +163,25 @@ def go_on(
         os.truncate(partial, rows[done - 1].end)
     except OSError as error:
         raise GbadError(f"{partial}: scores cannot be continued ({error.strerror}). Move the file away.") from error
-    _log.info("continuing behind the %d images that have scores in %s", done, partial)
+    _log.info("continuing behind %s with scores in %s", counted(done, "image"), partial)
     scored = [row for row in rows[:done] if row.status == "ok"]
     return Kept(done, len(scored), sum(row.alarm for row in scored))
 
 
 def complete(out: str | Path, scored: int) -> None:
-    """Turn ``<out>.part``, in which all rows are now, into `out`; rows without any score replace no older file."""
+    """Turn ``<out>.part``, in which all rows are now, into `out`; rows without any score replace no older file.
+
+    If the process is killed while it writes another format than CSV, the next one finds all rows in ``<out>.part``.
+    """
     partial, target = part_of(out), output_file(out)
     if not scored and target.exists():
         _log.warning("no image could be scored: %s stays as it was, the reasons are in %s", out, partial)
         return
-    os.replace(partial, target)
+    if is_csv(out):
+        os.replace(partial, target)
+    else:
+        convert(partial, out)
+        partial.unlink()
     _head(partial).unlink(missing_ok=True)
 
 

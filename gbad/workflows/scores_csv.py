@@ -89,7 +89,7 @@ def score_to_csv(
             advance(first)
             for rows, explanation, errors in pipeline.stream(source, np.arange(first, len(source)), BATCH):
                 decided = None if decide is None else decide(rows, explanation)
-                table = score_table({label: [values[row] for row in rows]}, explanation, pipeline.classes_, decided)
+                table = score_table({label: _names(values, rows)}, explanation, pipeline.classes_, decided)
                 table.index = pd.Index(rows)
                 lines = pd.DataFrame(
                     [(values[row], error.status, error.reason) for row, error in errors.items()],
@@ -107,6 +107,11 @@ def score_to_csv(
             complete(out, scored)
     except OSError as error:
         raise GbadError(f"{out}: scores cannot be written ({error.strerror or error}).{left}") from error
+
+
+def _names(values: Sequence[str], rows: npt.NDArray[np.int64]) -> pd.Series[str]:
+    """Names of rows as objects: a column of texts may take nothing but UTF-8."""
+    return pd.Series([values[row] for row in rows.tolist()], dtype=object)
 
 
 @contextmanager

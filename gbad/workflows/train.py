@@ -13,6 +13,7 @@ from gbad.data.bad_images import COLUMNS
 from gbad.errors import GbadError, RunError
 from gbad.pipeline import GBADPipeline
 from gbad.runtime.device import training_processes
+from gbad.runtime.text import counted
 from gbad.storage.files import atomic_path, read_json, remove_leftovers
 from gbad.storage.ledger import locked
 from gbad.storage.tables import read_table
@@ -60,7 +61,7 @@ def train(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str, 
         if not is_main:
             return {}
         if run.bad.errors:
-            _log.warning("%d images were skipped, see %s", len(run.bad.errors), path)
+            _log.warning("%s skipped, see %s", counted(len(run.bad.errors), "image"), path)
         if last >= 3:
             fitted = FittedGBAD.from_run(run.folder, run.data, run.settings)
             GBADPipeline.from_fitted(run.settings, fitted).save(run.folder / "pipeline.joblib")

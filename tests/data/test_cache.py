@@ -173,7 +173,7 @@ def test_the_limit_holds_for_each_class() -> None:
     with pytest.raises(TooManyBadImagesError, match=r"2 of 5 images with the class b cannot .*801\.png: no such file"):
         lose(bad, 801)
     lose(labelled(range(800), range(800, 1000)), 800, 801)
-    with pytest.raises(TooManyBadImagesError, match="1 of 1 images with the class b"):
+    with pytest.raises(TooManyBadImagesError, match="1 of 1 image with the class b"):
         lose(labelled(range(800), range(1)), 0)
     strict = labelled(range(800))
     strict.strict = True

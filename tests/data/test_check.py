@@ -289,7 +289,7 @@ def test_number_of_threads_and_progress_change_nothing(data: Path, capsys: pytes
     truncate(data / "JPEGImage" / "P2.jpg")
     (data / "JPEGImage" / "N2.jpg").unlink()
     reports = [check_dataset(data, 10, workers=1), check_dataset(data, 10, workers=3, show_progress=True)]
-    assert "202/202" in capsys.readouterr().err
+    assert "202 of 202 images" in capsys.readouterr().err
     assert reports[0].problems.equals(reports[1].problems)
     assert reports[0].counts == reports[1].counts
 

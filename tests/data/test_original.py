@@ -40,7 +40,9 @@ def test_grey_files_become_rgb(tmp_path: Path) -> None:
 def test_what_was_decoded_whole_is_not_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     decoded = original.decoded
-    monkeypatch.setattr(original, "decoded", lambda *arguments: calls.append(arguments[2]) or decoded(*arguments))
+    monkeypatch.setattr(
+        original, "decoded", lambda *arguments, **more: calls.append(arguments[2]) or decoded(*arguments, **more)
+    )
     large = save(tmp_path / "large.jpg", np.tile(BAG, (8, 8, 1)))  # decoded at a reduced scale for the first look
     for path, size, expected in ((tmp_path / "bag.png", 32, [32]), (large, 32, [32, None])):
         found = FileImage(path if path.exists() else save(path))

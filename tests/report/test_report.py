@@ -215,7 +215,7 @@ def test_only_the_images_shown_are_read_and_the_page_is_reproducible(tmp_path, m
         read.append(path)
         return np.full((30, 40, 3), 200, np.uint8)
 
-    monkeypatch.setattr(gallery, "read_image", counting)
+    monkeypatch.setattr(gallery, "read_picture", counting)
     evaluation = make_evaluation(*simulated_scores(100, 1), CLASSES[:1])
     paths = [Path(f"P{i}.jpg") for i in range(100)]
     for name in ("a.html", "b.html"):

@@ -185,7 +185,7 @@ def test_the_commands(pipeline_file: Path, dataset: Path, tmp_path: Path, gbad_c
     free = image_paths(dataset, labels.select(~labels.positive).names)
     done = gbad_command("calibrate", pipeline_file, *free, "--out", tmp_path / "calibrated.joblib")
     assert done.status == 0, done.err
-    assert f"{len(free)} threat-free images stand behind these rates" in done.out
+    assert f"Behind these rates: {len(free)} threat-free images" in done.out
     paths = image_paths(dataset, labels.names[:3])
     out = tmp_path / "scores.csv"
     done = gbad_command("predict", tmp_path / "calibrated.joblib", *paths, tmp_path / "none.jpg", "--out", out,

@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from gbad.benchmarks.arrays import Floats
 from gbad.data.boxes import read_boxes
-from gbad.data.images import image_paths, read_image
+from gbad.data.images import image_paths
 from gbad.data.labels import LabelList
+from gbad.data.pictures import read_picture
 from gbad.errors import ImageError
 from gbad.phase1_classifier import class_heatmap
 from gbad.pipeline import load
@@ -44,7 +45,7 @@ def peaks_in_boxes(run: Path, data: Path, labels: LabelList) -> dict[tuple[str, 
     boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes, required=False)
     for row, own in boxes.items():
         try:
-            pixels = read_image(paths[row], pipeline.settings.size)
+            pixels = read_picture(paths[row], pipeline.settings.size)
         except ImageError:
             continue  # scoring has counted it
         for column in sorted({int(box[0]) for box in own}):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFilter
 
 from gbad.data.arrays import Pixels
 from gbad.data.simulate.materials import ELEMENTS
@@ -163,6 +164,24 @@ def colour_table(look: Look, shift: float = 0.0) -> Field:
     to_metal = np.clip((z - 12.5) / 4.5, 0, 1)[:, None, None]
     organic, mixed, metal = (ramp[None] for ramp in ramps)
     return ((organic * (1 - to_mixed) + mixed * to_mixed) * (1 - to_metal) + metal * to_metal).astype(np.float32)
+
+
+def as_shown(raw: npt.NDArray[np.uint16], look: Look, *, shift: float = 0.0, sharpness: float = 1.0) -> Pixels:
+    """What a console shows of two raw channels: `pseudo_colour`, sharpened.
+
+    Parameters
+    ----------
+    raw, look, shift
+        As in `pseudo_colour`.
+    sharpness : float
+        Relative to that of the look.
+
+    Returns
+    -------
+    ndarray of shape (height, width, 3), uint8
+    """
+    picture = Image.fromarray(pseudo_colour(raw, look, shift))
+    return np.array(picture.filter(ImageFilter.UnsharpMask(1.0, int(look.sharpening * sharpness), 1)))
 
 
 def pseudo_colour(raw: npt.NDArray[np.uint16], look: Look, shift: float = 0.0) -> Pixels:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
 
 from gbad.data.annotations import box_of
 from gbad.data.arrays import Mask, Pixels
@@ -17,7 +16,7 @@ from gbad.data.simulate.frequencies import draw_labels
 from gbad.data.simulate.geometry import Layer, Pose
 from gbad.data.simulate.looks import LOOK_SHARES, LOOKS
 from gbad.data.simulate.packing import PlacedBag, anywhere, lay_bags, pack
-from gbad.data.simulate.physics import detect, pseudo_colour
+from gbad.data.simulate.physics import as_shown, detect
 from gbad.data.simulate.render import bounds, render
 from gbad.data.simulate.texture import textures
 from gbad.data.simulate.threats import THREATS, threat
@@ -132,10 +131,9 @@ def simulate_image(
     look = replace(look, steepness=look.steepness * float(np.exp(noise.normal(0, 0.15))))  # brightness and contrast
     photons = 10 ** noise.uniform(3.7, 4.7)
     raw = detect(depth, noise, photons=photons, blur=noise.uniform(0.04, 0.16), scatter=noise.uniform(0.001, 0.004))
-    picture = Image.fromarray(pseudo_colour(raw, look, shift=noise.normal(0, 0.5)))
-    picture = picture.filter(ImageFilter.UnsharpMask(1.0, int(look.sharpening * noise.uniform(0.6, 1.3)), 1))
+    image = as_shown(raw, look, shift=noise.normal(0, 0.5), sharpness=noise.uniform(0.6, 1.3))
     classes = tuple(name for name in SIXRAY_CLASSES if name in wanted)
-    return Scan(np.array(picture), raw, classes, boxes, masks, visible)
+    return Scan(image, raw, classes, boxes, masks, visible)
 
 
 def _instances(rng: Rng, labels: Sequence[str]) -> list[str]:
