@@ -11,7 +11,7 @@ import numpy as np
 PAPER_LOSSES = ("reconstruction_loss", "feature_matching_loss")
 """The losses of GBAD's detector (Dumagpi et al. 2020, Equations 3 and 4)."""
 
-IMAGE_COLUMNS = ("gate_score", "anomalous", "any_threat", "looked_twice")
+IMAGE_COLUMNS = ("gate_score", "anomalous", "any_threat", "looked_twice", "unfamiliarity")
 """Columns of ``scores.csv`` that say something of the whole image, behind the losses."""
 
 
@@ -92,6 +92,9 @@ class Explanation:
     any_threat : float64 array (n,)
         Phase 3: logarithm of the odds that the image holds any threat, from the gated log-odds of all classes, each
         calibrated on the validation part (`AnyThreat`); higher = more likely.
+    unfamiliarity : float64 array (n,)
+        How far the image is, by its colours and edges, from the training images, as a share of the farthest held-out
+        image; above 1 it looks like none of them, and its scores mean nothing. NaN where the pipeline cannot tell.
     loss_names : tuple of k str
         Names of the columns of `losses`.
     """
@@ -110,6 +113,7 @@ class Explanation:
     regions: SeenRegions
     log_gated: np.ndarray
     any_threat: np.ndarray
+    unfamiliarity: np.ndarray
     loss_names: tuple[str, ...] = PAPER_LOSSES
 
     @property
@@ -129,7 +133,8 @@ class Explanation:
             logits=of_classes, ungated=of_classes, losses=np.empty((0, len(loss_names))), gate_score=one,
             anomalous=one.astype(bool), heads=of_classes, first_ranking=of_classes, ranking=of_classes,
             first_look=of_classes, looked_twice=one.astype(bool), second_look=of_classes,
-            regions=SeenRegions.empty(n_classes), log_gated=of_classes, any_threat=one, loss_names=loss_names,
+            regions=SeenRegions.empty(n_classes), log_gated=of_classes, any_threat=one, unfamiliarity=one,
+            loss_names=loss_names,
         )  # fmt: skip
 
     @classmethod

@@ -19,5 +19,6 @@ def one_look(
         "anomalous": anomalous, "heads": logits, "first_ranking": logits, "ranking": logits, "first_look": log_gated,
         "looked_twice": np.zeros(len(logits), bool), "second_look": np.full(logits.shape, np.nan),
         "regions": SeenRegions.empty(logits.shape[1]), "log_gated": log_gated, "any_threat": any_threat,
+        "unfamiliarity": np.full(len(logits), np.nan),
     }  # fmt: skip
     return Explanation(**values | others)

@@ -21,12 +21,13 @@ from gbad.phase1_classifier import (
     see,
 )
 from gbad.phase2_anomaly.detectors import Detectors, sigmoid
+from gbad.phase2_anomaly.familiarity import Familiarity
 from gbad.phase3_gate import Decision, HeldOut
 from gbad.runtime.device import chosen_device
 from gbad.storage.files import read_sealed
 from gbad.training.fitted_second_look import FittedSecondLook
 from gbad.training.phase1 import load_classifier
-from gbad.training.phase2 import load_detectors
+from gbad.training.phase2 import load_detectors, load_familiarity
 from gbad.training.phase3 import load_decision, load_held_out, load_second_decision
 from gbad.training.second_look import load_region_model
 from gbad.training.settings import Settings
@@ -57,6 +58,8 @@ class FittedGBAD:
         Where the classifier scores.
     held_out : HeldOut or None
         Scores of the validation part, from which operating points are taken; None if nothing was held out.
+    familiarity : Familiarity or None
+        Tells images that look like no training image; None if nothing was held out, and in older files.
     """
 
     classes: tuple[str, ...]
@@ -68,6 +71,7 @@ class FittedGBAD:
     views: int
     device: str
     held_out: HeldOut | None = None
+    familiarity: Familiarity | None = None
 
     @cached_property
     def network(self) -> Classifier:
@@ -109,6 +113,7 @@ class FittedGBAD:
         first = self.decision.decide(logits, features, losses)
         of_first: dict[str, Any] = {
             "logits": logits, "ungated": sigmoid(logits), "losses": losses, "loss_names": names,
+            "unfamiliarity": self._unfamiliarity(images),
             "heads": first.heads, "gate_score": first.gate_score, "anomalous": first.anomalous,
             "first_ranking": first.ranking, "first_look": first.log_gated,
         }  # fmt: skip
@@ -128,6 +133,10 @@ class FittedGBAD:
                 regions.image, boxes, regions.logits, both.region_log_odds, regions.losses, both.region_gate_score
             ),
         )  # fmt: skip
+
+    def _unfamiliarity(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
+        known = self.familiarity
+        return np.full(len(images), np.nan) if known is None else known.distance(images) / known.threshold
 
     def try_out(self, size: int) -> None:
         """Score one blank image of a size, both looks, to see that all parts fit together.
@@ -173,17 +182,20 @@ class FittedGBAD:
             "second": None if self.second is None else self.second.to_plain(),
             "training": self.training,
             "held_out": None if self.held_out is None else self.held_out.to_plain(),
+            "familiarity": None if self.familiarity is None else self.familiarity.to_plain(),
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any], settings: Settings) -> Self:
         """Rebuild the fitted phases; the inverse of `to_plain`."""
-        second, held_out = plain["second"], plain.get("held_out")  # which older files lack
+        second = plain["second"]
+        held_out, familiarity = plain.get("held_out"), plain.get("familiarity")  # which older files lack
         return cls(
             tuple(plain["classes"]), plain["classifier"], Detectors.from_plain(plain["detectors"]),
             Decision.from_plain(plain["decision"]),
             None if second is None else FittedSecondLook.from_plain(second, settings.device), plain["training"],
             settings.views, settings.device, None if held_out is None else HeldOut.from_plain(held_out),
+            None if familiarity is None else Familiarity.from_plain(familiarity),
         )  # fmt: skip
 
     @classmethod
@@ -197,7 +209,7 @@ class FittedGBAD:
         return cls(
             data.classes, classifier_state(load_classifier(run)), load_detectors(run), load_decision(run), of_second,
             {name: _without_seconds(read_sealed(folder / "done.json")) for name, folder in folders.items()},
-            settings.views, settings.device, load_held_out(run),
+            settings.views, settings.device, load_held_out(run), load_familiarity(run),
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from sklearn.base import clone
 
 from gbad.data.bad_images import BadImages
 from gbad.data.cache import decode_images
+from gbad.data.source import stream
 from gbad.errors import DataError, RunError
 from gbad.phase1_classifier import FeatureFile, extract_features
 from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS, BiGANDetector, FeatureDetector, ImageAnomalyDetector
@@ -27,6 +28,7 @@ from gbad.phase2_anomaly.detectors import (
     detector_to_plain,
     image_loss,
 )
+from gbad.phase2_anomaly.familiarity import Familiarity, appearance, fit_familiarity
 from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed
@@ -39,6 +41,7 @@ from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
 
 _SCORED_TOGETHER = 1024
+_APPEARANCES = 2000  # training images, and again held-out ones, that tell how images look
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ def fit_phase2(
     )  # fmt: skip
     x = detector_input(features.features, features.logits)
     normal = threat_free_training_rows(features.rows, data)
+    _fit_familiarity(data, settings, features.rows, folder)
     if not normal.any():
         raise DataError("phase 2 has no threat-free training image that can be used")
     detector = fit_detector(make_detector(settings), x[normal], folder, show_progress)
@@ -127,6 +131,26 @@ def make_image_detector(settings: Settings) -> ImageAnomalyDetector[Any] | None:
         return None if given is None else clone(given)
     seed = derived_seed(settings.random_state, "phase 2, images")
     return IMAGE_DETECTORS[given](random_state=seed, device=chosen_device(settings.device))
+
+
+def load_familiarity(run: Path) -> Familiarity | None:
+    """Load how training images look, which older runs and those without held-out images do not know."""
+    path = run / "phase2" / "familiarity.joblib"
+    return Familiarity.from_plain(load_plain(path)) if path.exists() else None
+
+
+def _fit_familiarity(data: TrainingSet, settings: Settings, rows: npt.NDArray[np.int64], folder: Path) -> None:
+    """Learn how training images look, unless that is done, from some of the images that phase 2 could read."""
+    path = folder / "familiarity.joblib"
+    held_out = data.validation[rows]
+    if path.exists() or not held_out.any() or (~held_out).sum() < 2:
+        return
+    found = []
+    for name, part in (("training", rows[~held_out]), ("validation", rows[held_out])):
+        draw = np.random.default_rng(derived_seed(settings.random_state, "appearance", name))
+        some = np.sort(draw.permutation(part)[:_APPEARANCES])
+        found.append(np.concatenate([appearance(images) for _, images, _ in stream(data.source, some)]))
+    save_plain(fit_familiarity(*found).to_plain(), path)
 
 
 def load_detectors(run: Path) -> Detectors:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gbad.errors import DataError
+from gbad.phase2_anomaly.familiarity import appearance
 from gbad.training.checks import check_class_names
 from gbad.training.settings import Settings
 
@@ -55,6 +56,8 @@ def check_plain(plain: Mapping[str, Any], settings: Settings) -> None:
         raise ValueError(f"a share of the class heads of {plain['decision']['heads_share']}")
     if (held_out := plain.get("held_out")) is not None:
         _check_held_out(held_out, len(classes))
+    if (familiarity := plain.get("familiarity")) is not None:
+        _check_familiarity(familiarity)
     unbounded = set()
     if (second := plain["second"]) is not None:
         model, decision = second["model"], second["decision"]
@@ -72,6 +75,7 @@ def check_plain(plain: Mapping[str, Any], settings: Settings) -> None:
         if decision["threshold"] in (np.inf, -np.inf):  # no image, or each, is looked at twice
             unbounded.add("second.decision.threshold")
     phases = {name: plain[name] for name in ("classifier", "detectors", "decision", "second")}
+    phases["familiarity"] = plain.get("familiarity")
     for where, value in _numbers(phases):
         if where not in unbounded and not np.isfinite(value).all():
             raise ValueError(f"numbers in {where} that are not finite")
@@ -117,6 +121,15 @@ def _check_held_out(held_out: Mapping[str, Any], n_classes: int) -> None:
             raise ValueError(f"held-out images, {name}: not numbers of shape {shape}")
     if held_out["prevalence"] is not None and not 0 < held_out["prevalence"] < 1:
         raise ValueError(f"held-out images, prevalence {held_out['prevalence']}")
+
+
+def _check_familiarity(familiarity: Mapping[str, Any]) -> None:
+    (width,) = np.shape(appearance(np.zeros((1, 2, 2, 3), np.uint8))[0])
+    for name, shape in (("mean", (width,)), ("whitening", (width, width))):
+        if np.shape(familiarity[name]) != shape:
+            raise ValueError(f"familiarity, {name}: shape {np.shape(familiarity[name])}, not {shape}")
+    if not familiarity["threshold"] > 0 or not familiarity["held_out"] > 0:
+        raise ValueError(f"familiarity: threshold {familiarity['threshold']} of {familiarity['held_out']} images")
 
 
 def _per_class(what: str, values: Any, n_classes: int) -> None:

@@ -276,8 +276,8 @@ def test_run_folders_report_and_scores_follow(dataset: Path, trained: Run, make_
     assert run.settings.detector == "gaussian"
     evaluate(gbad.load(tmp_path / "run" / "pipeline.joblib"), dataset, 10, tmp_path / "out")
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
-    of_image = ["gate_score", "anomalous", "any_threat", "looked_twice"]
-    assert list(scores.columns[-6:]) == ["mahalanobis_distance", "image_anomaly", *of_image]
+    of_image = ["gate_score", "anomalous", "any_threat", "looked_twice", "unfamiliarity"]
+    assert list(scores.columns[-7:]) == ["mahalanobis_distance", "image_anomaly", *of_image]
     assert scores.drop(columns="reason").notna().all().all()
     assert (tmp_path / "out" / "plots" / "losses.png").stat().st_size > 1000
     with pytest.raises(gbad.RunError, match="another detector"):

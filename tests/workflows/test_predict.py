@@ -32,7 +32,7 @@ from gbad.workflows.scores_csv import score_to_csv
 
 COLUMNS = [
     "status", "reason", *SIXRAY_CLASSES, *(f"ungated_{name}" for name in SIXRAY_CLASSES), "reconstruction_loss",
-    "feature_matching_loss", "gate_score", "anomalous", "any_threat", "looked_twice",
+    "feature_matching_loss", "gate_score", "anomalous", "any_threat", "looked_twice", "unfamiliarity",
 ]  # fmt: skip
 
 OLDER = "path,status,reason\n"
