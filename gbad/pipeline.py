@@ -21,6 +21,7 @@ from gbad.data.original import Original
 from gbad.data.source import ImageSource, source_from_paths, stream, stream_originals
 from gbad.errors import DataError, GbadError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
+from gbad.models import pipeline_path
 from gbad.phase1_classifier import class_heatmaps
 from gbad.runtime.versions import library_versions
 from gbad.storage.files import atomic_path
@@ -253,6 +254,13 @@ class GBADPipeline(BaseEstimator):
         """Source of image files at this pipeline's size, for `stream`."""
         return source_from_paths(paths, self.settings.size, max_pixels=max_pixels)
 
+    def in_half_precision(self) -> Self:
+        """Copy with the weights of the classifiers rounded to float16: its file has half the size.
+
+        Scores change a little; they are then those of the file. Thresholds and all else stay as they were fitted.
+        """
+        return self.from_fitted(self.settings, self.check_fitted().in_half_precision())
+
     def save(self, path: str | Path) -> None:
         """Save as one file that `gbad.load` and ``joblib.load`` read: plain arrays, texts and numbers, no modules."""
         self.check_fitted()
@@ -328,6 +336,8 @@ def _from_format_1(state: dict[str, Any]) -> dict[str, Any]:
 def load(path: str | Path) -> GBADPipeline:
     """Load a pipeline; refuse every class and function that a pipeline file does not need, and parts that do not fit.
 
+    ``gbad.load("simulated-bags")`` loads a model that comes with gbad, see `gbad.models`.
+
     The digest of the content is compared, and one blank image is scored.
 
     ``joblib.load`` reads the same files but runs whatever a file asks for: use it on files of your own only.
@@ -335,13 +345,14 @@ def load(path: str | Path) -> GBADPipeline:
     Parameters
     ----------
     path : path-like
-        A file of `GBADPipeline.save`, from any machine or device.
+        A file of `GBADPipeline.save`, from any machine or device, or the name of a model that comes with gbad.
 
     Raises
     ------
     PipelineFileError
         If the file is missing, damaged, refused, from a newer format, or holds something else.
     """
+    path = pipeline_path(path)
     pipeline = read_pickle(path)
     if not isinstance(pipeline, GBADPipeline):
         raise PipelineFileError(f"{path}: holds a {type(pipeline).__name__}, not a pipeline.")

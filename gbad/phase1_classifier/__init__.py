@@ -5,6 +5,7 @@ from gbad.phase1_classifier.architectures import (
     build_classifier,
     classifier_from_state,
     classifier_state,
+    in_half_precision,
 )
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
@@ -28,6 +29,7 @@ __all__ = [
     "evidence_maps",
     "evidence_peaks",
     "extract_features",
+    "in_half_precision",
     "position_maps",
     "predict_batch",
     "predict_stream",

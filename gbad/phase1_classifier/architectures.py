@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from gbad.errors import GbadError, PipelineFileError
@@ -34,6 +35,7 @@ def build_classifier(
     frozen_stages: int,
     frozen_norm: bool,
     seed: int,
+    start: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> tuple[Classifier, str]:
     """Build a classifier that is ready to be trained.
@@ -54,26 +56,55 @@ def build_classifier(
         Fold batch normalisation into the pretrained convolutions (EfficientNet-Lite only).
     seed : int
         Random weights depend on the seed alone.
+    start : mapping, optional
+        A trained classifier of the same architecture and backbone, from `classifier_state`: its weights are taken where
+        their shapes fit, in the place of ImageNet weights. Layers for another number of classes start anew.
 
     Returns
     -------
     model : Classifier
     origin : str
         Where the backbone's weights came from; ``"random"`` for random weights.
+
+    Raises
+    ------
+    GbadError
+        If the architecture is unknown, weights cannot be read, or do not fit.
     """
     if architecture not in ARCHITECTURES:
         raise GbadError(f"unknown architecture {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
     with forked_rng(derived_seed(seed, "phase 1 weights")):
         model = ARCHITECTURES[architecture](backbone_name, n_classes, **options)
     origin = None
-    if pretrained or weights is not None:
+    if start is not None:
+        _take_over(model, start)
+        origin = "pipeline"
+    elif pretrained or weights is not None:
         origin = load_imagenet_weights(model.backbone, backbone_name, weights)
     if origin is not None:
         freeze_stages(model.backbone, backbone_name, frozen_stages)
-        if frozen_norm:
+        if frozen_norm and not model.spec.get("folded_norms"):
             fold_norms(model.backbone)
             model.spec["folded_norms"] = True
     return model, origin or "random"
+
+
+def _take_over(model: Classifier, start: Mapping[str, Any]) -> None:
+    """Put the weights of a trained classifier into a new one, where their shapes fit."""
+    for name, what in (("architecture", "architecture"), ("backbone_name", "backbone")):
+        if start["spec"][name] != model.spec[name]:
+            raise GbadError(
+                f"the pipeline to start from has the {what} {start['spec'][name]}, not {model.spec[name]}. Choose the "
+                f"same {what}, or another start.", settings=("start",),
+            )  # fmt: skip
+    if start["spec"].get("folded_norms"):
+        fold_norms(model.backbone)
+        model.spec["folded_norms"] = True
+    weights = model.state_dict()
+    for name, values in start["arrays"].items():
+        if name in weights and weights[name].shape == values.shape:
+            weights[name] = torch.from_numpy(np.array(values))
+    model.load_state_dict(weights)
 
 
 def classifier_state(model: Classifier) -> dict[str, Any]:
@@ -87,6 +118,26 @@ def classifier_state(model: Classifier) -> dict[str, Any]:
     """
     arrays = {key: value.detach().cpu().numpy().copy() for key, value in model.state_dict().items()}
     return {"spec": dict(model.spec), "arrays": arrays, "normalisation": normalisation(model.spec["backbone_name"])}
+
+
+def in_half_precision(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Round the weights of a classifier to float16: half as many bytes.
+
+    Scores are computed in float32 from the rounded weights. A tensor with a value that float16 cannot hold stays as it
+    is.
+
+    Parameters
+    ----------
+    state : mapping
+        As from `classifier_state`.
+    """
+    return {**state, "arrays": {name: _rounded(value) for name, value in state["arrays"].items()}}
+
+
+def _rounded(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if values.dtype != np.float32 or np.abs(values).max(initial=0) > np.finfo(np.float16).max:
+        return values
+    return values.astype(np.float16)
 
 
 def classifier_from_state(state: Mapping[str, Any]) -> Classifier:

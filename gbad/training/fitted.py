@@ -17,6 +17,7 @@ from gbad.phase1_classifier import (
     Classifier,
     classifier_from_state,
     classifier_state,
+    in_half_precision,
     predict_batch,
     see,
 )
@@ -82,6 +83,14 @@ class FittedGBAD:
         """The same phases, scoring on another device."""
         second = None if self.second is None else replace(self.second, device=device)
         return replace(self, device=device, second=second)
+
+    def in_half_precision(self) -> Self:
+        """The same phases with the weights of both classifiers rounded to float16."""
+        second = self.second
+        if second is not None:
+            model = replace(second.model, classifier=in_half_precision(second.model.classifier))
+            second = replace(second, model=model)
+        return replace(self, classifier=in_half_precision(self.classifier), second=second)
 
     @property
     def looks_twice(self) -> bool:

@@ -28,6 +28,7 @@ from gbad.runtime.randomness import derived_seed
 from gbad.storage.files import write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.settings import Settings
+from gbad.training.start import started_from
 from gbad.training.training_set import TrainingSet
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ def fit_phase1(
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture=settings.architecture, pretrained=settings.pretrained,
         weights=settings.weights, frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
-        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, **architecture_options(settings),
+        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, start=started_from(settings),
+        **architecture_options(settings),
     )  # fmt: skip
     processes = training_processes(settings.device)
     with processes.main_process_first():  # one process makes the files, the others find them whole

@@ -18,6 +18,8 @@ _DETECTORS: dict[str, Mapping[str, type[Any]]] = {"detector": FEATURE_DETECTORS,
 def to_plain(settings: Settings) -> dict[str, Any]:
     """Settings as numbers, texts, lists and dicts; GbadError if a detector or the gate holds anything else."""
     plain = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    if plain["start"] is None:
+        del plain["start"]  # as in run folders and files from before there was a choice
     for name in _DETECTORS:
         if plain[name] is not None and not isinstance(plain[name], str):
             plain[name] = {"kind": name_of(plain[name]), "params": plain[name].get_params()}

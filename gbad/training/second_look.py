@@ -50,6 +50,7 @@ from gbad.training.phase1 import given
 from gbad.training.phase2 import fit_detector, make_detector
 from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions, places_digest
 from gbad.training.settings import Negatives, Settings
+from gbad.training.start import started_from
 from gbad.training.training_set import TrainingSet
 
 MARGIN = 1.5
@@ -238,6 +239,7 @@ def _train(
         weights=settings.weights,
         frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
         frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed,
+        start=started_from(settings, regions=True),
     )  # fmt: skip
     source = region_source(data.source, regions.rows, regions.centres, shape, MARGIN)
     processes = training_processes(settings.device)

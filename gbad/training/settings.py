@@ -142,6 +142,11 @@ class Settings:
         "What the pyramid averages. hidden: hidden layers, as in the paper; logits; context: hidden layers and a plain "
         "network.",
     )  # fmt: skip
+    start: str | None = _setting(
+        "classifier", None,
+        "Pipeline whose classifiers are trained on: a file, or the name of one that comes with gbad. Default: start "
+        "from ImageNet weights.",
+    )  # fmt: skip
     fpn_width: int = _setting("classifier", 256, "Channels of each level of the pyramid.", low=1)
     head_width: int = _setting("classifier", 256, "Outputs of each of FC1 to FC4.", low=1)
     position_weight: float = _setting(

@@ -1,0 +1,41 @@
+"""Trained pipelines that come with gbad, by name. docs/models.md says what each was trained on and what it can do.
+
+A file is known by its SHA-256: another file in its place is not loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from gbad.errors import PipelineFileError
+
+SHIPPED = {"simulated-bags": ""}
+"""SHA-256 of each file, by the name of the model."""
+
+DEFAULT = "simulated-bags"
+"""What ``gbad predict`` takes where no pipeline is named."""
+
+
+def pipeline_path(pipeline: str | Path) -> Path:
+    """Give the path of a pipeline: that of a model that comes with gbad, if it is named and no file has its name.
+
+    Raises
+    ------
+    PipelineFileError
+        If the file of a named model is missing, or is not the one that was released.
+    """
+    name = str(pipeline)
+    if name not in SHIPPED or Path(name).exists():
+        return Path(pipeline)
+    path = Path(__file__).with_name(f"{name}.joblib")
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PipelineFileError(
+            f"{path}: the model {name} cannot be read ({error.strerror}). Install gbad again."
+        ) from error
+    if found != SHIPPED[name]:
+        raise PipelineFileError(f"{path}: not the model {name} that was released. Install gbad again.")
+    return path

@@ -1,0 +1,115 @@
+"""Training that starts from a pipeline, and pipelines in half precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gbad
+from gbad import GbadError, GBADPipeline, PipelineFileError
+from gbad.phase1_classifier import build_classifier
+from gbad.training.checks import check_settings
+from gbad.training.start import started_from
+
+Make = Callable[..., GBADPipeline]
+OPTIONS = {"architecture": "fpn", "pretrained": False, "weights": None, "frozen_stages": 0, "frozen_norm": False}
+SPEC = {"fpn_width": 8, "head_width": 8, "pooling": "max", "fusion": "hidden", "position_weight": 0.0}
+
+
+def test_weights_are_taken_over_and_layers_of_other_classes_start_anew(
+    pipeline: GBADPipeline, pipeline_file: Path, make_pipeline: Make
+) -> None:
+    start = started_from(make_pipeline(start=str(pipeline_file)).settings)
+    assert start is not None
+    spec = {name: start["spec"][name] for name in SPEC}
+    for classes, expected in ((5, 0), (2, 1)):
+        model, origin = build_classifier("resnet18", classes, **OPTIONS, seed=0, start=start, **spec)
+        differ = [
+            name for name, value in model.state_dict().items()
+            if not np.array_equal(value.numpy(), start["arrays"][name])
+        ]  # fmt: skip
+        assert origin == "pipeline"
+        assert bool(differ) == bool(expected)
+        assert all("backbone" not in name for name in differ)
+        assert all(value.requires_grad for value in model.parameters())
+
+
+def test_training_goes_on_from_a_pipeline(
+    pipeline_file: Path, make_pipeline: Make, dataset: Path, train_paths: list[Path], train_list: object
+) -> None:
+    labels = train_list.labels  # type: ignore[attr-defined]
+    options = {"epochs": 1, "learning_rate": 1e-9}
+    on = make_pipeline(start=str(pipeline_file), **options).fit(train_paths, labels)
+    assert on.fitted_.training["phase1"]["backbone_weights"] == "pipeline"
+    before = gbad.load(pipeline_file).explain(train_paths[:8]).logits
+    np.testing.assert_allclose(on.explain(train_paths[:8]).logits, before, atol=1e-3)
+    anew = make_pipeline(**options).fit(train_paths, labels)
+    assert np.abs(anew.explain(train_paths[:8]).logits - before).max() > 0.1
+
+
+def test_the_second_look_starts_from_nothing_where_there_is_none(pipeline_file: Path, make_pipeline: Make) -> None:
+    assert started_from(make_pipeline(start=str(pipeline_file)).settings, regions=True) is None
+    assert started_from(make_pipeline().settings) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"start": "nowhere.joblib"}, "nowhere.joblib: no such file.* or one of simulated-bags"),
+        ({"start": "simulated-bags", "weights": __file__}, "start or weights, not both"),
+    ],
+)
+def test_a_start_that_cannot_be_is_refused_before_anything_is_trained(
+    changes: dict[str, str], message: str, make_pipeline: Make
+) -> None:
+    with pytest.raises(GbadError, match=message):
+        check_settings(make_pipeline(**changes).settings)
+
+
+def test_another_architecture_or_backbone_is_refused(pipeline: GBADPipeline) -> None:
+    with pytest.raises(GbadError, match="has the architecture fpn, not plain"):
+        build_classifier(
+            "resnet18", 5, **OPTIONS | {"architecture": "plain"}, seed=0, start=pipeline.fitted_.classifier
+        )
+
+
+def test_a_file_that_holds_no_fitted_pipeline_is_refused(make_pipeline: Make, tmp_path: Path) -> None:
+    path = tmp_path / "classifier.joblib"
+    gbad.storage.plain_data.save_plain({"a": 1}, path)
+    with pytest.raises(PipelineFileError, match="holds no fitted pipeline"):
+        started_from(make_pipeline(start=str(path)).settings)
+
+
+def test_settings_without_a_start_are_those_of_older_files(make_pipeline: Make) -> None:
+    from gbad.training.plain_settings import from_plain, to_plain
+
+    assert "start" not in to_plain(make_pipeline().settings)
+    assert from_plain(to_plain(make_pipeline().settings)).start is None
+    assert from_plain(to_plain(make_pipeline(start="simulated-bags").settings)).start == "simulated-bags"
+
+
+def test_half_precision_halves_the_classifier_and_hardly_changes_scores(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path
+) -> None:
+    halved = pipeline.in_half_precision()
+    for saved, name in ((pipeline, "full"), (halved, "half")):
+        saved.save(tmp_path / name)
+    of_weights = sum(value.nbytes for value in pipeline.fitted_.classifier["arrays"].values() if value.dtype == "f4")
+    saving = (tmp_path / "full").stat().st_size - (tmp_path / "half").stat().st_size
+    assert abs(saving - of_weights / 2) < 2000
+    loaded = gbad.load(tmp_path / "half")
+    assert np.array_equal(loaded.explain(train_paths[:8]).log_gated, halved.explain(train_paths[:8]).log_gated)
+    full = pipeline.explain(train_paths[:8]).logits
+    assert 0 < np.abs(loaded.explain(train_paths[:8]).logits - full).max() < 0.05
+
+
+def test_values_beyond_half_precision_stay_as_they_are() -> None:
+    state = {
+        "spec": {},
+        "arrays": {"large": np.array([1e6], np.float32), "whole": np.array([3]), "small": np.ones(2, "f4")},
+    }
+    rounded = gbad.phase1_classifier.in_half_precision(state)["arrays"]
+    assert [rounded[name].dtype for name in ("large", "whole", "small")] == [np.float32, np.int64, np.float16]
