@@ -35,7 +35,7 @@ SIMULATION: dict[str, Any] = {
     "size": 512,
 }  # fmt: skip
 SETTINGS = Settings(
-    backbone="efficientnet_lite0", size=256, fpn_width=64, head_width=64, epochs=8, position_weight=1.0,
+    backbone="efficientnet_lite0", size=224, fpn_width=64, head_width=64, epochs=7, position_weight=1.0,
     augmentation="strong", random_state=SEED,
 )  # fmt: skip
 PROJECTION: dict[str, Any] = {

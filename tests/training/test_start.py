@@ -45,7 +45,7 @@ def test_training_goes_on_from_a_pipeline(
     on = make_pipeline(start=str(pipeline_file), **options).fit(train_paths, labels)
     assert on.fitted_.training["phase1"]["backbone_weights"] == "pipeline"
     before = gbad.load(pipeline_file).explain(train_paths[:8]).logits
-    np.testing.assert_allclose(on.explain(train_paths[:8]).logits, before, atol=1e-3)
+    np.testing.assert_allclose(on.explain(train_paths[:8]).logits, before, atol=0.02)
     anew = make_pipeline(**options).fit(train_paths, labels)
     assert np.abs(anew.explain(train_paths[:8]).logits - before).max() > 0.1
 
