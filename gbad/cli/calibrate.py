@@ -29,7 +29,7 @@ def calibrate(
     strict: Strict = False,
 ) -> None:
     """Take thresholds for false-alarm rates from threat-free images of your own; nothing else changes."""
-    check_pipeline(pipeline)
+    pipeline = check_pipeline(pipeline)
     inputs = given_paths(paths, from_)
     from gbad.data.pictures import files_of_picture
     from gbad.pipeline import PIPELINE, load

@@ -28,7 +28,7 @@ APRule = Annotated[
         autocompletion=lambda incomplete: [rule for rule in AP_RULES if rule.startswith(incomplete)],
     ),
 ]
-Pipeline = Annotated[Path, typer.Argument(help="A pipeline.joblib.")]
+Pipeline = Annotated[Path, typer.Argument(help="A pipeline.joblib, or simulated-bags, which comes with gbad.")]
 Paths = Annotated[
     list[Path] | None,
     typer.Argument(
@@ -59,11 +59,34 @@ MaxBad = Annotated[
 ]
 
 
-def check_pipeline(path: Path) -> None:
-    """Refuse a path that is no pipeline file before anything is imported that takes seconds."""
+def check_pipeline(pipeline: Path) -> Path:
+    """Find a pipeline by its path or name; refuse what is none before anything is imported that takes seconds."""
+    from gbad.models import pipeline_path
     from gbad.storage.plain_data import check_pickle
 
+    path = pipeline_path(pipeline)
     check_pickle(path)
+    return path
+
+
+def pipeline_or_images(first: Path | None, paths: Sequence[Path] | None) -> tuple[Path | None, list[Path]]:
+    """Tell whether the first argument is a pipeline or already an image.
+
+    Returns
+    -------
+    pipeline : Path or None
+        None if the first argument is a folder, a pattern, ``-``, or has the suffix of an image.
+    paths : list of Path
+        Images and folders.
+    """
+    from gbad.data.images import IMAGE_SUFFIXES
+
+    others = list(paths or ())
+    if first is None:
+        return None, others
+    suffix = first.suffix.lower().partition("#")[0]  # a frame of a DICOM file has its number behind it
+    is_input = str(first) == "-" or first.is_dir() or suffix in IMAGE_SUFFIXES or "*" in str(first)
+    return (None, [first, *others]) if is_input else (first, others)
 
 
 def refuse_two_outputs(as_json: bool, out: Path) -> None:

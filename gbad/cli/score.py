@@ -20,10 +20,12 @@ from gbad.cli.parameters import (
     Subset,
     check_pipeline,
     given_paths,
+    pipeline_or_images,
     refuse_two_outputs,
 )  # fmt: skip
 from gbad.cli.terminal import ap_table, voice
 from gbad.errors import GbadError
+from gbad.models import DEFAULT
 from gbad.runtime.text import counted
 
 SOME_UNUSABLE = 3
@@ -47,7 +49,7 @@ def evaluate(
 
     With --json, standard output has what metrics.json holds.
     """
-    check_pipeline(pipeline)
+    pipeline = check_pipeline(pipeline)
     from gbad.phase1_classifier.checkpoints import read_history
     from gbad.pipeline import load
     from gbad.training.run_folder import training_seconds
@@ -72,7 +74,13 @@ def evaluate(
 
 
 def predict(
-    pipeline: Pipeline,
+    pipeline: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A pipeline.joblib, or simulated-bags, which comes with gbad and is taken where none is named.",
+            show_default=False,
+        ),
+    ] = None,
     paths: Paths = None,
     from_: From = None,
     out: Annotated[
@@ -105,18 +113,24 @@ def predict(
     A run that was interrupted goes on with the same command. The exit status is 3 if some images cannot be used.
     """
     refuse_two_outputs(as_json, out)
-    check_pipeline(pipeline)
+    named, paths = pipeline_or_images(pipeline, paths)
+    found = check_pipeline(named or Path(DEFAULT))
     inputs = given_paths(paths, from_)
     from gbad.pipeline import load
     from gbad.workflows import predict as workflow
     from gbad.workflows.resume import scored_rows
     from gbad.workflows.verdict import make_rule
 
-    speak, loaded = voice(quiet, as_json), load(pipeline)
+    speak, loaded = voice(quiet, as_json), load(found)
+    if named is None:
+        speak.say(
+            f"No pipeline is named: {DEFAULT} is taken, which comes with gbad and knows simulated bags alone.",
+            beside=out,
+        )
     rule = make_rule(loaded, false_alarm_rate=false_alarm_rate, recall=recall, about=about, prevalence=prevalence)
     done = workflow.predict(
         loaded, inputs, out, rule=rule, pictures=pictures, all_pictures=all_pictures, max_bad=max_bad, strict=strict,
-        protected=[pipeline], show_progress=not quiet,
+        protected=[found], show_progress=not quiet,
     )  # fmt: skip
     where = scored_rows(out)
     for line in done.lines:
@@ -127,9 +141,16 @@ def predict(
         f"Scores in {where}.{shown}",
         beside=out,
     )
-    speak.summarise(
-        {"images": done.images, "alarms": done.alarms, "bad": done.bad, "scores": where, "pictures": pictures}
-    )
+    if done.unfamiliar:
+        speak.say(
+            f"{counted(done.unfamiliar, 'image')} of these look like no training image, by colours and edges: their "
+            "scores mean nothing (column unfamiliarity above 1).",
+            beside=out,
+        )
+    speak.summarise({
+        "images": done.images, "alarms": done.alarms, "unfamiliar": done.unfamiliar, "bad": done.bad, "scores": where,
+        "pictures": pictures,
+    })  # fmt: skip
     if done.bad == done.images:
         raise GbadError(f"none of {counted(done.images, 'image')} can be used; the column reason of {where} says why")
     if done.bad:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from gbad.errors import PipelineFileError
 
+FOLDER = Path(__file__).parent
+
 SHIPPED = {"simulated-bags": ""}
 """SHA-256 of each file, by the name of the model."""
 
@@ -28,7 +30,7 @@ def pipeline_path(pipeline: str | Path) -> Path:
     name = str(pipeline)
     if name not in SHIPPED or Path(name).exists():
         return Path(pipeline)
-    path = Path(__file__).with_name(f"{name}.joblib")
+    path = FOLDER / f"{name}.joblib"
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

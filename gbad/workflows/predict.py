@@ -39,14 +39,16 @@ class Predicted(NamedTuple):
 
     Attributes
     ----------
-    images, alarms, bad : int
-        How many images there are, how many raised an alarm, and how many cannot be used.
+    images, alarms, unfamiliar, bad : int
+        How many images there are, how many raised an alarm, how many look like no training image, and how many cannot
+        be used.
     lines : list of str
         What was found in each image, in words; empty for more than `FEW` images.
     """
 
     images: int
     alarms: int
+    unfamiliar: int
     bad: int
     lines: list[str]
 
@@ -113,12 +115,12 @@ def predict(
             names = [str(path) for path in files]
             kept = go_on(out, content_of(pipeline, files, f"{rule} {pictures} {all_pictures}"), names, source, bad)
 
-        scored, alarms = kept.scored, kept.alarms
+        scored, alarms, unfamiliar = kept.scored, kept.alarms, kept.unfamiliar
 
         def decide(rows: npt.NDArray[np.int64], seen: Explanation) -> dict[str, Any]:
-            nonlocal alarms
-            verdict = judge(pipeline, seen, rule)
-            alarms += int(verdict.alarm.sum())
+            nonlocal alarms, unfamiliar
+            verdict, strange = judge(pipeline, seen, rule), seen.unfamiliarity > 1
+            alarms, unfamiliar = alarms + int(verdict.alarm.sum()), unfamiliar + int(strange.sum())
             found = {
                 number: findings(pipeline, source.load(int(rows[number])), verdict.present[number], seen.gated[number])
                 for number in np.flatnonzero(verdict.alarm).tolist()
@@ -131,7 +133,8 @@ def predict(
             if len(files) <= FEW:
                 for number, row in enumerate(rows.tolist()):
                     probability = float(verdict.probability[number])
-                    described[row] = in_words(files[row], found.get(number), sizes.get(number), probability)
+                    words = in_words(files[row], found.get(number), sizes.get(number), probability)
+                    described[row] = words + ("  BUT IT LOOKS LIKE NO TRAINING IMAGE" if strange[number] else "")
             places = [_boxes(found[number], sizes[number]) if number in found else "" for number in range(len(rows))]
             return {
                 "alarm": pd.array(verdict.alarm.astype(int), dtype="Int64"),
@@ -149,7 +152,7 @@ def predict(
             described.get(row, f"{path}  CANNOT BE USED  {reasons.get(str(path), '')}")
             for row, path in enumerate(files)
         ]
-    return Predicted(len(files), alarms, len(files) - scored, lines)
+    return Predicted(len(files), alarms, unfamiliar, len(files) - scored, lines)
 
 
 def in_words(

@@ -47,13 +47,14 @@ class Kept:
     ----------
     rows : int
         Number of images, from the first, whose rows are kept.
-    scored, alarms : int
-        How many of them could be used; how many of these raised an alarm.
+    scored, alarms, unfamiliar : int
+        How many of them could be used; how many of these raised an alarm, and look like no training image.
     """
 
     rows: int = 0
     scored: int = 0
     alarms: int = 0
+    unfamiliar: int = 0
 
 
 def part_of(out: str | Path, inputs: Iterable[str | Path] = ()) -> Path:
@@ -165,7 +166,7 @@ def go_on(
         raise GbadError(f"{partial}: scores cannot be continued ({error.strerror}). Move the file away.") from error
     _log.info("continuing behind %s with scores in %s", counted(done, "image"), partial)
     scored = [row for row in rows[:done] if row.status == "ok"]
-    return Kept(done, len(scored), sum(row.alarm for row in scored))
+    return Kept(done, len(scored), sum(row.alarm for row in scored), sum(row.unfamiliar for row in scored))
 
 
 def complete(out: str | Path, scored: int) -> None:
@@ -193,6 +194,7 @@ def scored_rows(out: str | Path) -> str | Path:
 class _Row(NamedTuple):
     status: str
     alarm: bool
+    unfamiliar: bool
     end: int  # bytes of the file up to the row's end
 
 
@@ -215,8 +217,14 @@ def _whole_rows(partial: Path, paths: Sequence[str]) -> list[_Row]:
                 if not whole or len(row) != len(header) or row[:1] != [path]:
                     break
                 named = dict(zip(header, row, strict=True))
-                rows.append(_Row(sys.intern(named["status"]), named["alarm"] == "1", position))
-    except (OSError, csv.Error, KeyError):  # no such file; or a damaged one, of which the rows before can be kept
+                unfamiliar = float(named["unfamiliarity"] or "nan") > 1
+                rows.append(_Row(sys.intern(named["status"]), named["alarm"] == "1", unfamiliar, position))
+    except (
+        OSError,
+        csv.Error,
+        KeyError,
+        ValueError,
+    ):  # no such file; or a damaged one, of which the rows before can be kept
         pass
     return rows
 
