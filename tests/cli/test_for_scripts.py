@@ -110,7 +110,7 @@ def test_a_wrong_pipeline_is_told_at_once(run_python: Command, dataset: Path, tm
     absent = tmp_path / "nothing.joblib"
     for command, wrong, message in (
         (["evaluate", absent, dataset], absent, "no such file"),
-        (["predict", image, image], image, "not a gbad file"),
+        (["predict", absent, image], absent, "no such file"),
         (["calibrate", absent, image], absent, "no such file"),
     ):
         arguments = ["gbad", *map(str, command)]

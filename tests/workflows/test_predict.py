@@ -100,7 +100,7 @@ def test_scores_csv_has_all_values_in_the_order_of_the_list(
     assert set(table["status"]) == {"ok"}
     explained = pipeline.explain(image_paths(dataset, test.names))
     expected = np.column_stack([explained.gated, explained.ungated, explained.losses, explained.gate_score])
-    np.testing.assert_array_equal(table[COLUMNS[2:-3]].to_numpy(np.float64), expected)
+    np.testing.assert_array_equal(table[COLUMNS[2:-4]].to_numpy(np.float64), expected)
     np.testing.assert_array_equal(table["any_threat"].to_numpy(np.float64), explained.any_threat)
     np.testing.assert_array_equal(table["anomalous"], explained.anomalous.astype(int).astype(str))
 
@@ -198,7 +198,7 @@ def test_too_many_bad_test_images_stop_the_evaluation_and_few_are_listed(
     table = read(out / "scores.csv")
     assert len(table) == 36
     assert table["status"].tolist().count("ok") == 34
-    assert table.loc[3].tolist()[1:] == ["unreadable", "the file is empty. Copy it again."] + [""] * 16
+    assert table.loc[3].tolist()[1:] == ["unreadable", "the file is empty. Copy it again."] + [""] * 17
     assert table.loc[7, "status"] == "missing"
     assert set(table["anomalous"]) <= {"0", "1", ""}
     for path in (paths[3], paths[7]):
