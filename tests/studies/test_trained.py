@@ -124,3 +124,24 @@ def test_simulator_difficulty(
 def test_log_odds_against_the_other_classes(script: Callable[[str], ModuleType]) -> None:
     relative = script("studies/simulator_difficulty.py").relative
     np.testing.assert_allclose(relative(np.array([[2.0, 1.0], [0.0, 0.0]])), [[1.0, -1.0], [0.0, 0.0]])
+
+
+def test_the_model_that_comes_with_gbad(
+    script: Callable[[str], ModuleType], make_pipeline: Callable[..., GBADPipeline], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    module = script("studies/simulated_bags_model.py")
+    sizes = {"train_positives": 24, "test_positives": 8, "negatives_per_positive": 2, "test_negatives_per_positive": 2}
+    monkeypatch.setattr(module, "SIMULATION", {**sizes, "size": 96})
+    monkeypatch.setattr(module, "SETTINGS", make_pipeline(position_weight=1.0, epochs=1).settings)
+    module.main(["--out", str(tmp_path)])
+    found = json.loads((tmp_path / "simulated-bags.json").read_text())
+    assert found["bytes"] == (tmp_path / "simulated-bags.joblib").stat().st_size
+    assert found["bytes"] < (tmp_path / "run" / "pipeline.joblib").stat().st_size
+    assert found["simulated"]["n_images"] == 24
+    assert 0 <= found["simulated"]["unfamiliar"] < 1
+    assert min(found["photographs"]) > 1
+    assert 0 < found["rounding"]["median"] <= found["rounding"]["largest"] < 0.1
+    before = (tmp_path / "evaluation" / "metrics.json").stat().st_mtime_ns
+    module.main(["--out", str(tmp_path)])
+    assert (tmp_path / "evaluation" / "metrics.json").stat().st_mtime_ns == before
