@@ -55,7 +55,8 @@ def settings() -> str:
     """Write the page of settings: what `gbad.training.settings.Settings` says of each."""
     text = [
         "# Settings",
-        "Each is a keyword of `gbad.GBADPipeline`. Most are an option of `gbad train`; `--set NAME=VALUE` takes all.",
+        "Each is a keyword of `gbad.GBADPipeline`, and most are an option of `gbad train`.",
+        "`--set NAME=VALUE` takes each of them.",
         "[Train](../how-to/train.md) says what they are worth.",
     ]
     for group, title in GROUPS.items():
