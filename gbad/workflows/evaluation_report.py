@@ -44,7 +44,7 @@ def report_on(
         paths=paths,
         info={"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "settings": pipeline.get_params(deep=False)}
         | {key: evaluation.metrics[key] for key in ("seed", "seconds", "versions", "hardware")},
-        findings=lambda row: findings(pipeline, source.load(row), evaluation.found[row], seen.gated[row]),
+        findings=lambda row: findings(pipeline, source.load(row), evaluation.found[row], seen, row),
         truth=true_boxes(data, names, paths, evaluation.labels, evaluation.classes), operating=operating,
         about_operating=about_operating,
     )  # fmt: skip

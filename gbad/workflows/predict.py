@@ -122,7 +122,7 @@ def predict(
             verdict, strange = judge(pipeline, seen, rule), seen.unfamiliarity > 1
             alarms, unfamiliar = alarms + int(verdict.alarm.sum()), unfamiliar + int(strange.sum())
             found = {
-                number: findings(pipeline, source.load(int(rows[number])), verdict.present[number], seen.gated[number])
+                number: findings(pipeline, source.load(int(rows[number])), verdict.present[number], seen, number)
                 for number in np.flatnonzero(verdict.alarm).tolist()
             }
             if pictures is not None:

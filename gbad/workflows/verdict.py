@@ -131,9 +131,12 @@ def judge(pipeline: GBADPipeline, seen: Explanation, rule: Rule) -> Verdict:
 
 
 def findings(
-    pipeline: GBADPipeline, pixels: Pixels, present: npt.NDArray[np.bool_], gated: npt.NDArray[np.float64]
+    pipeline: GBADPipeline, pixels: Pixels, present: npt.NDArray[np.bool_], seen: Explanation, image: int
 ) -> list[Finding]:
     """What was found in one image, the most probable class first.
+
+    The place of a class is where its heat-map peaks; in an image that had a second look, within the region that speaks
+    most for the class: of several places that stand out, that one has been looked at and held up.
 
     Parameters
     ----------
@@ -142,15 +145,35 @@ def findings(
     pixels : uint8 array (size, size, 3)
         As the classifier sees the image.
     present : bool array (C,)
-    gated : float64 array (C,)
-        Probabilities.
+    seen : Explanation
+        Of the image and others.
+    image : int
+        Which of them it is.
     """
-    network, found = pipeline.check_fitted().network, []
+    network, found, gated = pipeline.check_fitted().network, [], seen.gated[image]
     for column in sorted(np.flatnonzero(present).tolist(), key=lambda column: -gated[column]):
-        heatmap = smooth(class_heatmap(network, pixels, column))
+        heatmap = _within(smooth(class_heatmap(network, pixels, column)), _best_region(seen, image, column))
         name, probability = pipeline.classes_[column], float(gated[column])
         found.append(Finding(name, probability, column, box_around_peak(heatmap), heatmap))
     return found
+
+
+def _best_region(seen: Explanation, image: int, column: int) -> npt.NDArray[np.float64] | None:
+    """Box of the region that speaks most for a class, as in `SeenRegions`; None without a second look."""
+    regions = seen.regions.of(image)
+    return seen.regions.boxes[regions[seen.regions.log_odds[regions, column].argmax()]] if len(regions) else None
+
+
+def _within(heatmap: npt.NDArray[np.float64], box: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
+    """A heat-map with nothing outside of a box; as it is without a box, and where the box holds no evidence."""
+    if box is None:
+        return heatmap
+    (left, right), (top, bottom) = (
+        (box[axis] * side, box[axis + 2] * side) for axis, side in enumerate(reversed(heatmap.shape))
+    )
+    rows, columns = (np.arange(side) + 0.5 for side in heatmap.shape)
+    inside = np.outer((rows >= top) & (rows <= bottom), (columns >= left) & (columns <= right))
+    return np.where(inside, heatmap, 0.0) if heatmap[inside].any() else heatmap
 
 
 def _needed(held_out: HeldOut | None) -> HeldOut:
