@@ -1,7 +1,4 @@
-"""Plots of an evaluation and one self-contained HTML page about it."""
+"""Plots of an evaluation and one self-contained HTML page about it; pictures of what was found.
 
-from gbad.report.evaluation import Evaluation
-from gbad.report.page import write_report
-from gbad.report.plots import save_plots
-
-__all__ = ["Evaluation", "save_plots", "write_report"]
+Nothing is imported here: pictures of findings are drawn without matplotlib, which takes a second to import.
+"""

@@ -20,7 +20,8 @@ from gbad.evaluation.figures import evaluate as evaluation_figures
 from gbad.evaluation.metrics import Rule, check_rule
 from gbad.explanation import Explanation
 from gbad.pipeline import GBADPipeline
-from gbad.report import Evaluation, save_plots
+from gbad.report.evaluation import Evaluation
+from gbad.report.plots import save_plots
 from gbad.runtime.text import counted
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json

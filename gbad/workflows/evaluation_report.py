@@ -9,8 +9,9 @@ from typing import Any
 
 from gbad.phase3_gate import HeldOut, OperatingPoint, at_threshold, log_odds
 from gbad.pipeline import GBADPipeline
-from gbad.report import Evaluation, write_report
+from gbad.report.evaluation import Evaluation
 from gbad.report.numbers import interval, percent, signed
+from gbad.report.page import write_report
 from gbad.report.tables import Column, Table
 from gbad.report.truth import true_boxes
 from gbad.training.settings import Settings

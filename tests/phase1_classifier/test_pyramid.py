@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 
+import pytest
 import torch
 from torchvision.ops import FeaturePyramidNetwork
 
@@ -47,12 +48,13 @@ def test_levels_by_hand() -> None:
     assert levels["fine"].unique().tolist() == [2 * (1 + 3.0)]
 
 
-def test_scoring_with_efficientnet_lite_does_not_wait_for_torchvision() -> None:
+@pytest.mark.parametrize("module", ["torchvision", "matplotlib"])
+def test_scoring_with_efficientnet_lite_does_not_wait_for(module: str) -> None:
     code = (
         "import sys, gbad.workflows.predict\n"
         "from gbad.phase1_classifier import ARCHITECTURES\n"
         "ARCHITECTURES['fpn']('efficientnet_lite0', 2, fpn_width=8, head_width=8, pooling='max', fusion='context', "
         "position_weight=1.0)\n"
-        "assert 'torchvision' not in sys.modules"
+        f"assert {module!r} not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

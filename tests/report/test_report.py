@@ -21,13 +21,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from gbad.errors import DataError
 from gbad.evaluation.figures import PARTS, evaluate
 from gbad.explanation import Explanation, SeenRegions
-from gbad.report import Evaluation, gallery, save_plots, write_report
+from gbad.report import gallery
 from gbad.report.drawing import Finding, TrueBox
+from gbad.report.evaluation import Evaluation
 from gbad.report.gallery import choose, outranked, overlaid, picture
 from gbad.report.loss_plot import MAX_SCATTER_POINTS, loss_figure
 from gbad.report.numbers import interval, percent, points, signed
-from gbad.report.page import gate_text
-from gbad.report.plots import figures, precision_recall_figure, roc_figure, training_figure
+from gbad.report.page import gate_text, write_report
+from gbad.report.plots import figures, precision_recall_figure, roc_figure, save_plots, training_figure
 from gbad.report.style import svg
 from gbad.report.tables import Column, Table
 

@@ -16,7 +16,7 @@ from browser import assert_fits
 from gbad.data.labels import read_sixray
 from gbad.phase3_gate import HeldOut, at_false_alarm_rate
 from gbad.pipeline import GBADPipeline
-from gbad.report import Evaluation
+from gbad.report.evaluation import Evaluation
 from gbad.report.numbers import signed
 from gbad.workflows import evaluation_report
 from gbad.workflows.evaluate import evaluate
