@@ -38,3 +38,10 @@ def test_allocator_speed(script: Callable[[str], ModuleType], capsys: pytest.Cap
     pytest.importorskip("resource", reason="the system has no peak memory of a process")
     script("benchmarks/allocator_speed.py").main(["--backbone", "resnet18", "--size", "32", "--rounds", "1"])
     assert "train 32 at a time" in capsys.readouterr().out
+
+
+def test_start_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    assert script("benchmarks/start_speed.py").main(["--rounds", "1"]) in (0, 1)
+    out = capsys.readouterr().out
+    assert all(f"{name} " in out for name in ("import gbad", "gbad --help", "a wrong path", "first score"))
+    assert out.count("asked") == 4

@@ -1,0 +1,69 @@
+"""How long commands take to start: seconds of a new process, with what is asked for, and exit status 1 if it is missed.
+
+python benchmarks/start_speed.py
+
+The first score is that of `gbad predict` on one simulated bag by the model that comes with gbad, from the shell to the
+end of the process. Run it on an idle machine: a first round warms the disk's cache up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from gbad.data.simulate import simulate_dataset
+from gbad.runtime.versions import hardware, library_versions
+
+
+def commands(folder: Path) -> dict[str, tuple[list[str], float]]:
+    """Command line of each start, and the most seconds that are asked for; makes a bag in `folder`."""
+    simulate_dataset(folder / "bags", 10, train_positives=1, test_positives=1, negatives_per_positive=1, size=512)
+    bag = next((folder / "bags" / "JPEGImage").glob("P*.jpg"))
+    gbad = [sys.executable, "-m", "gbad.cli"]
+    return {
+        "import gbad": ([sys.executable, "-c", "import gbad"], 0.1),
+        "gbad --help": ([*gbad, "--help"], 0.3),
+        "a wrong path": ([*gbad, "predict", str(folder / "nothing.joblib"), str(bag)], 1.0),
+        "first score": ([*gbad, "predict", str(bag), "--out", str(folder / "scores.csv"), "--quiet"], 3.0),
+    }
+
+
+def seconds_of(command: Sequence[str]) -> float:
+    """Time a process from its start to its end."""
+    begun = time.perf_counter()
+    subprocess.run(command, capture_output=True, check=False)
+    return time.perf_counter() - begun
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Time all commands in turn, in several rounds; give 1 if one takes longer than is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        asked = commands(Path(folder))
+        seconds: dict[str, list[float]] = {name: [] for name in asked}
+        for round_ in range(options.rounds + 1):
+            for name, (command, _) in asked.items():
+                elapsed = seconds_of(command)
+                if round_:  # the first round reads the files from the disk
+                    seconds[name].append(elapsed)
+    missed = 0
+    for name, (_, most) in asked.items():
+        median = statistics.median(seconds[name])
+        missed += median > most
+        verdict = "met" if median <= most else "missed"
+        spread = f"{min(seconds[name]):.2f} to {max(seconds[name]):.2f}"
+        print(f"{name:14}{median:6.2f} s ({spread}), asked {most:g}: {verdict}")
+    print(hardware(), library_versions())
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
