@@ -87,7 +87,6 @@ def fit_phase2(
     )  # fmt: skip
     x = detector_input(features.features, features.logits)
     normal = threat_free_training_rows(features.rows, data)
-    _fit_familiarity(data, settings, features.rows, folder)
     if not normal.any():
         raise DataError("phase 2 has no threat-free training image that can be used")
     detector = fit_detector(make_detector(settings), x[normal], folder, show_progress)
@@ -96,6 +95,7 @@ def fit_phase2(
     if image_detector is not None:
         own = _fit_image_detector(image_detector, data, features.rows, normal, folder, show_progress)
         losses, names = np.concatenate([losses, own], axis=1), [*names, IMAGE_LOSS]
+    _fit_familiarity(data, settings, features.rows, folder)
     write_table(_losses_table(data, features, losses, names), folder / "losses.csv")
     for name in ("checkpoint.pt", "image_checkpoint.pt"):
         (folder / name).unlink(missing_ok=True)

@@ -96,10 +96,10 @@ def test_a_simulated_bag_raises_an_alarm_with_a_box_and_a_photograph_a_warning(
     Image.fromarray(load_sample_images().images[0]).save(photograph)
     out = tmp_path / "scores.jsonl"
     done = gbad_command("predict", *shown, photograph, "--out", out)
-    assert "No pipeline is named: simulated-bags is taken" in done.stdout
-    assert f"{photograph}  " in done.stdout
-    assert done.stdout.count("BUT IT LOOKS LIKE NO TRAINING IMAGE") == 1
-    assert "1 image of these look" in done.stdout
+    assert "No pipeline is named: simulated-bags is taken" in done.out
+    assert f"{photograph}  " in done.out
+    assert done.out.count("BUT IT LOOKS LIKE NO TRAINING IMAGE") == 1
+    assert "1 image of these look" in done.out
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert [row["unfamiliarity"] > 1 for row in rows] == [False] * len(shown) + [True]
     alarms = [row["alarm"] for row, positive in zip(rows, test.positive, strict=False) if positive]

@@ -80,7 +80,14 @@ def test_a_folder_is_gone_before_the_interrupt(tmp_path: Path, interrupted_rmtre
     assert not (tmp_path / "old").exists()
 
 
-def test_a_file_is_whole_before_the_interrupt(tmp_path: Path, interrupted_rmtree: None) -> None:
+def test_a_file_is_whole_before_the_interrupt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace = os.replace
+
+    def interrupted(*paths: Any) -> None:
+        replace(*paths)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "file.txt") as temporary:
         temporary.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]

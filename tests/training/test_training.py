@@ -192,6 +192,7 @@ def test_a_full_disk_stops_each_step_with_an_error_and_loses_nothing(
     train(start_run(run, dataset, 10, settings), last=1)
     fails(5_000, r"features: features cannot be written \(File too large\)")
     fails(20_000, r"checkpoint\.pt: cannot be written")
+    fails(150_000, r"familiarity\.joblib: cannot be written")
     train(start_run(run, dataset, 10, settings), last=2)
     fails(5_000, r"gate\.joblib: cannot be written")
     fails(1_000_000, r"pipeline\.joblib: cannot be written")
