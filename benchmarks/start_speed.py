@@ -21,24 +21,27 @@ from gbad.data.simulate import simulate_dataset
 from gbad.runtime.versions import hardware, library_versions
 
 
-def commands(folder: Path) -> dict[str, tuple[list[str], float]]:
-    """Command line of each start, and the most seconds that are asked for; makes a bag in `folder`."""
+def commands(folder: Path) -> dict[str, tuple[list[str], float, int]]:
+    """Command line of each start, the most seconds that are asked for, and its exit status; a bag in `folder`."""
     simulate_dataset(folder / "bags", 10, train_positives=1, test_positives=1, negatives_per_positive=1, size=512)
     bag = next((folder / "bags" / "JPEGImage").glob("P*.jpg"))
     gbad = [sys.executable, "-m", "gbad.cli"]
     return {
-        "import gbad": ([sys.executable, "-c", "import gbad"], 0.1),
-        "gbad --help": ([*gbad, "--help"], 0.3),
-        "a wrong path": ([*gbad, "predict", str(folder / "nothing.joblib"), str(bag)], 1.0),
-        "first score": ([*gbad, "predict", str(bag), "--out", str(folder / "scores.csv"), "--quiet"], 3.0),
+        "import gbad": ([sys.executable, "-c", "import gbad"], 0.1, 0),
+        "gbad --help": ([*gbad, "--help"], 0.3, 0),
+        "a wrong path": ([*gbad, "predict", str(folder / "nothing.joblib"), str(bag)], 1.0, 1),
+        "first score": ([*gbad, "predict", str(bag), "--out", str(folder / "scores.csv"), "--quiet"], 3.0, 0),
     }
 
 
-def seconds_of(command: Sequence[str]) -> float:
-    """Time a process from its start to its end."""
+def seconds_of(command: Sequence[str], status: int) -> float:
+    """Time a process from its start to its end; RuntimeError if it ends otherwise than it should."""
     begun = time.perf_counter()
-    subprocess.run(command, capture_output=True, check=False)
-    return time.perf_counter() - begun
+    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    elapsed = time.perf_counter() - begun
+    if done.returncode != status:
+        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}, not {status}: {done.stderr[-500:]}")
+    return elapsed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,12 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         asked = commands(Path(folder))
         seconds: dict[str, list[float]] = {name: [] for name in asked}
         for round_ in range(options.rounds + 1):
-            for name, (command, _) in asked.items():
-                elapsed = seconds_of(command)
+            for name, (command, _, status) in asked.items():
+                elapsed = seconds_of(command, status)
                 if round_:  # the first round reads the files from the disk
                     seconds[name].append(elapsed)
     missed = 0
-    for name, (_, most) in asked.items():
+    for name, (_, most, _) in asked.items():
         median = statistics.median(seconds[name])
         missed += median > most
         verdict = "met" if median <= most else "missed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -78,14 +79,21 @@ def pipeline_or_images(first: Path | None, paths: Sequence[Path] | None) -> tupl
         None if the first argument is a folder, a pattern, ``-``, or has the suffix of an image.
     paths : list of Path
         Images and folders.
+
+    Raises
+    ------
+    GbadError
+        If it is a run folder, whose images nobody wants to have scored.
     """
     from gbad.data.images import IMAGE_SUFFIXES
 
     others = list(paths or ())
     if first is None:
         return None, others
+    if os.path.isfile(first / "pipeline.joblib"):
+        raise GbadError(f"{first}: a run folder. Name the pipeline in it, {first / 'pipeline.joblib'}.")
     suffix = first.suffix.lower().partition("#")[0]  # a frame of a DICOM file has its number behind it
-    is_input = str(first) == "-" or first.is_dir() or suffix in IMAGE_SUFFIXES or "*" in str(first)
+    is_input = str(first) == "-" or os.path.isdir(first) or suffix in IMAGE_SUFFIXES or "*" in str(first)
     return (None, [first, *others]) if is_input else (first, others)
 
 

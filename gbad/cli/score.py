@@ -25,7 +25,7 @@ from gbad.cli.parameters import (
 )  # fmt: skip
 from gbad.cli.terminal import ap_table, voice
 from gbad.errors import GbadError
-from gbad.models import DEFAULT
+from gbad.models import DEFAULT, shipped
 from gbad.runtime.text import counted
 
 SOME_UNUSABLE = 3
@@ -79,6 +79,7 @@ def predict(
         typer.Argument(
             help="A pipeline.joblib, or simulated-bags, which comes with gbad and is taken where none is named.",
             show_default=False,
+            readable=False,  # it may be an image, whose row says that it cannot be read
         ),
     ] = None,
     paths: Paths = None,
@@ -114,7 +115,7 @@ def predict(
     """
     refuse_two_outputs(as_json, out)
     named, paths = pipeline_or_images(pipeline, paths)
-    found = check_pipeline(named or Path(DEFAULT))
+    found = check_pipeline(named or shipped(DEFAULT))
     inputs = given_paths(paths, from_)
     from gbad.pipeline import load
     from gbad.workflows import predict as workflow
@@ -148,8 +149,8 @@ def predict(
             beside=out,
         )
     speak.summarise({
-        "images": done.images, "alarms": done.alarms, "unfamiliar": done.unfamiliar, "bad": done.bad, "scores": where,
-        "pictures": pictures,
+        "pipeline": named or DEFAULT, "images": done.images, "alarms": done.alarms, "unfamiliar": done.unfamiliar,
+        "bad": done.bad, "scores": where, "pictures": pictures,
     })  # fmt: skip
     if done.bad == done.images:
         raise GbadError(f"none of {counted(done.images, 'image')} can be used; the column reason of {where} says why")

@@ -78,17 +78,19 @@ def train(
 
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    assigned = read_assignments(set_ or ())
     values = merged(
         {} if preset is None else settings_of(preset),
         {} if config is None else read_settings(config),
         {name: value for name, value in settings.items() if name in given},
-        read_assignments(set_ or ()),
+        assigned,
     )
     if (of_images := values.get("image_detector")) is not None:
         own = of_images if isinstance(of_images, dict) else {"kind": of_images}
         usual = {"image_size": image_detector_size, "epochs": image_detector_epochs}
         asked = {name: usual[name] for name, option in _OF_IMAGES.items() if option in given}
-        values["image_detector"] = {**usual, **own, **asked}
+        last = assigned.get("image_detector")
+        values["image_detector"] = {**usual, **own, **asked, **(last if isinstance(last, dict) else {})}
     chosen = changed_by(Settings(), values)
     check_settings(chosen)
     if print_config:

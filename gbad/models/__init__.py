@@ -6,13 +6,14 @@ A file is known by its SHA-256: another file in its place is not loaded.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from gbad.errors import PipelineFileError
 
 FOLDER = Path(__file__).parent
 
-SHIPPED = {"simulated-bags": ""}
+SHIPPED = {"simulated-bags": "437e43884ce2eb1d741b61a07c9791f9d4069a80627c86a76f9ad6eb5f5c405b"}
 """SHA-256 of each file, by the name of the model."""
 
 DEFAULT = "simulated-bags"
@@ -28,8 +29,11 @@ def pipeline_path(pipeline: str | Path) -> Path:
         If the file of a named model is missing, or is not the one that was released.
     """
     name = str(pipeline)
-    if name not in SHIPPED or Path(name).exists():
-        return Path(pipeline)
+    return Path(pipeline) if name not in SHIPPED or os.path.isfile(name) else shipped(name)
+
+
+def shipped(name: str) -> Path:
+    """Give the path of a model that comes with gbad; raises as `pipeline_path` does."""
     path = FOLDER / f"{name}.joblib"
     try:
         with path.open("rb") as file:

@@ -36,6 +36,7 @@ def build_classifier(
     frozen_norm: bool,
     seed: int,
     start: Mapping[str, Any] | None = None,
+    same_classes: bool = True,
     **options: Any,
 ) -> tuple[Classifier, str]:
     """Build a classifier that is ready to be trained.
@@ -58,7 +59,9 @@ def build_classifier(
         Random weights depend on the seed alone.
     start : mapping, optional
         A trained classifier of the same architecture and backbone, from `classifier_state`: its weights are taken where
-        their shapes fit, in the place of ImageNet weights. Layers for another number of classes start anew.
+        their shapes fit, in the place of ImageNet weights.
+    same_classes : bool
+        Whether it has these classes in this order. If not, the layers that tell classes apart start anew.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def build_classifier(
         model = ARCHITECTURES[architecture](backbone_name, n_classes, **options)
     origin = None
     if start is not None:
-        _take_over(model, start)
+        _take_over(model, start, same_classes)
         origin = "pipeline"
     elif pretrained or weights is not None:
         origin = load_imagenet_weights(model.backbone, backbone_name, weights)
@@ -89,19 +92,21 @@ def build_classifier(
     return model, origin or "random"
 
 
-def _take_over(model: Classifier, start: Mapping[str, Any]) -> None:
+_WITHOUT_CLASSES = ("backbone.", "fpn.", "heads.")  # parts of any architecture that know no class
+
+
+def _take_over(model: Classifier, start: Mapping[str, Any], same_classes: bool) -> None:
     """Put the weights of a trained classifier into a new one, where their shapes fit."""
-    for name, what in (("architecture", "architecture"), ("backbone_name", "backbone")):
+    for name in ("architecture", "backbone_name"):
         if start["spec"][name] != model.spec[name]:
-            raise GbadError(
-                f"the pipeline to start from has the {what} {start['spec'][name]}, not {model.spec[name]}. Choose the "
-                f"same {what}, or another start.", settings=("start",),
-            )  # fmt: skip
+            raise GbadError(f"{name}: a classifier of {start['spec'][name]} cannot go on as one of {model.spec[name]}")
     if start["spec"].get("folded_norms"):
         fold_norms(model.backbone)
         model.spec["folded_norms"] = True
     weights = model.state_dict()
     for name, values in start["arrays"].items():
+        if not same_classes and not name.startswith(_WITHOUT_CLASSES):
+            continue
         if name in weights and weights[name].shape == values.shape:
             weights[name] = torch.from_numpy(np.array(values))
     model.load_state_dict(weights)

@@ -21,6 +21,7 @@ from gbad.runtime.device import chosen_device
 from gbad.runtime.text import counted
 from gbad.training.plain_settings import to_plain
 from gbad.training.settings import Settings, gate_strength
+from gbad.training.start import check_start
 
 DECISION_COLUMNS = ("alarm", "classes", "threat_probability", "boxes")
 """Columns of ``scores.csv`` that say what is decided about an image."""
@@ -70,6 +71,7 @@ def check_settings(settings: Settings) -> None:
                 f"start {settings.start}: no such file. Give a pipeline.joblib, or one of {', '.join(SHIPPED)}.",
                 settings=("start",),
             )
+        check_start(settings)
     if settings.gate is not None and not isinstance(settings.gate, ThreatGate):
         raise GbadError(f"gate must be a ThreatGate or None, not a {type(settings.gate).__name__}")
     _check_detector("detector", settings.detector, FEATURE_DETECTORS)
@@ -128,6 +130,8 @@ def check_class_names(classes: Sequence[str]) -> None:
     for name in classes:
         if not isinstance(name, str) or not name:
             raise DataError(f"{name!r} is no class name. Give each class a text of its own.")
+        if "; " in name:
+            raise DataError(f"no class may be called {name!r}: '; ' stands between classes in scores.csv. Rename it.")
         if name in others:
             file = "split.csv" if name == "part" else "scores.csv"
             raise DataError(f"no class may be called {name!r}: {file} has a column of that name. Rename the class.")

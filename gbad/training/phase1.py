@@ -55,10 +55,12 @@ def fit_phase1(
         return
     begun = time.monotonic()
     seed, suits = settings.random_state, BACKBONES[settings.backbone]
+    start = started_from(settings)
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture=settings.architecture, pretrained=settings.pretrained,
         weights=settings.weights, frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
-        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, start=started_from(settings),
+        frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, start=start,
+        same_classes=start is None or start["classes"] == data.classes,
         **architecture_options(settings),
     )  # fmt: skip
     processes = training_processes(settings.device)

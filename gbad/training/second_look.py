@@ -234,12 +234,14 @@ def _train(
 ) -> tuple[Classifier, str, pd.DataFrame]:  # fmt: skip
     suits, seed = BACKBONES[settings.backbone], derived_seed(settings.random_state, "second look")
     trained = folder / "classifier" / "classifier.joblib"
+    start = started_from(settings, regions=True)
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture="plain", pretrained=settings.pretrained,
         weights=settings.weights,
         frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
         frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed,
-        start=started_from(settings, regions=True),
+        start=start,
+        same_classes=start is None or start["classes"] == data.classes,
     )  # fmt: skip
     source = region_source(data.source, regions.rows, regions.centres, shape, MARGIN)
     processes = training_processes(settings.device)

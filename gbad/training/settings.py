@@ -9,6 +9,7 @@ pipeline files and the methods of the benchmark all come from `Settings`. This m
 import dataclasses
 import inspect
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -27,8 +28,6 @@ from typing import (
     get_args,
     get_origin,
 )
-
-import numpy as np
 
 from gbad.errors import GbadError
 
@@ -345,13 +344,18 @@ def _check_value(name: str, value: Any) -> None:
     if of_objects:
         expected = None
     elif bool in may_be:
-        expected = None if isinstance(value, (bool, np.bool_)) else "True or False"
+        is_flag = isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's own
+        expected = None if is_flag else "True or False"
     elif str in may_be:
         expected = None if isinstance(value, (str, Path)) else "a text or a path"
     else:
         whole = float not in may_be
-        numbers = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-        fits = isinstance(value, numbers) and not isinstance(value, bool) and option.contains(float(value))
+        # NumPy's numbers count as such; to import it for them would slow `gbad --help` down.
+        fits = (
+            isinstance(value, numbers.Integral if whole else numbers.Real)
+            and not isinstance(value, bool)
+            and option.contains(float(value))
+        )
         expected = None if fits else f"a {'whole ' if whole else ''}number {option.range}".rstrip()
     if expected is not None:
         raise GbadError(f"{name} must be {expected}, not {value!r}", settings=(name,))

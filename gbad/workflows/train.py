@@ -14,7 +14,7 @@ from gbad.errors import GbadError, RunError
 from gbad.pipeline import GBADPipeline
 from gbad.runtime.device import training_processes
 from gbad.runtime.text import counted
-from gbad.storage.files import atomic_path, read_json, remove_leftovers
+from gbad.storage.files import atomic_path, read_sealed, remove_leftovers
 from gbad.storage.ledger import locked
 from gbad.storage.tables import read_table
 from gbad.training.checks import check_parts, check_settings
@@ -66,7 +66,7 @@ def train(run: Run, *, last: int = 3, show_progress: bool = False) -> dict[str, 
             fitted = FittedGBAD.from_run(run.folder, run.data, run.settings)
             GBADPipeline.from_fitted(run.settings, fitted).save(run.folder / "pipeline.joblib")
         done = {name: run.folder / name / "done.json" for name in ("phase1", "phase2", "second_look", "phase3")}
-        return {phase: read_json(path) for phase, path in done.items() if path.exists()}
+        return {phase: read_sealed(path) for phase, path in done.items() if path.exists()}
 
 
 def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:

@@ -13,7 +13,7 @@ import pytest
 from sklearn.datasets import load_sample_images
 
 import gbad
-from gbad import PipelineFileError, models
+from gbad import GbadError, PipelineFileError, models
 from gbad.cli.parameters import pipeline_or_images
 from gbad.models import DEFAULT, SHIPPED, pipeline_path
 
@@ -44,6 +44,23 @@ def test_the_first_argument_is_a_pipeline_or_an_image(
 
 def test_a_folder_is_no_pipeline(tmp_path: Path) -> None:
     assert pipeline_or_images(tmp_path, None) == (None, [tmp_path])
+
+
+def test_a_run_folder_is_not_taken_for_images(tmp_path: Path) -> None:
+    (tmp_path / "pipeline.joblib").touch()
+    with pytest.raises(GbadError, match=r"a run folder\. Name the pipeline in it, .*pipeline\.joblib"):
+        pipeline_or_images(tmp_path, None)
+
+
+def test_a_name_that_is_too_long_is_no_folder() -> None:
+    path = Path("a" * 300 + ".jpg")
+    assert pipeline_or_images(path, None) == (None, [path])
+
+
+def test_a_folder_of_the_same_name_is_not_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / DEFAULT).mkdir()
+    assert pipeline_path(DEFAULT).parent == models.FOLDER
 
 
 def test_each_model_is_there_and_is_the_one_that_was_released() -> None:

@@ -111,6 +111,23 @@ def demo() -> Cells:
     }
 
 
+def model() -> Cells:
+    found = read_json("simulated_bags_model.json")
+    lists = [found["simulated"], found["projected"]]
+
+    def per_cent(value: float | None) -> str:
+        return "–" if value is None else f"{100 * value:.1f}"
+
+    cells: Cells = {name: [per_cent(one["gbad"]["per_class_ap"].get(name)) for one in lists] for name in CLASSES}
+    for label, part in (("mAP (95 % interval)", "gbad"), ("mAP of the first look", "first_look")):
+        cells[label] = [
+            with_interval(*(100 * np.array([one[part]["map"], *one["intervals"][part]["map"]]))) for one in lists
+        ]
+    cells["any threat, ROC-AUC"] = [f"{one['any_threat']['roc_auc']:.3f}" for one in lists]
+    cells["images called unfamiliar"] = [per_cent(one["unfamiliar"]) for one in lists]
+    return cells
+
+
 def student(sample: np.ndarray) -> tuple[float, float, float]:
     half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample))
     return sample.mean(), sample.mean() - half, sample.mean() + half
@@ -333,6 +350,7 @@ TABLES: dict[str, Callable[..., Cells]] = {
     "ablation": ablation, "levers": levers, "trials": trials, "shortcuts": shortcuts,
     "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,
     "difficulty": difficulty, "transfer": transfer, "fashion": fashion, "published": published, "bags": bags,
+    "model": model,
     "second_look": second_look, "pixels": pixels, "backbones": backbones,
 }  # fmt: skip
 

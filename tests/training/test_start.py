@@ -12,6 +12,7 @@ import gbad
 from gbad import GbadError, GBADPipeline, PipelineFileError
 from gbad.phase1_classifier import build_classifier
 from gbad.training.checks import check_settings
+from gbad.training.run_folder import start_run
 from gbad.training.start import started_from
 
 Make = Callable[..., GBADPipeline]
@@ -71,8 +72,29 @@ def test_a_start_that_cannot_be_is_refused_before_anything_is_trained(
         check_settings(make_pipeline(**changes).settings)
 
 
+def test_another_backbone_is_refused_before_anything_is_written(
+    pipeline_file: Path, make_pipeline: Make, dataset: Path, tmp_path: Path
+) -> None:
+    for changes, message in (({"backbone": "resnet34"}, "its backbone is resnet18, not resnet34"),
+                             ({"architecture": "plain"}, "its architecture is fpn, not plain")):  # fmt: skip
+        with pytest.raises(GbadError, match=message):
+            start_run(tmp_path / "run", dataset, 10, make_pipeline(start=str(pipeline_file), **changes).settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_layers_of_other_classes_start_anew_even_where_there_are_as_many(pipeline: GBADPipeline) -> None:
+    start = {**pipeline.fitted_.classifier, "classes": pipeline.classes_}
+    spec = {name: start["spec"][name] for name in SPEC}
+    model, _ = build_classifier("resnet18", 5, **OPTIONS, seed=0, start=start, same_classes=False, **spec)
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    same = {name: np.array_equal(value, start["arrays"][name]) for name, value in weights.items()}
+    assert not same["classify.0.weight"]
+    assert same["heads.0.weight"]
+    assert all(is_same for name, is_same in same.items() if name.startswith(("backbone.", "fpn.")))
+
+
 def test_another_architecture_or_backbone_is_refused(pipeline: GBADPipeline) -> None:
-    with pytest.raises(GbadError, match="has the architecture fpn, not plain"):
+    with pytest.raises(GbadError, match="a classifier of fpn cannot go on as one of plain"):
         build_classifier(
             "resnet18", 5, **OPTIONS | {"architecture": "plain"}, seed=0, start=pipeline.fitted_.classifier
         )
