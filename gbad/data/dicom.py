@@ -24,6 +24,7 @@ _FRAME = re.compile(r"(.+\.(?:dcm|dicom))#([1-9]\d{0,5})", re.IGNORECASE | re.DO
 _MOST_FRAMES = 100_000
 _DEFLATED = b"1.2.840.10008.1.2.1.99"  # a transfer syntax that a small file could fill the memory by
 _HEAD = 2**20  # bytes, far more than what stands before the data set
+_MAY_BE_EMPTY = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 _FAR = 1e12  # beyond any pixel value: a window maps it to its end
 
 
@@ -46,7 +47,7 @@ def file_of(path: str | Path) -> Path:
 
 def frames_of(path: Path) -> list[Path]:
     """Paths of the frames of a DICOM file of several: ``scan.dcm#1``, ``scan.dcm#2``, …; else the path itself."""
-    if path.suffix.lower() not in DICOM_SUFFIXES or find_spec("pydicom") is None or not path.is_file():
+    if path.suffix.lower() not in DICOM_SUFFIXES or find_spec("pydicom") is None or not os.path.isfile(path):
         return [path]
     from pydicom import dcmread
 
@@ -94,7 +95,7 @@ class DicomFile:
             raise ImageError(path, "unsupported", reason)
         if frame is not None and frame > frames:
             raise ImageError(path, "missing", f"the file has {frames:,} frames. Name one of them.")
-        self._index = (frame or 1) - 1
+        self._path, self._index = path, (frame or 1) - 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -107,10 +108,18 @@ class DicomFile:
         Colours are taken as they are. Grey values are shown as the file asks for: rescaled, through its lookup table or
         window if it has one, else from the least to the largest value that its bits can hold; inverted for
         ``MONOCHROME1``.
+
+        Raises
+        ------
+        ImageError
+            If what the file asks for leaves one grey value.
         """
         from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, pixel_array
 
         dataset = self._dataset
+        for name in _MAY_BE_EMPTY:
+            if name in dataset and dataset[name].is_empty:
+                del dataset[name]  # as if it were not there
         values: npt.NDArray[Any] = pixel_array(dataset, index=self._index)
         photometric, bits = str(dataset.PhotometricInterpretation), int(dataset.BitsStored)
         if photometric == "PALETTE COLOR":
@@ -121,11 +130,17 @@ class DicomFile:
         signed = bool(dataset.PixelRepresentation)
         ends = np.array([-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1])
         values, ends = apply_modality_lut(values, dataset), np.sort(apply_modality_lut(ends, dataset))
-        if "VOILUTSequence" in dataset:
+        if dataset.get("VOILUTSequence"):
             values, ends = apply_voi_lut(values, dataset), np.sort(apply_voi_lut(ends, dataset))
-        elif "WindowWidth" in dataset:
+        elif "WindowCenter" in dataset and "WindowWidth" in dataset:
             values, ends = apply_voi_lut(values, dataset), apply_voi_lut(np.array([-_FAR, _FAR]), dataset)
         low, high = ends.astype(float).tolist()
+        if high == low:  # with a window and a negative slope, `high` is the lesser
+            reason = (
+                f"its rescaling or its lookup table turns all pixels into the one value {low:g}. Correct these in the "
+                "file, or save the image as PNG."
+            )
+            raise ImageError(self._path, "unsupported", reason)
         grey = np.clip((values.astype(np.float32) - low) / (high - low), 0, 1)
         if photometric == "MONOCHROME1":
             grey = 1 - grey

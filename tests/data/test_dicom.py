@@ -57,6 +57,37 @@ def test_grey_values_are_shown_as_the_file_asks_for(tmp_path: Path) -> None:
     assert grey(write_dicom(path, np.array([[0, 7, 255, 0]], np.uint8))) == [0, 7, 255, 0]
 
 
+def test_what_is_empty_or_half_there_is_as_if_it_were_absent(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.dcm", np.array([[0, 1000, 32768, 65535]], np.uint16)
+    for more in (
+        {"WindowCenter": 1000, "WindowWidth": None},
+        {"WindowCenter": None, "WindowWidth": 1000},
+        {"WindowCenter": None, "WindowWidth": None},
+        {"WindowWidth": 1000},
+        {"WindowCenter": 1000},
+        {"VOILUTSequence": []},
+        {"RescaleSlope": None, "RescaleIntercept": 5},
+        {"RescaleSlope": None, "RescaleIntercept": None},
+    ):
+        assert grey(write_dicom(path, values, **more)) == [0, 4, 128, 255], more
+
+
+def test_a_scale_that_leaves_one_grey_value_is_refused(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.dcm", np.array([[0, 1000, 32768, 65535]], np.uint16)
+    for window in ({}, {"WindowCenter": 1000, "WindowWidth": 1000}):
+        write_dicom(path, values, RescaleSlope=0, RescaleIntercept=7, **window)
+        with pytest.raises(ImageError, match=r"a\.dcm: its rescaling .* the one value 7\. .*save the image") as caught:
+            read_picture(path)
+        assert caught.value.status == "unsupported"
+    upside_down = {"RescaleSlope": -1, "RescaleIntercept": 0, "WindowCenter": -1000, "WindowWidth": 1000}
+    assert grey(write_dicom(path, values, **upside_down)) == [255, 128, 0, 0]
+
+
+def test_paths_that_cannot_be_looked_at_have_no_frames(tmp_path: Path) -> None:
+    path = tmp_path / f"{'a' * 300}.dcm"
+    assert frames_of(path) == [path]
+
+
 def test_colours_are_taken_as_they_are(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     path = write_dicom(tmp_path / "a.dcm", pixels, "RGB")
