@@ -34,7 +34,8 @@ class DecodedCache:
     source : ImageSource
         Where images come from.
     folder : path-like
-        Folder of the cache. The cache of a killed run is continued; the cache of other images is refused.
+        Folder of the cache. The cache of a killed run is continued, that of a version without checksums is decoded
+        anew; the cache of other images is refused.
     bad : BadImages
         Counts each image that cannot be decoded.
 
@@ -66,15 +67,17 @@ class DecodedCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not head.exists():
-                # Sparse: the files take disk space only where rows have been written.
                 for name, size in sizes.items():
-                    with (self._folder / name).open("wb") as file:
-                        file.truncate(size)
+                    _write_zeros(self._folder / name, size)
                 write_json(head, content)
             elif read_json(head) != content:
                 raise RunError(
                     f"{self._folder} caches other images or another size. Choose another run folder, or delete it."
                 )
+            elif not (self._folder / "sums.u32").exists():
+                _log.info("%s: of a version without checksums; its images are decoded again", self._folder)
+                for name in ("status.u8", "sums.u32"):  # in this order, which a killed process may break off
+                    _write_zeros(self._folder / name, sizes[name])
             for name, size in sizes.items():
                 path = self._folder / name
                 if (found := path.stat().st_size if path.exists() else 0) != size:
@@ -179,6 +182,12 @@ class DecodedCache:
         self._sums_file.close()
         self._status_file.close()
         del self.images
+
+
+def _write_zeros(path: Path, size: int) -> None:
+    """Write a sparse file: it takes disk space only where something else is written."""
+    with path.open("wb") as file:
+        file.truncate(size)
 
 
 def decode_images(
