@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def load_checkpoint(
     ------
     RunError
         If the checkpoint is damaged, belongs to another network or another normalisation of images, or holds more than
-        tensors and numbers.
+        tensors and numbers; or if it is an older one, without a history, and ``history.csv`` lacks some of its epochs.
     """
     checkpoints = _checkpoints(folder)
     if not checkpoints:
@@ -91,7 +92,7 @@ def load_checkpoint(
     epoch, path = checkpoints[-1]
     try:
         state = load_tensors(path)
-        history = pd.DataFrame(state["history"] if "history" in state else read_history(folder))[:epoch]  # older ones
+        own_history = pd.DataFrame(state["history"])[:epoch] if "history" in state else None
         if state["normalisation"] != normalisation(average.module.spec["backbone_name"]):
             raise ValueError("another normalisation")
         accelerator.unwrap_model(trained).load_state_dict(state["model"])
@@ -105,6 +106,7 @@ def load_checkpoint(
             f"{path}: damaged, of another network or version, or refused because it holds more than tensors "
             f"({type(error).__name__}). Delete it and run the same command again: phase 1 begins again."
         ) from error
+    history = _older_history(folder, path, epoch) if own_history is None else own_history
     _log.info("continuing phase 1 after epoch %d", epoch)
     if accelerator.is_main_process:
         write_table(history, folder / "history.csv")  # the checkpoint is what counts
@@ -124,6 +126,19 @@ def read_history(folder: Path) -> pd.DataFrame | None:
     except (KeyError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise RunError(f"{path}: damaged ({error}). Restore it, or delete it if phase 1 is done.") from error
     return history
+
+
+def _older_history(folder: Path, checkpoint: Path, epoch: int) -> pd.DataFrame:
+    """The history of a checkpoint of an older version, which does not hold it."""
+    with suppress(RunError):
+        history = read_history(folder)
+        if history is not None and history["epoch"].tolist()[:epoch] == list(range(1, epoch + 1)):
+            return history[:epoch]
+    raise RunError(
+        f"{folder / 'history.csv'}: missing, damaged, or without one of the {epoch} epochs of {checkpoint.name}, which "
+        "is whole but has no history of its own. Restore it from a copy and run the same command again; nothing else "
+        f"is lost. Only if there is no copy, delete {checkpoint.name}: phase 1 then begins again."
+    )
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:

@@ -221,6 +221,26 @@ def test_the_history_of_a_training_goes_on_from_its_checkpoint(
     assert (folder / "history.csv").read_text().startswith(whole)
 
 
+def test_a_checkpoint_without_a_history_needs_the_file(
+    one_epoch: Path, run: Run, cache: DecodedCache, tmp_path: Path
+) -> None:
+    """As older versions wrote it. It is never given up for a file beside it."""
+    folder = Path(shutil.copytree(one_epoch, tmp_path / "run"))
+    checkpoint, table = folder / "checkpoint-0001.pt", folder / "history.csv"
+    state, whole = torch.load(checkpoint, weights_only=True), table.read_text()
+    del state["history"]
+    torch.save(state, checkpoint)
+    for content in (None, "", "epoch,loss\none,2\n", whole.splitlines()[0] + "\n", whole.replace("\n1,", "\n2,")):
+        table.unlink() if content is None else table.write_text(content)
+        with pytest.raises(RunError, match=r"history\.csv: missing, damaged, or .*1 epochs.*Restore it.*Only if"):
+            run(cache, folder, epochs=2)
+        assert [path.name for path in folder.glob("checkpoint-*")] == [checkpoint.name]
+    table.write_text(whole)
+    _, history = run(cache, folder, epochs=2)
+    assert history["epoch"].tolist() == [1, 2]
+    assert table.read_text().startswith(whole)
+
+
 def test_strong_augmentation_trains_another_network(run: Run, cache: DecodedCache, tmp_path: Path) -> None:
     own = cache[ROWS]
     standard, strong, again = (
