@@ -12,12 +12,14 @@ from typing import Any
 
 from gbad.errors import GbadError, RunError
 from gbad.runtime.signals import interrupts_held
-from gbad.storage.digests import json_digest
+from gbad.storage.digests import bytes_digest, json_digest
 from gbad.storage.locks import own_folder
 from gbad.storage.reading import read_regular
 from gbad.storage.targets import output_path
 
 _UNFINISHED = ".gbad"  # ending of the hidden folder in which a file is written
+_LONGEST = 240  # bytes of that folder's name: file systems take 255, and without locks some are added
+_BEGINNING = 40  # characters, at most 160 bytes
 
 
 @contextmanager
@@ -64,7 +66,7 @@ def _unfinished(target: Path) -> Iterator[Path]:
     The folder has always the same name, so the next process that writes `target` finds and deletes what a killed one
     has left there.
     """
-    with own_folder(target.with_name(f".{target.name}{_UNFINISHED}")) as folder:
+    with own_folder(target.with_name(_hidden_name(target.name))) as folder:
         temporary = folder / target.name
         _remove(temporary)
         try:
@@ -73,11 +75,23 @@ def _unfinished(target: Path) -> Iterator[Path]:
             _remove(temporary)
 
 
+def _hidden_name(name: str) -> str:
+    """Name of the hidden folder in which the file `name` is written: always the same, and not too long."""
+    hidden = f".{name}{_UNFINISHED}"
+    if len(os.fsencode(hidden)) <= _LONGEST:
+        return hidden
+    return f".{name[:_BEGINNING]}.{bytes_digest(os.fsencode(name)).hex()}{_UNFINISHED}"
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Delete what killed processes have left in a folder of files that they were writing with `atomic_path`."""
     for left in Path(folder).glob(f".*{_UNFINISHED}"):
-        with _unfinished(left.with_name(left.name[1:].removesuffix(_UNFINISHED))):
-            pass
+        if left.is_symlink() or not left.is_dir():
+            continue  # not of gbad
+        with own_folder(left) as own:
+            for path in list(own.iterdir()):
+                if _hidden_name(path.name) == left.name:
+                    _remove(path)
 
 
 def _remove(path: Path) -> None:

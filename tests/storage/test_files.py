@@ -194,6 +194,44 @@ def test_the_next_writer_removes_what_a_killed_one_has_left(
     assert sorted(os.listdir(tmp_path)) == [foreign.name, "file.txt"]
 
 
+def test_names_of_any_length_can_be_written(
+    writer: Callable[..., subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="the system has no locks on files")
+    names = ["a" * 236, "a" * 245, "a" * 255, "ä" * 127]
+    for name in names:
+        write_json(tmp_path / name, name)
+    process = writer(tmp_path / names[2])
+    process.kill()
+    process.communicate()
+    assert len(os.listdir(tmp_path)) == len(names) + 1
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+    with atomic_path(tmp_path / names[1]) as one, atomic_path(tmp_path / names[2]) as other:  # which begin alike
+        assert one.parent != other.parent
+        one.write_text('"one"')
+        other.write_text('"other"')
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    for name in names:
+        write_json(tmp_path / name, {})
+        assert read_json(tmp_path / name) == {}
+    assert sorted(os.listdir(tmp_path)) == sorted(names)
+
+
+def test_what_looks_like_a_leftover_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ".file.gbad").write_text("own")
+    (tmp_path / ".folder.gbad").mkdir()
+    (tmp_path / ".folder.gbad" / "own").write_text("own")
+    (tmp_path / ".link.gbad").symlink_to(tmp_path / ".folder.gbad")
+    remove_leftovers(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".file.gbad", ".folder.gbad", ".link.gbad"]
+    assert (tmp_path / ".folder.gbad" / "own").read_text() == "own"
+
+
 def test_what_a_living_process_writes_is_left_to_it(
     writer: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
