@@ -42,6 +42,7 @@ def whole_batches(folder: Path, widths: Mapping[str, int]) -> list[Batch]:
         return batches
     with ExitStack() as stack:
         files = {name: stack.enter_context((folder / name).open("rb")) for name in widths}
+        rows = min((folder / name).stat().st_size // width for name, width in widths.items())
         before = Batch(0, 0, "")
         for line in (folder / LEDGER).read_text(encoding="utf-8", errors="replace").splitlines():
             match = re.fullmatch(r"(\d{1,18}) (\d{1,18}) ([0-9a-f]{32})", line)
@@ -49,8 +50,9 @@ def whole_batches(folder: Path, widths: Mapping[str, int]) -> list[Batch]:
                 break
             batch = Batch(int(match[1]), int(match[2]), match[3])
             count = max(0, batch.written - before.written)
-            blocks = [file.read(count * widths[name]) for name, file in files.items()]
-            if _digest(blocks) != batch.digest:
+            # What a damaged line tells of may be more than the memory holds.
+            blocks = [file.read(count * widths[name]) for name, file in files.items()] if batch.written <= rows else []
+            if not blocks or _digest(blocks) != batch.digest:
                 _log.warning(
                     "%s: damaged behind row %d, it is not what was written; computed anew from there on. If no power "
                     "was lost, check the disk.", folder, before.seen,

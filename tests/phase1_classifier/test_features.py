@@ -129,3 +129,15 @@ def test_damage_of_half_written_features_is_computed_anew(
         np.testing.assert_array_equal(mine, expected)
     assert ("damaged behind row" in caplog.text) == (name != "batches.txt")  # of which a part is missing, no more
     assert not (folder / "batches.txt").exists()
+
+
+@pytest.mark.parametrize("rows", [10**12, 10**18 - 1])
+def test_a_ledger_that_tells_of_more_rows_than_there_are_is_not_believed(
+    rows: int, model: Classifier, broken: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(broken, tmp_path / "broken"))
+    seen, _, digest = (folder / "batches.txt").read_text().splitlines()[0].split()
+    (folder / "batches.txt").write_text(f"{seen} {rows} {digest}\n")
+    found = extract_features(model, source(1, 5), ROWS, folder, BadImages(12, 1.0), batch_size=2)
+    assert found.rows.tolist() == [row for row in ROWS.tolist() if row not in (1, 5)]
+    assert "damaged behind row 0" in caplog.text
