@@ -184,6 +184,10 @@ def _sequence(value: Any) -> Any:
 
 def _with_parameters(settings: Settings, name: str, parameters: dict[str, Any]) -> Any:
     """The detector or the gate that the settings ask for, with other parameters."""
+    given, known_names = getattr(settings, name), choices(name)
+    if given is not None and given not in known_names and not hasattr(given, "get_params"):
+        may_be = f"one of {', '.join(known_names)}" if known_names else "a table of parameters, such as gate.C=1"
+        raise GbadError(f"{name} must be {may_be}, not {given!r}", settings=(name,))
     if name == "gate":
         made: Any = default_gate(settings.gate_fit) if settings.gate is None else clone(settings.gate)
     else:
