@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gbad.cli.parameters import From, MaxBad, Pipeline, Strict, check_pipeline, given_paths
+from gbad.cli.parameters import From, MaxBad, Pipeline, Strict, check_pipeline, given_paths, paths_argument
 from gbad.cli.terminal import console, say
 from gbad.runtime.text import counted
 
@@ -16,12 +16,7 @@ def calibrate(
     pipeline: Pipeline,
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="PATHS",
-            show_default=False,
-            readable=False,
-            help="Threat-free images of your own machine, folders of them, and patterns; - reads names.",
-        ),
+        paths_argument("Threat-free images of your own machine, folders of them, and patterns; - reads names."),
     ] = None,
     from_: From = None,
     out: Annotated[Path, typer.Option(help="The calibrated pipeline, a new file.")] = Path("calibrated.joblib"),

@@ -30,14 +30,16 @@ APRule = Annotated[
     ),
 ]
 Pipeline = Annotated[Path, typer.Argument(help="A pipeline.joblib, or simulated-bags, which comes with gbad.")]
+
+
+def paths_argument(text: str) -> Any:
+    """Argument of images with a help of its own; one that cannot be read is no error, its row says so."""
+    return typer.Argument(metavar="PATHS", show_default=False, readable=False, help=text)
+
+
 Paths = Annotated[
     list[Path] | None,
-    typer.Argument(
-        metavar="PATHS",
-        show_default=False,
-        readable=False,
-        help="Images, folders of images, and patterns in quotes; - reads names from standard input.",
-    ),
+    paths_argument("Images, folders of images, and patterns in quotes; - reads names from standard input."),
 ]
 From = Annotated[
     Path | None, typer.Option("--from", help="Text file of images and folders, one a line; - for standard input.")
