@@ -221,9 +221,5 @@ def _picture_name(row: int, path: Path) -> str:
 
 
 def _draw(folder: Path, row: int, path: Path, found: Sequence[Finding]) -> None:
-    name = _picture_name(row, path)
-    try:
-        with atomic_path(folder / name) as temporary:
-            drawn(read_picture(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)
-    except OSError as error:
-        raise GbadError(f"{folder / name}: cannot be written ({error.strerror or error}).") from error
+    with atomic_path(folder / _picture_name(row, path)) as temporary:
+        drawn(read_picture(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)
