@@ -16,6 +16,7 @@ from gbad.benchmarks.paper.scales import Scale
 from gbad.benchmarks.store import Entry
 from gbad.data.bad_images import BadImages
 from gbad.errors import GbadError, RunError
+from gbad.models import pipeline_path
 from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
 from gbad.phase1_classifier.checkpoints import read_history
 from gbad.storage.digests import bytes_digest
@@ -155,6 +156,8 @@ def make_network_cell(
     }  # fmt: skip
     if chosen.weights is not None:  # the path says nothing about what is in the file
         about["weights"] = bytes_digest(Path(chosen.weights).read_bytes()).hex()
+    if chosen.start is not None:
+        about["start"] = bytes_digest(pipeline_path(chosen.start).read_bytes()).hex()
     entry = Entry.of(root, f"{name}-{backbone}-{lists.subset.list}-seed{seed}", about)
     return NetworkCell(
         entry, name, backbone, seed, lists, scores_entry(entry, data, lists.test), chosen, network.phases
