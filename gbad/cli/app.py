@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -82,8 +83,10 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         datefmt="%Y-%m-%d %H:%M:%S",
         handlers=[RichHandler(console=errors, show_path=False)],
     )
+    # Of processes that train together, the first speaks; launchers number them. Warnings of all are heard.
+    speaks = os.environ.get("RANK", "0") == "0"
     for name, level in LOGGERS.items():
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel(level if speaks else logging.WARNING)
     silence_decoders()
     logging.captureWarnings(True)
     warnings.formatwarning = lambda message, *_: str(message)  # not the line of code that it comes from

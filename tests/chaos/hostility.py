@@ -193,7 +193,8 @@ def _other(value: Any, random: Random) -> Any:
         elif how == 1:
             changed["dtype"] = random.choice(["<f4", "<i8", "|O", "<U9", "x", "|b1", "<f8", ">f8"])
         else:
-            changed["data"] = mutated(value["data"], random)
+            data = value["data"]  # an earlier change of the same trial may have put anything in its place
+            changed["data"] = mutated(data, random) if isinstance(data, bytes) else b""
         return changed
     if isinstance(value, bool):
         return random.choice([not value, None, 2])

@@ -38,7 +38,7 @@ def page(kinds: Mapping[str, Kind], seed: int, asked: float, minutes: float) -> 
     parts = [
         _HEAD,
         f"- Command: `make chaos MINUTES={asked:g} SEED={seed}`. It took {minutes:.0f} minutes, undisturbed "
-        "runs included, and the machine did other work as well.\n"
+        "runs included.\n"
         f"- Versions: {versions}.\n- Hardware: {machine}.\n- Full disks are those {disk}.\n",
         "| kind | what is tried, and what must hold | trials | files | held | not held |\n|---|---|---|---|---|---|",
         *(_row(name, kind) for name, kind in kinds.items()),
