@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from gbad.phase1_classifier.checkpoints import read_history
+from gbad.runtime.allocator import keep_freed_memory
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
 from gbad.storage.tables import write_table
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/phase1-variants"))
     parser.add_argument("--out", type=Path, required=True, help="folder for the table")
     options = parser.parse_args(argv)
+    keep_freed_memory()
     options.out.mkdir(parents=True, exist_ok=True)
     about = {
         "base": options.base,

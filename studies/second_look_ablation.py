@@ -31,6 +31,7 @@ from gbad.evaluation.metrics import average_precision_per_class, mean_average_pr
 from gbad.phase1_classifier import FeatureFile, classifier_from_state, extract_features
 from gbad.phase2_anomaly.detectors import detector_input
 from gbad.phase3_gate import Regions
+from gbad.runtime.allocator import keep_freed_memory
 from gbad.training.phase1 import load_classifier
 from gbad.training.phase2 import load_detectors
 from gbad.training.phase3 import fit_first_look, fit_second_look
@@ -134,6 +135,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     options = parser.parse_args(argv)
+    keep_freed_memory()
     run = open_run(options.run)
     listed = read_sixray(options.data, options.subset, "test")
     source = source_from_paths(image_paths(options.data, listed.names), run.settings.size)

@@ -24,6 +24,7 @@ from gbad.evaluation.metrics import average_precision_per_class, mean_average_pr
 from gbad.explanation import Explanation
 from gbad.phase3_gate import Decided, Decision, Evidence, Regions, apply_choices, log_odds
 from gbad.pipeline import GBADPipeline, load
+from gbad.runtime.allocator import keep_freed_memory
 from gbad.training.phase3 import fit_first_look, fit_second_look
 from gbad.training.run_folder import open_run
 from gbad.training.settings import Settings
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--subset", default="10")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
+    keep_freed_memory()
     run = open_run(options.run)
     test = read_sixray(options.data, options.subset, "test")
     pipeline = load(options.run / "pipeline.joblib")

@@ -17,6 +17,7 @@ from gbad.benchmarks.paper.data import SUBSETS_FILE
 from gbad.benchmarks.paper.run import run_benchmark
 from gbad.benchmarks.paper.scales import scale_of
 from gbad.data.project import project_dataset
+from gbad.runtime.allocator import keep_freed_memory
 from gbad.storage.files import write_json
 
 TRAIN_POSITIVES, TRAIN_RATIO = 1200, 5
@@ -52,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--positives", type=int, nargs=2, default=[TRAIN_POSITIVES, TEST_POSITIVES])
     options = parser.parse_args(argv)
+    keep_freed_memory()
     project(options.sample, options.out / "data", options.file_size, tuple(options.positives))
     run_benchmark(
         options.out, scale_of("twice"), data=options.out / "data", methods=METHODS, seeds=options.seeds,

@@ -25,6 +25,7 @@ from gbad.benchmarks.paper.scales import scale_of
 from gbad.cli.terminal import ap_table
 from gbad.data.labels import list_path, read_sixray, write_list
 from gbad.pipeline import load
+from gbad.runtime.allocator import keep_freed_memory
 from gbad.storage.files import atomic_path
 from gbad.training.run_folder import start_run
 from gbad.training.settings import Settings
@@ -81,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, help="folder of gbad benchmark, in SIXray's layout")
     options = parser.parse_args(argv)
+    keep_freed_memory()
     if options.data is None:
         simulate_demo_data(options.out / "data", options.seed)
         as_demo(options.out, options.out / "data", demo_settings(options.seed))

@@ -25,6 +25,7 @@ from gbad.data.project import project_dataset
 from gbad.data.simulate import simulate_dataset
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.pipeline import GBADPipeline, load
+from gbad.runtime.allocator import keep_freed_memory
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import read_json, write_json
 from gbad.training.run_folder import start_run, training_seconds
@@ -72,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sample", type=Path, help="folder in SIXray's layout with threats/")
     options = parser.parse_args(argv)
+    keep_freed_memory()
     out: Path = options.out
     simulate_dataset(out / "data", SUBSET, **SIMULATION, seed=SEED, show_progress=True)
     train(start_run(out / "run", out / "data", SUBSET, SETTINGS), show_progress=True)

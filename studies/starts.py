@@ -25,6 +25,7 @@ from gbad.benchmarks.paper.run import make_plan, run_benchmark
 from gbad.benchmarks.paper.scales import Scale, scale_of
 from gbad.benchmarks.paper.statistics import intervals, seed_mean_samples
 from gbad.evaluation.metrics import mean_average_precision
+from gbad.runtime.allocator import keep_freed_memory
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
 from gbad.storage.tables import write_table
@@ -103,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--positives", type=int, nargs=2, default=[600, 200], help="to train and to test")
     options = parser.parse_args(argv)
+    keep_freed_memory()
     project(options.sample, options.out / "data", options.file_size, tuple(options.positives))
     data, scale = existing_data(options.out / "data"), scale_of("twice")
     settings = {"size": options.size, "epochs": options.epochs}

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from gbad.data.arrays import UNKNOWN, Labels, Rows
@@ -28,7 +27,6 @@ def batch_loader(
     seed: int,
     batch_size: int,
     size: int | None = None,
-    shown: int | None = None,
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Loader of the batches of an epoch, in the order of the rows.
 
@@ -51,12 +49,10 @@ def batch_loader(
     batch_size : int
     size : int, optional
         The views show the middle of the images only, see `gbad.data.transforms.apply_views`.
-    shown : int, optional
-        The views are made smaller: to this side in pixels.
     """
     if len(rows) % batch_size == 1 and len(rows) > 1:
         rows = rows[:-1]
-    batches = _Batches(cache, labels, boxes, rows, freedom, seed, size, shown)
+    batches = _Batches(cache, labels, boxes, rows, freedom, seed, size)
     # With a generator of its own, the loader draws no seed from the global random numbers.
     return DataLoader(batches, batch_size, collate_fn=lambda batch: batch, generator=torch_generator(seed))
 
@@ -66,10 +62,10 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
 
     def __init__(
         self, cache: DecodedCache, labels: Labels, boxes: Boxes | None, rows: Rows, freedom: Mapping[str, Any],
-        seed: int, size: int | None, shown: int | None,
+        seed: int, size: int | None,
     ) -> None:  # fmt: skip
         self.cache, self.labels, self.boxes, self.rows, self.seed = cache, labels, boxes, rows, seed
-        self.freedom, self.size, self.shown = freedom, size, shown
+        self.freedom, self.size = freedom, size
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,11 +75,7 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
         # The position of the batch seeds its augmentation: a resumed run, or several processes, need no other state.
         views = draw_views(len(rows), torch_generator(derived_seed(self.seed, indices[0])), **self.freedom)
         labels = np.where(self.labels[rows] == UNKNOWN, np.nan, self.labels[rows]).astype(np.float32)
-        images = apply_views(self.cache[rows], views, self.size)
-        if self.shown is not None:
-            images = F.interpolate(images, (self.shown, self.shown), mode="bilinear", antialias=True)
-            images = images.contiguous(memory_format=torch.channels_last)
-        batch = images, torch.from_numpy(labels)
+        batch = apply_views(self.cache[rows], views, self.size), torch.from_numpy(labels)
         if self.boxes is None:
             return batch
         return *batch, torch.from_numpy(padded_boxes(self.boxes, rows)), views.theta

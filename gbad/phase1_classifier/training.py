@@ -21,7 +21,6 @@ from gbad.data.cache import DecodedCache
 from gbad.errors import DivergedError, GbadError
 from gbad.evaluation.metrics import mean_average_precision
 from gbad.phase1_classifier.architectures import classifier_from_state, classifier_state
-from gbad.phase1_classifier.backbones import backbone
 from gbad.phase1_classifier.batches import batch_loader
 from gbad.phase1_classifier.cached_scores import cached_average_precision, highest_logits
 from gbad.phase1_classifier.checkpoints import load_checkpoint, save_checkpoint
@@ -60,7 +59,6 @@ def train_classifier(
     seed: int,
     negatives_per_positive: int = 1,
     size: int | None = None,
-    small_epochs: float = 0.0,
     title: str = "phase 1",
     show_progress: bool = False,
 ) -> tuple[Classifier, pd.DataFrame]:
@@ -112,8 +110,6 @@ def train_classifier(
         See `epoch_rows`.
     size : int, optional
         Side in pixels of what the classifier sees: the middle of the images in the cache. Default: all of them.
-    small_epochs : float
-        Share of the epochs, the first ones, whose images are shown smaller, see `small_side`. In [0, 1).
     title : str
         Of the progress bars.
     show_progress : bool
@@ -148,7 +144,6 @@ def train_classifier(
     average = WeightAverage(model, ema_decay).to(accelerator.device)
     trained, optimizer = accelerator.prepare(_Loss(model), optimizer)
 
-    small = round(small_epochs * epochs), small_side(size or cache.source.size, model.spec["backbone_name"])
     start, history = load_checkpoint(accelerator, trained, optimizer, average, folder)
     for epoch in range(start, epochs):
         begun = time.monotonic()
@@ -163,7 +158,7 @@ def train_classifier(
         loader = accelerator.prepare(
             batch_loader(
                 cache, labels, boxes, rows, freedom=freedom, seed=derived_seed(seed, "augmentation", epoch),
-                batch_size=batch_size, size=size, shown=small[1] if epoch < small[0] else None,
+                batch_size=batch_size, size=size,
             )
         )  # fmt: skip
         trained.train()
@@ -202,19 +197,6 @@ def train_classifier(
     result = classifier_from_state(classifier_state(average.module))
     accelerator.free_memory()
     return result, history
-
-
-def small_side(size: int, backbone_name: str) -> int:
-    """Side in pixels of images in the small epochs: about 0.6 of their side, in whole cells of the coarsest map.
-
-    Small images first, large ones at the end, is progressive resizing (fast.ai; Tan and Le, EfficientNetV2, ICML 2021).
-
-    Examples
-    --------
-    >>> small_side(224, "resnet34"), small_side(192, "resnet34"), small_side(160, "resnet34")
-    (128, 128, 96)
-    """
-    return min(size, max(32 * round(0.6 * size / 32), backbone(backbone_name).min_size))
 
 
 def _check_finite(loss: float, model: nn.Module) -> None:

@@ -73,7 +73,6 @@ def fit_phase1(
             optimiser=given(settings.optimiser, suits.optimiser),
             learning_rate=given(settings.learning_rate, suits.learning_rate), weight_decay=settings.weight_decay,
             ema_decay=settings.ema_decay, negatives=settings.negatives, freedom=AUGMENTATIONS[settings.augmentation],
-            small_epochs=settings.small_epochs,
             precision=settings.precision, device=settings.device, seed=seed, show_progress=show_progress,
         )  # fmt: skip
     if processes.is_main_process:  # others hold the same weights, but statistics of their own share of the batches

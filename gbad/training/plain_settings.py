@@ -12,18 +12,14 @@ from gbad.phase3_gate import ThreatGate
 from gbad.storage.plain_data import pack
 from gbad.training.settings import Settings
 
-_LATER = {"start": None, "small_epochs": 0.0}
-"""Settings that run folders and files of older versions lack, with the value that these had."""
-
 _DETECTORS: dict[str, Mapping[str, type[Any]]] = {"detector": FEATURE_DETECTORS, "image_detector": IMAGE_DETECTORS}
 
 
 def to_plain(settings: Settings) -> dict[str, Any]:
     """Settings as numbers, texts, lists and dicts; GbadError if a detector or the gate holds anything else."""
     plain = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    for name, before in _LATER.items():
-        if plain[name] == before:
-            del plain[name]
+    if plain["start"] is None:
+        del plain["start"]  # as in run folders and files from before there was a choice
     for name in _DETECTORS:
         if plain[name] is not None and not isinstance(plain[name], str):
             plain[name] = {"kind": name_of(plain[name]), "params": plain[name].get_params()}

@@ -171,12 +171,6 @@ class Settings:
         "classifier", None, "Fold batch normalisation into the weights. Default: what suits the backbone.", flag=""
     )
     epochs: int = _setting("classifier", 15, "Passes over the training set of phase 1.", low=1)
-    small_epochs: float = _setting(
-        "classifier", 0.0,
-        "Share of the epochs, the first ones, in which phase 1 sees images at about 0.6 of their side: progressive "
-        "resizing, which is faster.",
-        low=0, high=1, open="high",
-    )  # fmt: skip
     batch_size: int = _setting("classifier", 32, "Images in a batch of phase 1.", low=2)
     optimiser: Optimiser | None = _setting("classifier", None, "Default: what suits the backbone.")
     learning_rate: float | None = _setting(

@@ -348,14 +348,3 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
     assert max(rates) == pytest.approx(1.0, abs=1e-3)
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
     assert rates.index(max(rates)) in (4, 5, 6)
-
-
-def test_the_first_epochs_may_show_small_images(tmp_path: Path, build: Any, train: Any) -> None:
-    seen: list[tuple[int, ...]] = []
-    source = source_from_array(drawings().repeat(3, 1).repeat(3, 2), 96)
-    model = build("plain")
-    model.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
-    with closing(DecodedCache(source, tmp_path / "cache", BadImages(64))) as cache:
-        train(model, cache, LABELS, ROWS, ROWS[:0], CLASSES, tmp_path / "run", epochs=3, small_epochs=0.67)
-    steps = len(seen) // 3
-    assert seen == [(64, 64)] * 2 * steps + [(96, 96)] * steps
