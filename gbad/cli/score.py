@@ -29,7 +29,7 @@ from gbad.models import DEFAULT, shipped
 from gbad.runtime.text import counted
 
 SOME_UNUSABLE = 3
-"""Exit status where some images have scores and others cannot be used."""
+"""Exit status where some images have scores and others cannot be used, or not any more."""
 
 
 def evaluate(
@@ -142,6 +142,10 @@ def predict(
         f"Scores in {where}.{shown}",
         beside=out,
     )
+    if done.lost:
+        speak.say(
+            f"{counted(done.lost, 'image')} with scores could no longer be read for a place or picture.", beside=out
+        )
     if done.unfamiliar:
         speak.say(
             f"{counted(done.unfamiliar, 'image')} of these look like no training image, by colours and edges: their "
@@ -150,9 +154,9 @@ def predict(
         )
     speak.summarise({
         "pipeline": named or DEFAULT, "images": done.images, "alarms": done.alarms, "unfamiliar": done.unfamiliar,
-        "bad": done.bad, "scores": where, "pictures": pictures,
+        "bad": done.bad, "lost": done.lost, "scores": where, "pictures": pictures,
     })  # fmt: skip
     if done.bad == done.images:
         raise GbadError(f"none of {counted(done.images, 'image')} can be used; the column reason of {where} says why")
-    if done.bad:
+    if done.bad or done.lost:
         raise typer.Exit(SOME_UNUSABLE)

@@ -95,6 +95,15 @@ def _beginning(path: Path) -> bytes:
         return b""
 
 
+def check_apart(folder: str | Path, data: str | Path) -> None:
+    """GbadError if results with plots would go into a folder of images: they would count as images the next time."""
+    if Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(data)):
+        raise GbadError(
+            f"{folder}: results cannot go there, since images are searched in {data}, and plots would count as such. "
+            "Give a folder apart from the data."
+        )
+
+
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
     """Standard output as UTF-8 text in which file names of any bytes can stand."""

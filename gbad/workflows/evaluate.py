@@ -25,6 +25,7 @@ from gbad.report.plots import save_plots
 from gbad.runtime.text import counted
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
+from gbad.storage.targets import check_apart
 from gbad.workflows.evaluation_report import report_on
 from gbad.workflows.resume import begin, content_of, held_scores
 from gbad.workflows.scores_csv import score_to_csv
@@ -57,7 +58,7 @@ def evaluate(
         The test list ``data/ImageSet/<subset>/test.csv``. Its classes are the pipeline's or some of them, in any order.
         Figures of a class that it lacks are missing, and an image counts as threat-free by the classes that it has.
     out : path-like
-        Folder for the results.
+        Folder for the results, apart from `data`.
     rule : {"all_points", "voc07", "voc10"}
         See `gbad.evaluation.metrics.average_precision`.
     history : DataFrame, optional
@@ -75,6 +76,7 @@ def evaluate(
         The content of ``metrics.json``.
     """
     check_rule(rule)
+    check_apart(out, data)
     test = read_sixray(data, subset, "test")
     if set(test.classes) - set(pipeline.classes_):
         raise DataError(

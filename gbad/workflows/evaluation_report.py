@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gbad.data.source import opened
 from gbad.phase3_gate import HeldOut, OperatingPoint, at_threshold, log_odds
 from gbad.pipeline import GBADPipeline
 from gbad.report.evaluation import Evaluation
@@ -45,7 +46,7 @@ def report_on(
         paths=paths,
         info={"command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "settings": pipeline.get_params(deep=False)}
         | {key: evaluation.metrics[key] for key in ("seed", "seconds", "versions", "hardware")},
-        findings=lambda row: findings(pipeline, source.load(row), evaluation.found[row], seen, row),
+        findings=lambda row: findings(pipeline, opened(source, row), evaluation.found[row], seen, row),
         truth=true_boxes(data, names, paths, evaluation.labels, evaluation.classes), operating=operating,
         about_operating=about_operating,
     )  # fmt: skip

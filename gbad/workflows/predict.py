@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,9 +15,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from gbad.data.bad_images import BadImages
-from gbad.data.pictures import files_of_picture, read_picture
+from gbad.data.original import Original
+from gbad.data.pictures import files_of_picture
 from gbad.data.source import opened
-from gbad.errors import GbadError
+from gbad.errors import ImageError
 from gbad.explanation import Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.report.drawing import Finding, drawn
@@ -26,9 +27,12 @@ from gbad.storage.files import atomic_path
 from gbad.storage.targets import is_stream
 from gbad.workflows.formats import check_format
 from gbad.workflows.inputs import expand
+from gbad.workflows.picture_folder import made_folder, picture_name
 from gbad.workflows.resume import Kept, content_of, go_on, held_scores, part_of
 from gbad.workflows.scores_csv import score_to_csv
-from gbad.workflows.verdict import Rule, findings, judge
+from gbad.workflows.verdict import Rule, findings, judge, without_places
+
+_log = logging.getLogger(__name__)
 
 FEW = 10
 """So many images, at most, are described in words."""
@@ -42,6 +46,8 @@ class Predicted(NamedTuple):
     images, alarms, unfamiliar, bad : int
         How many images there are, how many raised an alarm, how many look like no training image, and how many cannot
         be used.
+    lost : int
+        How many have scores, but could no longer be read for their places or pictures.
     lines : list of str
         What was found in each image, in words; empty for more than `FEW` images.
     """
@@ -50,6 +56,7 @@ class Predicted(NamedTuple):
     alarms: int
     unfamiliar: int
     bad: int
+    lost: int
     lines: list[str]
 
 
@@ -90,8 +97,8 @@ def predict(
     ------
     GbadError
         If `out` is a folder, a device, an image of the input or `protected`, has no known suffix, holds anything but
-        scores, or cannot be written; if `pictures` lies in a folder of the input, cannot be made, or an image of the
-        input would be overwritten in it.
+        scores, or cannot be written; if `pictures` is where the input is searched, see
+        `gbad.workflows.picture_folder`, or cannot be made.
     RunError
         If another process is writing `out`.
     DataError
@@ -103,8 +110,7 @@ def predict(
             part_of(out, protected)  # refuses a folder before anything is read
         files = expand(paths)
         if pictures is not None:
-            _make_folder(Path(pictures), paths)
-            _check_pictures(Path(pictures), files)
+            made_folder(pictures, paths, files)
         bad, kept = BadImages(len(files), max_bad, strict=strict), Kept()
         source = pipeline.image_source(files)
         described: dict[int, str] = {}
@@ -115,32 +121,45 @@ def predict(
             names = [str(path) for path in files]
             kept = go_on(out, content_of(pipeline, files, f"{rule} {pictures} {all_pictures}"), names, source, bad)
 
-        scored, alarms, unfamiliar = kept.scored, kept.alarms, kept.unfamiliar
+        scored, alarms, unfamiliar, lost = kept.scored, kept.alarms, kept.unfamiliar, 0
+
+        def look(row: int, present: npt.NDArray[np.bool_], seen: Explanation, number: int) -> _Looked:
+            """Find the places in an image, and draw it. One that has gone since it was scored keeps its scores."""
+            nonlocal lost
+            found, size = without_places(pipeline, present, seen, number), None
+            try:
+                original = opened(source, row)
+                found, size = findings(pipeline, original, present, seen, number), original.size
+                if pictures is not None:
+                    _draw(Path(pictures), row, files[row], original, found)
+            except ImageError as error:
+                if strict:
+                    raise
+                lost += 1
+                what = " and ".join(["place"] * (size is None) + ["picture"] * (pictures is not None))
+                _log.warning("%s: has scores, but no %s: %s", files[row], what, error.reason)
+            return _Looked(found, size)
 
         def decide(rows: npt.NDArray[np.int64], seen: Explanation) -> dict[str, Any]:
             nonlocal alarms, unfamiliar
             verdict, strange = judge(pipeline, seen, rule), seen.unfamiliarity > 1
             alarms, unfamiliar = alarms + int(verdict.alarm.sum()), unfamiliar + int(strange.sum())
-            found = {
-                number: findings(pipeline, source.load(int(rows[number])), verdict.present[number], seen, number)
-                for number in np.flatnonzero(verdict.alarm).tolist()
-            }
-            if pictures is not None:
-                for number, row in enumerate(rows.tolist()):
-                    if verdict.alarm[number] or all_pictures:
-                        _draw(Path(pictures), row, files[row], found.get(number, []))
-            sizes = {number: opened(source, int(rows[number])).size for number in found}
+            looked: list[_Looked | None] = []
+            for number, row in enumerate(rows.tolist()):
+                wanted = verdict.alarm[number] or (all_pictures and pictures is not None)
+                looked.append(look(row, verdict.present[number], seen, number) if wanted else None)
+            found = [one if alarm else None for one, alarm in zip(looked, verdict.alarm.tolist(), strict=True)]
             if len(files) <= FEW:
-                for number, row in enumerate(rows.tolist()):
-                    probability = float(verdict.probability[number])
-                    words = in_words(files[row], found.get(number), sizes.get(number), probability)
-                    described[row] = words + ("  BUT IT LOOKS LIKE NO TRAINING IMAGE" if strange[number] else "")
-            places = [_boxes(found[number], sizes[number]) if number in found else "" for number in range(len(rows))]
+                for row, one, probability, odd in zip(
+                    rows.tolist(), found, verdict.probability.tolist(), strange.tolist(), strict=True
+                ):
+                    words = in_words(files[row], None if one is None else one.found, one and one.size, probability)
+                    described[row] = words + ("  BUT IT LOOKS LIKE NO TRAINING IMAGE" if odd else "")
             return {
                 "alarm": pd.array(verdict.alarm.astype(int), dtype="Int64"),
-                "classes": ["; ".join(one.name for one in found.get(number, ())) for number in range(len(rows))],
+                "classes": ["" if one is None else "; ".join(each.name for each in one.found) for one in found],
                 "threat_probability": verdict.probability,
-                "boxes": places,
+                "boxes": ["" if one is None or one.size is None else _boxes(one.found, one.size) for one in found],
             }  # fmt: skip
 
         for rows, _ in score_to_csv(pipeline, files, out, bad, kept=kept, decide=decide, show_progress=show_progress):
@@ -152,7 +171,14 @@ def predict(
             described.get(row, f"{path}  CANNOT BE USED  {reasons.get(str(path), '')}")
             for row, path in enumerate(files)
         ]
-    return Predicted(len(files), alarms, unfamiliar, len(files) - scored, lines)
+    return Predicted(len(files), alarms, unfamiliar, len(files) - scored, lost, lines)
+
+
+class _Looked(NamedTuple):
+    """What was found in an image, and its width and height; None if it can no longer be read."""
+
+    found: list[Finding]
+    size: tuple[int, int] | None
 
 
 def in_words(
@@ -166,20 +192,20 @@ def in_words(
     found : sequence of Finding, or None
         None if there is no alarm.
     size : (int, int) or None
-        Width and height of the image.
+        Width and height of the image; None if it can no longer be read.
     probability : float
         That the image holds any threat; NaN if it is not known.
     """
-    if found is None or size is None:
+    if found is None:
         return f"{path}  no alarm" + ("" if math.isnan(probability) else f"  any threat {probability:.2f}")
     texts = []
     for one in found:
         text = f"{one.name} {one.probability:.2f}"
-        if one.box is not None:
+        if one.box is not None and size is not None:
             left, top, right, bottom = pixel_box(one, size)
             text += f" (x {left}-{right}, y {top}-{bottom})"
         texts.append(text)
-    return f"{path}  ALARM  {', '.join(texts)}"
+    return f"{path}  ALARM  {', '.join(texts)}" + ("" if size else "  BUT IT CAN NO LONGER BE READ")
 
 
 def pixel_box(found: Finding, size: tuple[int, int]) -> list[int]:
@@ -194,32 +220,6 @@ def _boxes(found: Sequence[Finding], size: tuple[int, int]) -> str:
     return json.dumps({one.name: pixel_box(one, size) for one in found if one.box is not None})
 
 
-def _make_folder(folder: Path, inputs: Sequence[str | Path]) -> None:
-    """Make the folder of pictures; one in a folder of the input would be an input the next time."""
-    target = Path(os.path.realpath(folder))
-    for path in inputs:
-        if os.path.isdir(path) and target.is_relative_to(os.path.realpath(path)):
-            raise GbadError(f"{folder}: pictures cannot go into {path}, whose images are scored. Give another folder.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GbadError(f"{folder}: no folder for pictures can be made ({error.strerror}). Give another.") from error
-
-
-def _check_pictures(folder: Path, files: Sequence[Path]) -> None:
-    """GbadError if a picture would be written over an image of the input."""
-    if there := set(os.listdir(folder)) & {_picture_name(row, path) for row, path in enumerate(files)}:
-        inputs = {os.path.realpath(path) for path in files}
-        for name in sorted(there):
-            if os.path.realpath(folder / name) in inputs:
-                raise GbadError(f"{folder / name}: will not be replaced, since it is an input. Give another folder.")
-
-
-def _picture_name(row: int, path: Path) -> str:
-    stem = printable(path.stem).replace(os.sep, "_").encode()[:100].decode(errors="ignore")  # bytes are what is limited
-    return f"{row:06d}-{stem}.jpg"
-
-
-def _draw(folder: Path, row: int, path: Path, found: Sequence[Finding]) -> None:
-    with atomic_path(folder / _picture_name(row, path)) as temporary:
-        drawn(read_picture(path), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)
+def _draw(folder: Path, row: int, path: Path, original: Original, found: Sequence[Finding]) -> None:
+    with atomic_path(folder / picture_name(row, path)) as temporary:
+        drawn(original.pixels(), found, title=printable(path.name)).save(temporary, format="JPEG", quality=90)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gbad.data.arrays import Pixels
+from gbad.data.original import Original
 from gbad.errors import GbadError
 from gbad.explanation import Explanation
 from gbad.phase1_classifier import class_heatmap
@@ -131,7 +131,7 @@ def judge(pipeline: GBADPipeline, seen: Explanation, rule: Rule) -> Verdict:
 
 
 def findings(
-    pipeline: GBADPipeline, pixels: Pixels, present: npt.NDArray[np.bool_], seen: Explanation, image: int
+    pipeline: GBADPipeline, original: Original, present: npt.NDArray[np.bool_], seen: Explanation, image: int
 ) -> list[Finding]:
     """What was found in one image, the most probable class first.
 
@@ -142,20 +142,34 @@ def findings(
     ----------
     pipeline : GBADPipeline
         Fitted.
-    pixels : uint8 array (size, size, 3)
-        As the classifier sees the image.
+    original : Original
+        The image.
     present : bool array (C,)
     seen : Explanation
         Of the image and others.
     image : int
         Which of them it is.
+
+    Raises
+    ------
+    ImageError
+        If the image cannot be read.
     """
-    network, found, gated = pipeline.check_fitted().network, [], seen.gated[image]
-    for column in sorted(np.flatnonzero(present).tolist(), key=lambda column: -gated[column]):
-        heatmap = _within(smooth(class_heatmap(network, pixels, column)), _best_region(seen, image, column))
-        name, probability = pipeline.classes_[column], float(gated[column])
-        found.append(Finding(name, probability, column, box_around_peak(heatmap), heatmap))
+    network, pixels = pipeline.check_fitted().network, original.warped(pipeline.settings.size)
+    found = []
+    for one in without_places(pipeline, present, seen, image):
+        heatmap = _within(smooth(class_heatmap(network, pixels, one.column)), _best_region(seen, image, one.column))
+        found.append(one._replace(box=box_around_peak(heatmap), heatmap=heatmap))
     return found
+
+
+def without_places(
+    pipeline: GBADPipeline, present: npt.NDArray[np.bool_], seen: Explanation, image: int
+) -> list[Finding]:
+    """What was found in one image without its places, for which nothing is read; arguments as in `findings`."""
+    gated = seen.gated[image]
+    columns = sorted(np.flatnonzero(present).tolist(), key=lambda column: -gated[column])
+    return [Finding(pipeline.classes_[column], float(gated[column]), column) for column in columns]
 
 
 def _best_region(seen: Explanation, image: int, column: int) -> npt.NDArray[np.float64] | None:

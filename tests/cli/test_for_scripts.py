@@ -56,7 +56,7 @@ def test_json_is_all_of_standard_output(
     outcome = gbad_command("predict", pipeline_file, train_paths[0], tmp_path / "no.png", "--out", out, "--json")
     assert outcome.status == 3
     summary = json.loads(outcome.out)
-    counts = {"pipeline": str(pipeline_file), "images": 2, "alarms": 0, "unfamiliar": 0, "bad": 1}
+    counts = {"pipeline": str(pipeline_file), "images": 2, "alarms": 0, "unfamiliar": 0, "bad": 1, "lost": 0}
     assert {**summary, "alarms": 0} == {**counts, "scores": str(out), "pictures": None}
     assert len(out.read_text().splitlines()) == 2
     outcome = gbad_command("predict", pipeline_file, train_paths[0], "--out", "-", "--json")

@@ -451,6 +451,14 @@ def test_an_evaluation_leaves_other_files_of_its_folder_alone(
     assert (tmp_path / "bad_images.csv").read_text() == "of the training"
 
 
+def test_an_evaluation_does_not_go_among_the_images(pipeline: GBADPipeline, own_dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(own_dataset)
+    for out in (own_dataset, own_dataset / "evaluation", tmp_path / "link" / "evaluation"):
+        with pytest.raises(GbadError, match=r"results cannot go there.*apart from the data"):
+            evaluate(pipeline, own_dataset, out)
+    assert not (own_dataset / "evaluation").exists()
+
+
 def test_a_folder_as_csv_is_refused_before_anything_is_scored(
     pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,12 +490,93 @@ def test_a_picture_does_not_replace_an_image_of_the_input(
     pictures = tmp_path / "pictures"
     pictures.mkdir()
     image = Path(shutil.copy(train_paths[0], pictures / f"000000-{train_paths[0].stem}.jpg"))
+    link = tmp_path / "link.jpg"
+    link.symlink_to(image)
     content = image.read_bytes()
     with pytest.raises(GbadError, match=r"000000-.*: will not be replaced, since it is an input"):
-        predict(pipeline, [train_paths[0], image], tmp_path / "scores.csv", pictures=pictures, all_pictures=True)
+        predict(pipeline, [train_paths[0], link], tmp_path / "scores.csv", pictures=pictures, all_pictures=True)
     assert image.read_bytes() == content
     predict(pipeline, [train_paths[0]], tmp_path / "scores.csv", pictures=pictures, all_pictures=True)
     assert image.read_bytes() != content  # an older picture, by all that is known
+
+
+def test_pictures_do_not_become_inputs(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The input may reach the folder of pictures through a folder, a pattern or an image; it is told before a score."""
+    bags = tmp_path / "bags"
+    (bags / "monday").mkdir(parents=True)
+    image = Path(shutil.copy(train_paths[0], bags / "monday" / "bag.jpg"))
+    (tmp_path / "link").symlink_to(bags)
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "scores.csv"
+    predict(pipeline, ["bags/*/*.jpg"], out, pictures="pictures", all_pictures=True)
+    predict(pipeline, ["bags/mon*"], out, pictures=bags / "pictures", all_pictures=True)
+    predict(pipeline, ["bags/*/b*.jpg"], out, pictures=bags / "seen", all_pictures=True)  # no picture's name has a b
+    (picture,) = (bags / "pictures").iterdir()
+    shutil.rmtree(bags / "pictures")
+    shutil.rmtree(bags / "seen")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(GBADPipeline, "stream", lambda *args: pytest.fail("scoring began"))
+        for inputs, folder in (
+            ([bags], bags),
+            ([bags], bags / "a" / "b"),
+            (["link"], bags / "out"),
+            ([bags], tmp_path / "link" / "out"),
+            (["bags/*/*.jpg"], bags / "out"),
+            (["bags/**/*.jpg"], bags / "out" / "deep"),
+            (["link/*/*.jpg"], bags / "out"),
+            (["*/*/00*.jpg"], bags / "out"),
+            (["*.jpg", image], Path()),
+            (["bags/*"], bags / "out"),
+            (["bags/**"], bags / "out"),
+            ([image], bags / "monday"),  # as where the shell has replaced the pattern
+        ):
+            reached = next(one for one in map(str, inputs))
+            with pytest.raises(GbadError) as refused:
+                predict(pipeline, inputs, out, pictures=folder)
+            message = str(refused.value)
+            assert f"{folder}: no folder for pictures, since {reached} reaches it" in message, inputs
+            assert "Give a folder apart from the images" in message
+        assert sorted(path.name for path in bags.rglob("*")) == ["bag.jpg", "monday"]
+        (tmp_path / "file").touch()
+        with pytest.raises(GbadError, match="file: no folder for pictures can be made"):
+            predict(pipeline, [bags], out, pictures=tmp_path / "file")
+    assert picture.name == "000000-bag.jpg"
+
+
+def test_an_image_that_goes_after_its_score_costs_its_picture_alone(
+    pipeline: GBADPipeline, train_paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    paths = [Path(shutil.copy(path, tmp_path)) for path in train_paths[:4]]
+    strict = copy.deepcopy(pipeline)  # all images raise an alarm
+    strict.fitted_ = replace(pipeline.fitted_, decision=replace(pipeline.fitted_.decision, thresholds=np.zeros(5)))
+    predict(strict, paths, tmp_path / "expected.csv")
+    expected = read(tmp_path / "expected.csv")
+    explain = FittedGBAD.explain
+
+    def gone(fitted: FittedGBAD, images: np.ndarray) -> Any:
+        seen = explain(fitted, images)
+        paths[1].unlink(missing_ok=True)
+        paths[2].write_bytes(b"cut")
+        return seen
+
+    monkeypatch.setattr(FittedGBAD, "explain", gone)
+    done = predict(strict, paths, tmp_path / "scores.csv", pictures=tmp_path / "pictures")
+    assert (done.images, done.alarms, done.bad, done.lost) == (4, 4, 0, 2)
+    table = read(tmp_path / "scores.csv")
+    pd.testing.assert_frame_equal(table.drop(columns="boxes"), expected.drop(columns="boxes"))
+    assert table["boxes"].tolist() == [expected["boxes"][0], "", "", expected["boxes"][3]]
+    assert sorted(os.listdir(tmp_path / "pictures")) == [f"{row:06d}-{paths[row].stem}.jpg" for row in (0, 3)]
+    for row in (1, 2):
+        assert f"{paths[row]}: has scores, but no place and picture: " in caplog.text
+        assert done.lines[row].endswith("BUT IT CAN NO LONGER BE READ")
+    for row in (1, 2):
+        shutil.copy(train_paths[row], paths[row])
+    with pytest.raises(ImageError, match="no such file"):
+        predict(strict, paths, tmp_path / "scores.csv", strict=True)
 
 
 def test_a_full_disk_keeps_the_older_scores(

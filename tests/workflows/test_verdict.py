@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,12 @@ from scipy.special import expit
 import gbad
 from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
+from gbad.data.original import ArrayImage
 from gbad.errors import GbadError
-from gbad.explanation import SeenRegions
+from gbad.explanation import Explanation, SeenRegions
 from gbad.phase3_gate import HeldOut, log_odds
 from gbad.pipeline import GBADPipeline
+from gbad.training.fitted import FittedGBAD
 from gbad.training.phase3 import load_held_out
 from gbad.training.run_folder import Run
 from gbad.workflows.calibrate import calibrate, operating_table
@@ -166,22 +169,17 @@ def test_calibration_on_own_threat_free_images(pipeline: GBADPipeline, dataset: 
     assert np.isnan(judge(older, older.explain(free[:2]), rule).probability).all()  # nobody knows for which prevalence
 
 
-def test_pictures_do_not_become_inputs(own: GBADPipeline, dataset: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "bags"
-    folder.mkdir()
-    long = folder / ("각" * 82 + ".jpg")
+def test_a_picture_of_a_long_name(own: GBADPipeline, dataset: Path, tmp_path: Path) -> None:
+    long = tmp_path / ("각" * 82 + ".jpg")
     long.write_bytes(image_paths(dataset, read_sixray(dataset, 10, "test").names)[0].read_bytes())
-    for inside in (folder, folder / "out"):
-        with pytest.raises(GbadError, match="pictures cannot go into"):
-            predict(own, [folder], tmp_path / "scores.csv", pictures=inside)
-    (tmp_path / "file").touch()
-    with pytest.raises(GbadError, match="file: no folder for pictures can be made"):
-        predict(own, [folder], tmp_path / "scores.csv", pictures=tmp_path / "file")
-    predict(own, [folder], tmp_path / "scores.csv", pictures=tmp_path / "out", all_pictures=True)
+    predict(own, [long], tmp_path / "scores.csv", pictures=tmp_path / "out", all_pictures=True)
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
-def test_the_commands(pipeline_file: Path, dataset: Path, tmp_path: Path, gbad_command: Command) -> None:
+def test_the_commands(
+    pipeline_file: Path, dataset: Path, tmp_path: Path, gbad_command: Command, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     labels = read_sixray(dataset, 10, "test")
     free = image_paths(dataset, labels.select(~labels.positive).names)
     done = gbad_command("calibrate", pipeline_file, *free, "--out", tmp_path / "calibrated.joblib")
@@ -195,6 +193,24 @@ def test_the_commands(pipeline_file: Path, dataset: Path, tmp_path: Path, gbad_c
     assert "none.jpg  CANNOT BE USED  missing" in done.out
     assert "4 images, " in done.out
     assert {"alarm", "classes", "threat_probability", "boxes"} <= set(pd.read_csv(out).columns)
+    explain = FittedGBAD.explain
+
+    def gone(fitted: FittedGBAD, images: np.ndarray) -> Explanation:
+        image.unlink()
+        return explain(fitted, images)
+
+    image = Path(shutil.copy(paths[0], tmp_path / "gone.jpg"))
+    with monkeypatch.context() as patched:
+        patched.setattr(FittedGBAD, "explain", gone)
+        done = gbad_command("predict", pipeline_file, image, "--out", out, "--pictures", tmp_path / "seen",
+                            "--all-pictures")  # fmt: skip
+    assert done.status == 3
+    assert ", 0 that cannot be used" in done.out
+    assert "1 image with scores could no longer be read for a place or picture" in done.out
+    assert "gone.jpg: has scores, but no place and picture: no such file" in caplog.text
+    refused = gbad_command("predict", pipeline_file, paths[0], "--pictures", paths[0].parent, "--out", out)
+    assert refused.status == 1
+    assert f"since {paths[0]} reaches it" in refused.err
     refused = gbad_command("predict", pipeline_file, paths[0], "--false-alarm-rate", 0.0001, "--out", out)
     assert refused.status == 1
     assert "needs at least 9,999 held-out images threat-free" in refused.err
@@ -211,7 +227,7 @@ def test_a_second_look_says_which_of_several_places_it_is(
     present = np.array([True, False, False, False, False])
 
     def place(regions: SeenRegions) -> list[float]:
-        (found,) = findings(pipeline, pixels[1], present, replace(seen, regions=regions), 1)
+        (found,) = findings(pipeline, ArrayImage(pixels[1]), present, replace(seen, regions=regions), 1)
         assert found.box is not None
         return found.box.tolist()
 

@@ -26,6 +26,7 @@ from gbad.runtime.progress import Advance, progress_bar
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.digests import digest, files_digest
 from gbad.storage.ledger import claim
+from gbad.storage.targets import check_apart
 
 VERSION = 2
 """Raised when a change of the code changes figures: cells of another version are not continued."""
@@ -159,6 +160,7 @@ def run_benchmark(
         If `out` holds a benchmark of other settings, images, labels or another version.
     """
     out = Path(out)
+    check_apart(out, settings.data)
     detectors, seeds = list(dict.fromkeys(detectors)), list(dict.fromkeys(seeds))  # a repeated one counts once
     parameters = read_parameters(settings.parameters, detectors)
     _check_device(settings.device)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gbad.benchmarks.page import Card, Section, write_benchmark_page
+from gbad.benchmarks.page import Card, Gallery, Section, write_benchmark_page
 from gbad.benchmarks.paper import gallery, notes, tables
 from gbad.benchmarks.paper.any_threat import FIGURES
 from gbad.benchmarks.paper.data import BenchmarkData
@@ -31,22 +31,23 @@ _TITLES = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
 
 
 def write_report(
-    path: Path, data: BenchmarkData, groups: Sequence[Group], shown: Group, values: pd.DataFrame, *,
+    path: Path, groups: Sequence[Group], shown: Group, values: pd.DataFrame, *, galleries: Sequence[Gallery],
     by_subset: Mapping[str, Table[tables.Row]], any_threat: Table[dict[str, str]], confidences: Sequence[Table[Any]],
     gates: pd.DataFrame, targets: Table[dict[str, Any]], figures: Mapping[str, Mapping[str, Figure]],
     about: Sequence[str], about_any_threat: Sequence[str], info: Mapping[str, Any],
 ) -> None:  # fmt: skip
-    """Write the page; images are read for its few pictures alone.
+    """Write the page.
 
     Parameters
     ----------
     path : Path
-    data : BenchmarkData
     groups : sequence of Group
     shown : Group
-        Whose images are shown, and whose subset `any_threat` and `confidences` are about.
+        Whose subset `any_threat` and `confidences` are about.
     values : DataFrame
         From `gbad.benchmarks.paper.tables.estimates`.
+    galleries : sequence of Gallery
+        From `galleries_of`, or none.
     by_subset : mapping of str to Table
         Tables 1 to 3.
     any_threat, confidences : Table, sequence of Table
@@ -81,15 +82,18 @@ def write_report(
             ),
         ),
     ]  # fmt: skip
-    paths = dict(zip(shown.names, image_paths(data.folder, shown.names), strict=True))
-    truth = true_boxes(data.folder, shown.names, [*paths.values()], shown.y_true.astype(np.uint8), shown.classes)
-    of_names = {shown.names[row]: boxes for row, boxes in truth.items()}
     subsets = ", ".join(f"SIXray{subset}" for subset in by_subset)
     write_benchmark_page(
         path, kicker=f"Benchmark: {subsets}", title=f"{_families(shown)} on {info['data']}",
-        cards=_cards(values, groups), sections=sections, galleries=gallery.galleries(shown, paths, of_names),
-        about_galleries=gallery.ABOUT, info=info,
+        cards=_cards(values, groups), sections=sections, galleries=galleries, about_galleries=gallery.ABOUT, info=info,
     )  # fmt: skip
+
+
+def galleries_of(data: BenchmarkData, shown: Group) -> list[Gallery]:
+    """Pictures of the page, for which a few images are read."""
+    paths = dict(zip(shown.names, image_paths(data.folder, shown.names), strict=True))
+    truth = true_boxes(data.folder, shown.names, [*paths.values()], shown.y_true.astype(np.uint8), shown.classes)
+    return gallery.galleries(shown, paths, {shown.names[row]: boxes for row, boxes in truth.items()})
 
 
 def _families(group: Group) -> str:

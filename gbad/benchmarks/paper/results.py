@@ -13,7 +13,7 @@ from gbad.benchmarks.paper.any_threat import FIGURES, OWN_DECISION, SeedScores, 
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.groups import Group
 from gbad.benchmarks.paper.published import PUBLISHED_ANY_THREAT, SOURCE
-from gbad.benchmarks.paper.report import write_report
+from gbad.benchmarks.paper.report import galleries_of, write_report
 from gbad.benchmarks.paper.summary import summarise, target_table
 from gbad.report.tables import Table, keyed, of_frame
 from gbad.storage.files import atomic_path, write_json
@@ -96,10 +96,11 @@ def write_results(
     table5 = of_frame(confidences[[*about_images, *printed]].rename(columns=of_printed))
     table5_odds = of_frame(confidences.drop(columns=printed))
     write_report(
-        folder / "report.html", data, groups, shown[0], values, by_subset=by_subset, any_threat=table4,
+        folder / "report.html", groups, shown[0], values, galleries=galleries_of(data, shown[0]), by_subset=by_subset,
+        any_threat=table4,
         confidences=(table5, table5_odds), gates=gates, targets=targets, figures=drawn, about=(*about, notes.INTERVALS),
         about_any_threat=(notes.ANY_THREAT, notes.INTERVALS_4, *handicap, passes),
-        info={**info, "seconds": _totals(costs)},
+        info={**info, "seconds": total_seconds(costs)},
     )  # fmt: skip
     listed = "\n".join(f"- {note}" for note in (*summary["notes"], notes.BOUNDS, source))
     parts = [
@@ -194,7 +195,8 @@ def _figures(
     return drawn
 
 
-def _totals(costs: pd.DataFrame) -> dict[str, float]:
+def total_seconds(costs: pd.DataFrame) -> dict[str, float]:
+    """Seconds of all cells together, by phase."""
     names = [name for name in map(str, costs.columns) if name.endswith("_seconds")]
     seconds = {name.removesuffix("_seconds"): round(float(costs[name].sum()), 1) for name in names}
     return seconds | {"all cells": round(sum(seconds.values()), 1)}

@@ -30,6 +30,7 @@ from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weigh
 from gbad.report.tables import Table
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.versions import hardware, library_versions
+from gbad.storage.targets import check_apart
 from gbad.training.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def run_benchmark(
         say(f"Data: simulated bags in {out / 'data'}")
         found = simulated_data(out / "data", scale, data_seed, show_progress=show_progress)
     else:
+        check_apart(out, data)
         found = existing_data(data)
     if mislabelled is not None:
         found = without_mislabelled(found, mislabelled, out / "without-mislabelled")

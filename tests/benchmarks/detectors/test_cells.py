@@ -18,7 +18,7 @@ from gbad.benchmarks.detectors.runner import BenchmarkSettings, long_table, run_
 from gbad.benchmarks.detectors.tables import markdown
 from gbad.benchmarks.detectors.tasks import make_tasks
 from gbad.data.one_class import read_classes
-from gbad.errors import DivergedError, RunError
+from gbad.errors import DivergedError, GbadError, RunError
 from gbad.evaluation.measures import resampled_roc_auc
 from gbad.phase2_anomaly import IMAGE_DETECTORS
 from gbad.phase2_anomaly.images import ganomaly
@@ -73,6 +73,8 @@ def test_data_may_move_but_not_change(defects: Path, tmp_path: Path, monkeypatch
         assert run_benchmark(tmp_path / "out", settings(spelling, **common), **options) == first
         (again,) = run_benchmark(tmp_path / f"again {number}", settings(spelling, **common), **options)
         assert again["resamples"] == first[0]["resamples"]
+    with pytest.raises(GbadError, match="plots would count as such"):
+        run_benchmark(moved / "results", settings(moved, **common), **options)
     mask = moved / "disc" / "ground_truth" / "spot" / "0_mask.png"
     for path in (moved / "disc" / "train" / "good" / "0.png", mask):
         before = path.read_bytes()
