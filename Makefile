@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/demo
+BENCH ?= build/bench
 LOWEST ?= .venv-lowest
 MINUTES ?= 30
+# In this order: the two that want a quiet machine first.
+SPEEDS := start_speed pyramid_speed phase1_speed second_look_speed decode_speed gate_speed train_speed allocator_speed simulate_speed
 # The tests that need no trained pipeline, command or network.
 FAST := tests/evaluation tests/phase1_classifier tests/phase2_anomaly tests/phase3_gate tests/data
 
@@ -17,7 +20,7 @@ help:
 	@echo "make docs    build the site: build/docs/site/index.html"
 	@echo "make lint    ruff and import-linter alone"
 	@echo "make types   mypy alone"
-	@echo "make bench   speed of training, of memory and of the simulator on this machine, in minutes"
+	@echo "make bench   speed on this machine, a table with what is asked of it, some 10 minutes; BENCH=DIR for the files"
 	@echo "make chaos   kills, full disks, damage and hostile files at random, half an hour; MINUTES=10 SEED=3 for another"
 	@echo "make test-lowest   the fast tests with the lowest versions of all dependencies, in a virtual environment of its own"
 	@echo "make clean   remove the virtual environments and caches"
@@ -55,12 +58,11 @@ docs: $(VENV)/.installed
 	$(BIN)/python docs/build.py
 	@echo "== open build/docs/site/index.html"
 
+# All scripts run even where one misses a target; the table at the end says which.
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/allocator_speed.py
-	$(BIN)/python benchmarks/train_speed.py --size 160
-	$(BIN)/python benchmarks/pyramid_speed.py
-	$(BIN)/python benchmarks/start_speed.py
-	$(BIN)/python benchmarks/simulate_speed.py
+	@rm -f $(SPEEDS:%=$(BENCH)/%.csv)
+	@for name in $(SPEEDS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py --out $(BENCH)/$$name.csv; done; \
+		echo "== all of them"; $(BIN)/python benchmarks/table.py $(SPEEDS:%=$(BENCH)/%.csv)
 
 # Not part of `make test`: it takes half an hour, and each time tries something else. See results/reliability.md.
 chaos: $(VENV)/.installed

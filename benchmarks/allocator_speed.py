@@ -8,25 +8,27 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
+from table import finish, row
 
 from gbad.phase1_classifier import build_classifier, classifier_from_state, classifier_state
 from gbad.runtime.allocator import keep_freed_memory
-from gbad.runtime.versions import hardware, library_versions
 
 
-def rate(work: Callable[[], object], images: int, rounds: int) -> float:
-    """Images per second: the median of `rounds` calls after one to warm up."""
+def rates(work: Callable[[], object], images: int, rounds: int) -> list[float]:
+    """Images per second of each of `rounds` calls, after one to warm up."""
     work()
     seconds = []
     for _ in range(rounds):
         begun = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - begun)
-    return images / statistics.median(seconds)
+    return [images / each for each in seconds]
 
 
 def largest_memory() -> float:
@@ -34,12 +36,13 @@ def largest_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Time scoring and training before and after the call, and print images per second."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Time scoring and training before and after the call."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--out", type=Path, help="CSV file for what was measured")
     options = parser.parse_args(argv)
 
     model, _ = build_classifier(
@@ -60,16 +63,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     work = {"score 32 at a time": (lambda: score(32), 32), "score 64 at a time": (lambda: score(64), 64),
             "train 32 at a time": (train, 32)}  # fmt: skip
-    before = {name: rate(*job, options.rounds) for name, job in work.items()}
+    before = {name: rates(*job, options.rounds) for name, job in work.items()}
     memory = largest_memory()
-    print("kept" if keep_freed_memory() else "could not be set: no glibc")
-    print(f"{'':20}{'before':>12}{'after':>12}{'ratio':>8}   images/s")
+    kept = keep_freed_memory()
+    rows = []
     for name, job in work.items():
-        after = rate(*job, options.rounds)
-        print(f"{name:20}{before[name]:12.0f}{after:12.0f}{after / before[name]:8.2f}")
-    print(f"largest memory: {memory:.0f} MiB before, {largest_memory():.0f} MiB after")
-    print(library_versions() | hardware())
+        after = rates(*job, options.rounds)
+        rows.append(row(f"{name}, memory given back", "images/s", before[name]))
+        rows.append(row(f"{name}, memory kept", "images/s", after))
+        ratios = [each / statistics.median(before[name]) for each in after]
+        rows.append(row(f"{name}, kept to given back", "x", ratios))
+    rows.append(row("largest memory, given back", "MiB", [memory]))
+    rows.append(row("largest memory, kept", "MiB", [largest_memory()]))
+    if not kept:
+        print("memory could not be kept: no glibc")
+    return finish(rows, options.out)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

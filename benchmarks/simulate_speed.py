@@ -1,21 +1,23 @@
 """Speed of simulating a data set, writing of its files included.
 
-python benchmarks/simulate_speed.py [IMAGES] [SIZE]
+python benchmarks/simulate_speed.py --images 600 --size 256
 
-Prints one JSON object: images per second with one worker and with all cores; as a yardstick, the rate of reading the
-same images back, as any training does; and the peak memory of this process and of its largest worker.
+Images per second with one worker and with all cores; as a yardstick, the rate of reading the same images back, as any
+training does; and the peak memory of this process and of its largest worker.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from table import finish, row
 
 from gbad.data.images import read_image
 from gbad.data.simulate import simulate_dataset
@@ -41,30 +43,33 @@ def images_per_second(images: int, size: int, workers: int, seed: int) -> tuple[
         return len(files) / (written - start), len(files) / (time.perf_counter() - written)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, and print the figures."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure each rate once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", type=int, nargs="?", default=600)
-    parser.add_argument("size", type=int, nargs="?", default=256, help="longer side in pixels")
+    parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--size", type=int, default=256, help="longer side in pixels")
+    parser.add_argument("--out", type=Path, help="CSV file for what was measured")
     options = parser.parse_args(argv)
     images, size = options.images, options.size
     cores = os.cpu_count() or 1
     images_per_second(min(images, 64), size, cores, seed=1)  # starts the worker processes
     one, read = images_per_second(images, size, 1, seed=0)
     every, _ = images_per_second(images, size, cores, seed=0)
-    peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    result = {
-        "images": images,
-        "size": size,
-        "cores": cores,
-        "images_per_second_one_worker": round(one, 1),
-        "images_per_second_all_cores": round(every, 1),
-        "decoded_images_per_second": round(read, 1),
-        "simulation_over_decoding": round(read / one, 2),
-        "peak_mib": [round(value) for value in peak],
-    }
-    print(json.dumps(result, indent=2))
+    largest, of_workers = (
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    title = f"{images} images of {size} px"
+    return finish(
+        [
+            row(f"simulating with one worker, {title}", "images/s", [one]),
+            row(f"simulating on {cores} cores, {title}", "images/s", [every]),
+            row(f"reading back, {title}", "images/s", [read]),
+            row("largest memory of the process", "MiB", [largest]),
+            row("largest memory of a worker", "MiB", [of_workers]),
+        ],
+        options.out,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from table import finish, row
 
 from gbad.phase1_classifier import Classifier, build_classifier
-from gbad.runtime.versions import hardware, library_versions
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ def step_seconds(model: Classifier, images: torch.Tensor, labels: torch.Tensor, 
     return time.perf_counter() - begun
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """Time all settings in turn, in several rounds, so that noise of the machine affects all of them alike."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, default=192)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fpn-width", type=int, default=64)
+    parser.add_argument("--out", type=Path, help="CSV file for what was measured")
     arguments = parser.parse_args(argv)
 
     generator = torch.Generator().manual_seed(0)
@@ -76,13 +79,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             elapsed = step_seconds(model, batch, labels, bfloat16=SETTINGS[name].bfloat16)
             if round_:  # the first round warms up
                 seconds[name].append(elapsed)
-    plain = statistics.median(seconds["float32"])
-    print(f"{arguments.size} px, batch {arguments.batch_size}, FPN width {arguments.fpn_width}")
-    for name, times in seconds.items():
-        middle = statistics.median(times)
-        print(f"{name:<45} {arguments.batch_size / middle:6.0f} images/s   {plain / middle:5.2f} x")
-    print(hardware(), library_versions())
+    print(f"float32: {arguments.batch_size / statistics.median(seconds['float32']):.1f} images/s")
+    title = f"{arguments.size} px, batches of {arguments.batch_size}, pyramid of {arguments.fpn_width}"
+    rows = []
+    for name, own in seconds.items():
+        ratios = [one / other for one, other in zip(seconds["float32"], own, strict=True)]
+        rows.append(row(f"training step, {name}, to float32 ({title})", "x", ratios))
+    return finish(rows, arguments.out)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,6 +26,7 @@ from gbad.cli.parameters import (
 from gbad.cli.terminal import ap_table, voice
 from gbad.errors import GbadError
 from gbad.models import DEFAULT, shipped
+from gbad.runtime.imports import postpone
 from gbad.runtime.text import counted
 
 SOME_UNUSABLE = 3
@@ -117,6 +118,7 @@ def predict(
     named, paths = pipeline_or_images(pipeline, paths)
     found = check_pipeline(named or shipped(DEFAULT))
     inputs = given_paths(paths, from_)
+    postpone("scipy.stats")
     from gbad.pipeline import load
     from gbad.workflows import predict as workflow
     from gbad.workflows.resume import scored_rows

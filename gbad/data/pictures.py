@@ -14,8 +14,6 @@ from gbad.data.images import MAX_PIXELS, image_size, read_channel, read_image
 from gbad.data.original import KEPT_PIXELS, FileImage, Original, warp
 from gbad.data.raw_channels import raw_pair
 from gbad.data.room import MOST_BYTES, room_for
-from gbad.data.simulate.looks import WHITE
-from gbad.data.simulate.physics import as_shown
 from gbad.errors import ImageError
 
 _BYTES_PER_PIXEL = 60  # of two channels while their colours are computed
@@ -93,6 +91,9 @@ class RawPair(Original):
         """The picture at its own resolution, uint8 (height, width, 3)."""
         if self._kept is not None:
             return self._kept
+        from gbad.data.simulate.looks import WHITE  # slow to import, and other pictures do without
+        from gbad.data.simulate.physics import as_shown
+
         width, height = self.size
         if (needed := _BYTES_PER_PIXEL * width * height) > MOST_BYTES:
             reason = f"its channels need {needed:,} bytes of memory, more than {MOST_BYTES:,}. Scale them down."

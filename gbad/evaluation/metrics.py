@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
 from gbad.errors import DataError
 
@@ -63,6 +62,8 @@ def average_precision(
     if not positive.any():
         return float("nan")
     if rule == "all_points":
+        from sklearn.metrics import average_precision_score  # slow to import, and scoring does without
+
         return float(average_precision_score(positive, score, sample_weight=sample_weight))
     weights = np.ones(len(score)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
     order = np.argsort(-score, kind="stable")
@@ -183,6 +184,8 @@ def any_threat_metrics(
         names += ["macro_precision", "macro_recall", "macro_f1"]
     if positive.all() or not positive.any():
         return dict.fromkeys(names, float("nan"))
+    from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
+
     values = [roc_auc_score(positive, score), average_precision_score(positive, score)]
     if predicted is not None:
         values += precision_recall_fscore_support(positive, decision, average="macro", zero_division=0.0)[:3]

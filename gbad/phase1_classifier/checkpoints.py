@@ -6,11 +6,10 @@ import logging
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
 from pandas.api.types import is_numeric_dtype
 from torch import nn
 
@@ -20,6 +19,9 @@ from gbad.phase1_classifier.optimisation import WeightAverage
 from gbad.storage.files import atomic_path
 from gbad.storage.tables import write_table
 from gbad.storage.tensors import load_tensors
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 _log = logging.getLogger(__name__)
 

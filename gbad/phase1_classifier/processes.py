@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DataLoaderConfiguration, DistributedType, broadcast_object_list
 
 from gbad.data.arrays import Rows
 from gbad.data.cache import DecodedCache
 from gbad.phase1_classifier.backbones import backbone
 from gbad.runtime.device import chosen_device
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 def build_accelerator(backbone_name: str, precision: str, device: str) -> Accelerator:
@@ -25,6 +26,10 @@ def build_accelerator(backbone_name: str, precision: str, device: str) -> Accele
     precision : {"auto", "no", "bf16", "fp16"}
     device : {"auto", "cpu"}
     """
+    from accelerate import Accelerator  # slow to import, and scoring does without
+    from accelerate.state import AcceleratorState, PartialState
+    from accelerate.utils import DataLoaderConfiguration, DistributedType
+
     cpu = chosen_device(device) == "cpu"
     if precision == "auto":
         if cpu:
@@ -55,5 +60,7 @@ def shared_rows(
     The main process alone decides which rows are hard, because each process has the batch statistics of its own share
     of the images.
     """
+    from accelerate.utils import broadcast_object_list
+
     drawn = [cache.fill(draw(), show_progress=show_progress) if accelerator.is_main_process else None]
     return cache.fill(broadcast_object_list(drawn)[0])

@@ -13,7 +13,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.covariance import LedoitWolf
 
 from gbad.data.arrays import Pixels
 
@@ -68,6 +67,8 @@ def fit_familiarity(training: npt.NDArray[np.float64], held_out: npt.NDArray[np.
     held_out : float64 array (m, d)
         Appearance of images of the same kind that are not among them, one or more.
     """
+    from sklearn.covariance import LedoitWolf  # slow to import, and scoring does without
+
     fitted = LedoitWolf().fit(training)  # shrinks: there may be fewer images than numbers
     values, vectors = np.linalg.eigh(fitted.covariance_)
     # Colours that no training image has vary by nothing but what the shrinkage gives them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
 
 
 def platt_sigmoid(
@@ -30,6 +29,8 @@ def platt_sigmoid(
     bias : float
         In logits.
     """
+    from sklearn.linear_model import LogisticRegression  # slow to import, and scoring does without
+
     # A row of weight w is like w rows: the targets are as soft as that number of rows allows.
     counts = np.bincount(anomalous, sample_weight)
     target = np.where(anomalous == 1, (counts[1] + 1.0) / (counts[1] + 2.0), 1.0 / (counts[0] + 2.0))

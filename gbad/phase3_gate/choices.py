@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import precision_recall_curve
 
 from gbad.phase3_gate.class_heads import choose_share, mixed
 from gbad.phase3_gate.suppression import choose_alpha, suppress
@@ -165,6 +164,8 @@ def best_thresholds(
     sample_weight : float array (n,), optional
         How often each row counts.
     """
+    from sklearn.metrics import precision_recall_curve  # slow to import, and scoring does without
+
     thresholds = np.full(labels.shape[1], 0.5)
     for column in np.flatnonzero(labels.any(0)):
         precision, recall, values = precision_recall_curve(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
-from sklearn.model_selection import StratifiedKFold
 
 from gbad.phase3_gate.gate import ThreatGate
 
@@ -34,6 +33,8 @@ def cross_fitted_gate(
         Values of `ThreatGate.decision_function` and `ThreatGate.probability`. None instead of both if there are fewer
         than two rows with a threat or fewer than two without.
     """
+    from sklearn.model_selection import StratifiedKFold  # slow to import, and scoring does without
+
     folds = min(FOLDS, *np.bincount(anomalous, minlength=2))
     if folds < 2:
         return None

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, check_non_negative, validate_data
@@ -244,6 +243,8 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         self, Z: npt.NDArray[np.float64], anomalous: npt.NDArray[np.int64], random: np.random.RandomState
     ) -> tuple[float, float]:
         """Slope and bias of the sigmoid, from machines that are each fitted on the other folds."""
+        from sklearn.model_selection import StratifiedKFold  # slow to import, and scoring does without
+
         rows = _draw(anomalous, _CALIBRATION_ROWS, random)
         Z, anomalous = Z[rows], anomalous[rows]
         n_folds = min(_CALIBRATION_FOLDS, int(np.bincount(anomalous).min()))

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import RegularGridInterpolator
 from scipy.spatial.distance import cdist
-from sklearn.svm import SVC
 
 from gbad.phase3_gate.monotone import monotone_regression
 
@@ -113,6 +112,8 @@ def fit_machine(
     lower, upper
         See `Machine`.
     """
+    from sklearn.svm import SVC  # slow to import, and scoring does without
+
     variance = float(Z.var())
     if gamma == "scale":
         width = 1.0 / (Z.shape[1] * variance) if variance > 0 else 1.0

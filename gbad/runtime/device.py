@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import PartialState
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 _PATIENCE = timedelta(days=7)  # processes wait for the main one while it extracts features or trains a detector
 
@@ -65,4 +68,6 @@ def training_processes(choice: str) -> PartialState:
     PartialState
         Of accelerate. The main process (``is_main_process``) is the one that writes files.
     """
+    from accelerate import PartialState  # slow to import, and scoring does without
+
     return PartialState(cpu=chosen_device(choice) == "cpu", timeout=_PATIENCE)

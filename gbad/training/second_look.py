@@ -24,7 +24,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from accelerate.utils import broadcast_object_list
 
 from gbad.data.arrays import Rows
 from gbad.data.bad_images import BadImages
@@ -155,6 +154,8 @@ def fit_second_look(
     is_main = training_processes(settings.device).is_main_process
     # Only the main process has the files of phase 2: folders of several machines need not be the same.
     found = [_regions(data, settings, run, bad) if is_main else None]
+    from accelerate.utils import broadcast_object_list  # slow to import, and scoring does without
+
     shape, regions = broadcast_object_list(found)[0]
     model, origin, history = _train(data, regions, settings, shape, folder, bad, negatives, show_progress)
     if not is_main:

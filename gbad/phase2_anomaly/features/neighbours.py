@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import check_random_state
 
 from gbad.phase2_anomaly.contract import Floats
 from gbad.phase2_anomaly.features.feature_detector import FeatureDetector, Judge, Rows
 from gbad.phase2_anomaly.parameters import check_whole
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import NearestNeighbors
 
 _RULES = ("mean", "largest")
 
@@ -80,6 +83,8 @@ class NearestNeighboursDetector(FeatureDetector):
         return lambda Z: self._of_distances(index.kneighbors(Z, n_neighbors=count)[0])
 
     def _index(self) -> NearestNeighbors:
+        from sklearn.neighbors import NearestNeighbors  # slow to import, and other detectors do without
+
         return NearestNeighbors(algorithm="brute").fit(self.rows_.astype(np.float64))
 
     def _of_distances(self, distances: Floats) -> Floats:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial.distance import cdist
-from sklearn.svm import OneClassSVM
 from sklearn.utils import check_random_state
 
 from gbad.phase2_anomaly.contract import Floats
@@ -71,6 +70,8 @@ class OneClassSVMDetector(FeatureDetector):
             check_real(self, ("gamma",), 0.0, ends="neither")
 
     def _learn(self, X: Rows) -> None:
+        from sklearn.svm import OneClassSVM  # slow to import, and scoring does without
+
         Z = self._drawn(X, self.max_rows, check_random_state(self.random_state))
         self.gamma_ = 1.0 / Z.shape[1] if isinstance(self.gamma, str) else float(self.gamma)
         machine = OneClassSVM(nu=self.nu, gamma=self.gamma_, cache_size=500)
