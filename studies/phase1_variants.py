@@ -33,7 +33,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder in SIXray's layout")
     parser.add_argument("--subset", default="10")
-    parser.add_argument("--base", default="backbone=efficientnet_lite0 size=192 epochs=6", help="settings of all")
+    parser.add_argument(
+        "--base", default="backbone=efficientnet_lite0 start=imagenet size=192 epochs=6", help="settings of all"
+    )
     parser.add_argument("--variant", action="append", required=True, help="settings of one variant; several times")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/phase1-variants"))

@@ -40,7 +40,7 @@ SIMULATION: dict[str, Any] = {
     "size": 512,
 }  # fmt: skip
 SETTINGS = Settings(
-    backbone="efficientnet_lite0", size=224, fpn_width=64, head_width=64, epochs=7, position_weight=1.0,
+    backbone="efficientnet_lite0", start="imagenet", size=224, epochs=7, position_weight=1.0,
     # Narrower than by default: with the default's BiGANs the file would be a third larger.
     detector=BiGANDetector(hidden_sizes=(128,), discriminator_sizes=(128, 128, 128), random_state=SEED),
     augmentation="strong", random_state=SEED,

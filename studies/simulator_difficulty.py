@@ -52,9 +52,9 @@ def train_phase1(options: argparse.Namespace, seed: int) -> Path:
         seed=seed, remove_threats=options.remove_threats, show_progress=True,
     )  # fmt: skip
     settings = Settings(
-        backbone="efficientnet_lite0", size=options.size, architecture=options.architecture, pooling="max",
-        fusion="hidden", fpn_width=64, head_width=64, epochs=options.epochs, negatives="fresh",
-        augmentation=options.augmentation, random_state=seed,
+        backbone="efficientnet_lite0", start="imagenet", size=options.size, architecture=options.architecture,
+        pooling="max", fusion="hidden", epochs=options.epochs, negatives="fresh", augmentation=options.augmentation,
+        random_state=seed,
     )  # fmt: skip
     train(start_run(folder, folder / "data", 10, settings), last=1, show_progress=True)
     return folder

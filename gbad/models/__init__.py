@@ -8,16 +8,30 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 from gbad.errors import PipelineFileError
 
 FOLDER = Path(__file__).parent
 
-SHIPPED = {"simulated-bags": "437e43884ce2eb1d741b61a07c9791f9d4069a80627c86a76f9ad6eb5f5c405b"}
-"""SHA-256 of each file, by the name of the model."""
+
+class Shipped(NamedTuple):
+    """What is known of a model without its file: the file's SHA-256, and which training can start from it."""
+
+    sha256: str
+    architecture: str
+    backbone: str
+
+
+SHIPPED = {
+    "simulated-bags": Shipped(
+        "437e43884ce2eb1d741b61a07c9791f9d4069a80627c86a76f9ad6eb5f5c405b", "fpn", "efficientnet_lite0"
+    )
+}
+"""By the name of the model."""
 
 DEFAULT = "simulated-bags"
-"""What ``gbad predict`` takes where no pipeline is named."""
+"""What ``gbad predict`` takes where no pipeline is named, and what a training that it suits starts from."""
 
 
 def pipeline_path(pipeline: str | Path) -> Path:
@@ -42,6 +56,6 @@ def shipped(name: str) -> Path:
         raise PipelineFileError(
             f"{path}: the model {name} cannot be read ({error.strerror}). Install gbad again."
         ) from error
-    if found != SHIPPED[name]:
+    if found != SHIPPED[name].sha256:
         raise PipelineFileError(f"{path}: not the model {name} that was released. Install gbad again.")
     return path

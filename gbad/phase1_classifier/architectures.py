@@ -58,8 +58,8 @@ def build_classifier(
     seed : int
         Random weights depend on the seed alone.
     start : mapping, optional
-        A trained classifier of the same architecture and backbone, from `classifier_state`: its weights are taken where
-        their shapes fit, in the place of ImageNet weights.
+        A trained classifier of the same architecture and backbone, from `classifier_state`, with the ``name`` of its
+        pipeline: its weights are taken where their shapes fit, in the place of ImageNet weights.
     same_classes : bool
         Whether it has these classes in this order. If not, the layers that tell classes apart start anew.
 
@@ -81,7 +81,7 @@ def build_classifier(
     origin = None
     if start is not None:
         _take_over(model, start, same_classes)
-        origin = "pipeline"
+        origin = f"pipeline {start['name']}"
     elif pretrained or weights is not None:
         origin = load_imagenet_weights(model.backbone, backbone_name, weights)
     if origin is not None:

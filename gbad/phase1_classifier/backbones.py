@@ -40,7 +40,7 @@ class Backbone:
     bfloat16_on_cpu : bool
         Whether the network trains faster in bfloat16 than in float32 on a CPU with matrix units. Networks of depth-wise
         convolutions do not.
-    optimiser, learning_rate, frozen_stages, frozen_norm
+    optimiser, learning_rate, frozen_stages, frozen_norm, fpn_width, head_width
         Suitable settings, for users who do not choose; see `build_classifier` and `train_classifier`.
     """
 
@@ -56,6 +56,8 @@ class Backbone:
     learning_rate: float = 0.01
     frozen_stages: int = 0
     frozen_norm: bool = False
+    fpn_width: int = 256
+    head_width: int = 256
 
 
 def _resnet(widths: tuple[int, int, int, int]) -> Backbone:
@@ -77,6 +79,9 @@ def _efficientnet_lite(variant: int) -> Backbone:
         optimiser="adamw",
         learning_rate=1e-3,
         frozen_stages=1,
+        # A pyramid of 256 channels would take twice as long as the network itself.
+        fpn_width=64,
+        head_width=64,
     )
 
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from gbad.errors import DataError, GbadError
 from gbad.explanation import IMAGE_COLUMNS
-from gbad.models import SHIPPED, pipeline_path
 from gbad.phase1_classifier import BACKBONES
 from gbad.phase2_anomaly import FEATURE_DETECTORS, IMAGE_DETECTORS
 from gbad.phase2_anomaly.catalogue import name_of
@@ -63,15 +62,7 @@ def check_settings(settings: Settings) -> None:
         )
     if settings.weights is not None and not Path(settings.weights).is_file():
         raise GbadError(f"{settings.weights}: no such file. Give the path of a file of backbone weights.")
-    if settings.start is not None:
-        if settings.weights is not None:
-            raise GbadError("give start or weights, not both", settings=("start", "weights"))
-        if not pipeline_path(settings.start).is_file():
-            raise GbadError(
-                f"start {settings.start}: no such file. Give a pipeline.joblib, or one of {', '.join(SHIPPED)}.",
-                settings=("start",),
-            )
-        check_start(settings)
+    check_start(settings)
     if settings.gate is not None and not isinstance(settings.gate, ThreatGate):
         raise GbadError(f"gate must be a ThreatGate or None, not a {type(settings.gate).__name__}")
     _check_detector("detector", settings.detector, FEATURE_DETECTORS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import closing
 from pathlib import Path
@@ -31,6 +32,8 @@ from gbad.training.settings import Settings
 from gbad.training.start import started_from
 from gbad.training.training_set import TrainingSet
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -56,6 +59,10 @@ def fit_phase1(
     begun = time.monotonic()
     seed, suits = settings.random_state, BACKBONES[settings.backbone]
     start = started_from(settings)
+    if settings.start is None and start is not None:
+        _log.info(
+            "training starts from %s, which comes with gbad; --start imagenet takes ImageNet weights", start["name"]
+        )
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture=settings.architecture, pretrained=settings.pretrained,
         weights=settings.weights, frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
@@ -101,8 +108,12 @@ def load_classifier(run: Path) -> Classifier:
 def architecture_options(settings: Settings) -> dict[str, Any]:
     """Keywords of the architecture's class."""
     if settings.architecture == "fpn":
-        names = ("fpn_width", "head_width", "pooling", "fusion", "position_weight")
-        return {name: getattr(settings, name) for name in names}
+        suits = BACKBONES[settings.backbone]
+        return {
+            "fpn_width": given(settings.fpn_width, suits.fpn_width),
+            "head_width": given(settings.head_width, suits.head_width),
+            **{name: getattr(settings, name) for name in ("pooling", "fusion", "position_weight")},
+        }
     if settings.architecture == "chr":
         return {name: getattr(settings, f"chr_{name}") for name in ("mask", "threshold", "prediction")}
     return {}

@@ -11,6 +11,7 @@ from gbad.phase2_anomaly.catalogue import name_of
 from gbad.phase3_gate import ThreatGate
 from gbad.storage.plain_data import pack
 from gbad.training.settings import Settings
+from gbad.training.start import IMAGENET
 
 _DETECTORS: dict[str, Mapping[str, type[Any]]] = {"detector": FEATURE_DETECTORS, "image_detector": IMAGE_DETECTORS}
 
@@ -18,8 +19,6 @@ _DETECTORS: dict[str, Mapping[str, type[Any]]] = {"detector": FEATURE_DETECTORS,
 def to_plain(settings: Settings) -> dict[str, Any]:
     """Settings as numbers, texts, lists and dicts; GbadError if a detector or the gate holds anything else."""
     plain = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
-    if plain["start"] is None:
-        del plain["start"]  # as in run folders and files from before there was a choice
     for name in _DETECTORS:
         if plain[name] is not None and not isinstance(plain[name], str):
             plain[name] = {"kind": name_of(plain[name]), "params": plain[name].get_params()}
@@ -37,7 +36,7 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
     AttributeError, KeyError, TypeError, ValueError
         If `plain` is damaged, or of another version of gbad.
     """
-    values = dict(plain)
+    values: dict[str, Any] = {"start": IMAGENET} | dict(plain)  # older files and runs knew no other
     for name, known in _DETECTORS.items():
         if isinstance(values[name], Mapping):
             # JSON has no tuples, in which constructors have their sequences.

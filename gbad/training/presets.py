@@ -11,7 +11,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # All threats of the training list and as many threat-free images in phase 1, 50,000 threat-free images in phase 2,
     # all threats and the same 50,000 for the SVM, a hard gate. One view; nothing is held out, nothing is chosen.
     "paper": {
-        "architecture": "fpn", "pooling": "average", "fusion": "hidden", "position_weight": 0.0, "negatives": "fixed",
+        "architecture": "fpn", "start": "imagenet", "pooling": "average", "fusion": "hidden",
+        "position_weight": 0.0, "negatives": "fixed",
         "detector": "bigan", "image_detector": None, "max_negatives": 50_000, "views": 1, "second_look": False,
         "class_heads": False, "gate": None, "gate_fit": "paper", "suppression": "hard", "validation_fraction": 0.0,
     },

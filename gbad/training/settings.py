@@ -143,11 +143,15 @@ class Settings:
     )  # fmt: skip
     start: str | None = _setting(
         "classifier", None,
-        "Pipeline whose classifiers are trained on: a file, or the name of one that comes with gbad. Default: start "
-        "from ImageNet weights.",
+        "What training starts from: a pipeline, by its file or by the name of one that comes with gbad, or imagenet. "
+        "Default: simulated-bags where backbone and architecture are its own, else ImageNet weights.",
     )  # fmt: skip
-    fpn_width: int = _setting("classifier", 256, "Channels of each level of the pyramid.", low=1)
-    head_width: int = _setting("classifier", 256, "Outputs of each of FC1 to FC4.", low=1)
+    fpn_width: int | None = _setting(
+        "classifier", None, "Channels of each level of the pyramid. Default: what suits the backbone.", low=1
+    )
+    head_width: int | None = _setting(
+        "classifier", None, "Outputs of each of FC1 to FC4. Default: what suits the backbone.", low=1
+    )
     position_weight: float = _setting(
         "classifier", 0.0,
         "Weight of the positions of threats in the loss. Above 0 the pyramid also learns from boxes, on the command "

@@ -125,7 +125,7 @@ def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
 
 def settings_text(settings: Settings) -> str:
     """All settings as a configuration file that `read_settings` reads, each with its help."""
-    plain, lines, tables = {"start": settings.start} | to_plain(settings), [], []
+    plain, lines, tables = to_plain(settings), [], []
     for group, title in GROUPS.items():
         lines += ["", f"# {title}"]
         for name in of_group(group):

@@ -33,7 +33,7 @@ def demo_settings(seed: int) -> Settings:
     """Settings of the demonstration: a small pretrained backbone, small images and regions, and few epochs."""
     detector = BiGANDetector(min_steps=300, random_state=derived_seed(seed, "phase 2"))
     return Settings(
-        backbone="efficientnet_lite0", size=128, fpn_width=64, head_width=64, epochs=6, detector=detector,
+        backbone="efficientnet_lite0", start="imagenet", size=128, epochs=6, detector=detector,
         region_size=96, region_epochs=4, random_state=seed,
     )  # fmt: skip
 

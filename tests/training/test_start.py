@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,11 @@ import gbad
 from gbad import GbadError, GBADPipeline, PipelineFileError
 from gbad.phase1_classifier import build_classifier
 from gbad.training.checks import check_settings
+from gbad.training.phase1 import architecture_options
+from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.run_folder import start_run
-from gbad.training.start import started_from
+from gbad.training.settings import Settings
+from gbad.training.start import start_of, started_from
 
 Make = Callable[..., GBADPipeline]
 OPTIONS = {"architecture": "fpn", "pretrained": False, "weights": None, "frozen_stages": 0, "frozen_norm": False}
@@ -32,7 +36,7 @@ def test_weights_are_taken_over_and_layers_of_other_classes_start_anew(
             name for name, value in model.state_dict().items()
             if not np.array_equal(value.numpy(), start["arrays"][name])
         ]  # fmt: skip
-        assert origin == "pipeline"
+        assert origin == "pipeline pipeline.joblib"
         assert bool(differ) == bool(expected)
         assert all("backbone" not in name for name in differ)
         assert all(value.requires_grad for value in model.parameters())
@@ -44,7 +48,7 @@ def test_training_goes_on_from_a_pipeline(
     labels = train_list.labels  # type: ignore[attr-defined]
     options = {"epochs": 1, "learning_rate": 1e-9}
     on = make_pipeline(start=str(pipeline_file), **options).fit(train_paths, labels)
-    assert on.fitted_.training["phase1"]["backbone_weights"] == "pipeline"
+    assert on.fitted_.training["phase1"]["backbone_weights"] == "pipeline pipeline.joblib"
     anew = make_pipeline(**options).fit(train_paths, labels)
     before = gbad.load(pipeline_file).fitted_.classifier["arrays"]
     weights = [name for name in before if name.endswith("weight") and before[name].ndim == 4]
@@ -83,7 +87,7 @@ def test_another_backbone_is_refused_before_anything_is_written(
 
 
 def test_layers_of_other_classes_start_anew_even_where_there_are_as_many(pipeline: GBADPipeline) -> None:
-    start = {**pipeline.fitted_.classifier, "classes": pipeline.classes_}
+    start = {**pipeline.fitted_.classifier, "classes": pipeline.classes_, "name": "pipeline.joblib"}
     spec = {name: start["spec"][name] for name in SPEC}
     model, _ = build_classifier("resnet18", 5, **OPTIONS, seed=0, start=start, same_classes=False, **spec)
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
@@ -105,14 +109,6 @@ def test_a_file_that_holds_no_fitted_pipeline_is_refused(make_pipeline: Make, tm
     gbad.storage.plain_data.save_plain({"a": 1}, path)
     with pytest.raises(PipelineFileError, match="holds no fitted pipeline"):
         started_from(make_pipeline(start=str(path)).settings)
-
-
-def test_settings_without_a_start_are_those_of_older_files(make_pipeline: Make) -> None:
-    from gbad.training.plain_settings import from_plain, to_plain
-
-    assert "start" not in to_plain(make_pipeline().settings)
-    assert from_plain(to_plain(make_pipeline().settings)).start is None
-    assert from_plain(to_plain(make_pipeline(start="simulated-bags").settings)).start == "simulated-bags"
 
 
 def test_half_precision_halves_the_classifier_and_hardly_changes_scores(
@@ -137,3 +133,41 @@ def test_values_beyond_half_precision_stay_as_they_are() -> None:
     }
     rounded = gbad.phase1_classifier.in_half_precision(state)["arrays"]
     assert [rounded[name].dtype for name in ("large", "whole", "small")] == [np.float32, np.int64, np.float16]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"backbone": "efficientnet_lite0"}, "simulated-bags"),
+        ({"backbone": "efficientnet_lite0", "fpn_width": 256}, "simulated-bags"),
+        ({"backbone": "efficientnet_lite0", "start": "imagenet"}, None),
+        ({"backbone": "efficientnet_lite0", "start": "other.joblib"}, "other.joblib"),
+        ({"backbone": "efficientnet_lite0", "architecture": "plain"}, None),
+        ({"backbone": "efficientnet_lite0", "weights": "weights.pt"}, None),
+        ({"backbone": "efficientnet_lite0", "pretrained": False}, None),
+        ({"backbone": "efficientnet_lite1"}, None),
+        ({}, None),
+    ],
+)
+def test_the_model_that_comes_with_gbad_is_the_start_where_it_fits(
+    changes: dict[str, Any], expected: str | None
+) -> None:
+    assert start_of(Settings(**changes)) == expected
+
+
+def test_the_default_widths_take_all_weights_of_the_model_that_comes_with_gbad() -> None:
+    settings = Settings(backbone="efficientnet_lite0", position_weight=1.0)
+    start = started_from(settings)
+    assert start is not None
+    options = OPTIONS | architecture_options(settings)
+    model, origin = build_classifier("efficientnet_lite0", 5, **options, seed=0, start=start)
+    assert origin == "pipeline simulated-bags"
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), start["arrays"][name], err_msg=name)
+
+
+def test_runs_and_files_of_before_started_from_imagenet() -> None:
+    plain = to_plain(Settings())
+    assert from_plain(plain).start is None
+    del plain["start"]
+    assert from_plain(plain).start == "imagenet"

@@ -17,13 +17,13 @@ It learns from the whole training list. The other networks leave a part to phase
 """
 
 BEST = Settings(
-    architecture="fpn", pooling="max", fusion="context", negatives="fresh", class_heads=True, gate_fit="held-out",
-    suppression="soft", second_look=True,
+    architecture="fpn", start="imagenet", pooling="max", fusion="context", negatives="fresh", class_heads=True,
+    gate_fit="held-out", suppression="soft", second_look=True,
 )  # fmt: skip
 """Settings of `gbad` in the benchmark: the variant that ranks best."""
 
-ALONE = Settings(second_look=False)
-"""Of a classifier without phases 2 and 3."""
+ALONE = Settings(start="imagenet", second_look=False)
+"""Of a classifier without phases 2 and 3. All networks that are compared start from ImageNet weights."""
 
 POSITION_WEIGHT = 1.0
 """Weight of the position loss in `gbad_boxes`."""

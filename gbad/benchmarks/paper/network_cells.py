@@ -25,6 +25,7 @@ from gbad.training.checks import check_settings
 from gbad.training.plain_settings import to_plain
 from gbad.training.run_folder import Run, open_run, start_run
 from gbad.training.settings import Settings
+from gbad.training.start import start_of
 from gbad.workflows.train import train
 
 
@@ -156,8 +157,8 @@ def make_network_cell(
     }  # fmt: skip
     if chosen.weights is not None:  # the path says nothing about what is in the file
         about["weights"] = bytes_digest(Path(chosen.weights).read_bytes()).hex()
-    if chosen.start is not None:
-        about["start"] = bytes_digest(pipeline_path(chosen.start).read_bytes()).hex()
+    if (start := start_of(chosen)) is not None:
+        about["start"] = bytes_digest(pipeline_path(start).read_bytes()).hex()
     entry = Entry.of(root, f"{name}-{backbone}-{lists.subset.list}-seed{seed}", about)
     return NetworkCell(
         entry, name, backbone, seed, lists, scores_entry(entry, data, lists.test), chosen, network.phases
