@@ -60,6 +60,7 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/train_speed.py --size 160
 	$(BIN)/python benchmarks/pyramid_speed.py
 	$(BIN)/python benchmarks/start_speed.py
+	$(BIN)/python benchmarks/busy_speed.py
 	$(BIN)/python benchmarks/simulate_speed.py
 
 # Not part of `make test`: it takes half an hour, and each time tries something else. See results/reliability.md.

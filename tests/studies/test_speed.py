@@ -45,3 +45,13 @@ def test_start_speed(script: Callable[[str], ModuleType], capsys: pytest.Capture
     out = capsys.readouterr().out
     assert all(f"{name} " in out for name in ("import gbad", "gbad --help", "a wrong path", "first score"))
     assert out.count("asked") == 4
+
+
+def test_busy_speed(script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("benchmarks/busy_speed.py")
+    options = ["--size", "32", "--batch-size", "2", "--rounds", "1", "--steps", "1", "--fpn-width", "4"]
+    assert module.main([*options, "--ways", module.CHOSEN]) in (0, 1)
+    out = capsys.readouterr().out
+    assert f"\n{module.PLAIN} " in out
+    assert f"\n{module.CHOSEN} " in out
+    assert "asked of 'asleep'" in out
