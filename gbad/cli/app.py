@@ -29,6 +29,7 @@ from gbad.runtime.allocator import keep_freed_memory
 from gbad.runtime.decoders import silence_decoders
 from gbad.runtime.signals import raise_lost_interrupts
 from gbad.runtime.text import printable
+from gbad.runtime.threads import wait_asleep
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 
@@ -76,6 +77,7 @@ def main() -> None:
 def _run(application: typer.Typer, command: Callable[..., None] | None = None) -> None:
     if command is not None:
         application.command(cls=Command)(command)
+    wait_asleep()
     raise_lost_interrupts()
     logging.basicConfig(
         level=logging.WARNING,

@@ -124,8 +124,9 @@ class Decision:
 
 def default_gate(gate_fit: str) -> ThreatGate:
     """Unfitted gate that suits a way of fitting: the plain machine for ``"paper"``, else a monotone one."""
-    paper = gate_fit == "paper"
-    return ThreatGate(monotone=not paper, clip=not paper, max_rows=None if paper else 10_000)
+    if gate_fit == "paper":
+        return ThreatGate(monotone=False, clip=False, max_rows=6_000, reduction="merge")
+    return ThreatGate()
 
 
 def fit_decision(

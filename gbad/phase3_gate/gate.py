@@ -32,7 +32,8 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
     rows, made non-decreasing in every input by isotonic regression, and interpolated. Beyond that range, an input
     counts as the nearest value in it. A grid over more than three inputs would have too few points along each axis: the
     gate is then the clipped machine. ``monotone=False, clip=False, max_rows=None`` gives the plain machine of the
-    paper.
+    paper. With ``reduction="merge"`` and some thousands of `max_rows` it is that machine up to the third decimal, in
+    seconds.
 
     Parameters
     ----------
@@ -50,7 +51,10 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         Inputs beyond the range of the fitted rows count as the nearest value in it. `monotone` implies it.
     max_rows : int or None
         Fit on at most this many rows, because the time grows with their square (10,000 rows: seconds; 57,500: minutes).
-        Half of them are of each class, unless one class has fewer. They are drawn with `random_state`.
+    reduction : {"draw", "merge"}
+        What is done with more rows than `max_rows`. ``"draw"``: that many are drawn with `random_state`, half of them
+        of each class, unless one class has fewer. ``"merge"``: rows of one class that lie close together count as one,
+        as often as they are, and the machine keeps as few support vectors as give its values to 0.001.
     random_state : int, RandomState or None
         Seed for drawing rows and folds. Equal numbers give equal gates.
 
@@ -87,6 +91,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         monotone: bool = True,
         clip: bool = True,
         max_rows: int | None = 10_000,
+        reduction: str = "draw",
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.kernel = kernel
@@ -96,6 +101,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         self.monotone = monotone
         self.clip = clip
         self.max_rows = max_rows
+        self.reduction = reduction
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:
@@ -136,7 +142,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         X = (X - self.mean_) / self.std_
         self.lower_, self.upper_ = X.min(axis=0), X.max(axis=0)
         random = check_random_state(self.random_state)
-        rows = _draw(anomalous, self.max_rows, random)
+        rows = _draw(anomalous, self.max_rows if self.reduction == "draw" else None, random)
         machine = self._fit_machine(X[rows], anomalous[rows])
         self.support_vectors_, self.dual_coef_ = machine.support_vectors, machine.dual_coef
         self.intercept_, self.gamma_, self.grid_ = machine.intercept, machine.gamma, machine.grid
@@ -217,6 +223,8 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
             check_scalar(self.gamma, "gamma", numbers.Real, min_val=0.0, include_boundaries="neither")
         if self.max_rows is not None:
             check_scalar(self.max_rows, "max_rows", numbers.Integral, min_val=2)
+        if self.reduction not in ("draw", "merge"):
+            raise ValueError(f"reduction must be 'draw' or 'merge', got {self.reduction!r}.")
 
     def _logarithm(self, X: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         if not self.log:
@@ -228,7 +236,7 @@ class ThreatGate(ClassifierMixin, BaseEstimator):
         bounded = self.clip or self.monotone
         machine = fit_machine(
             Z, anomalous, kernel=self.kernel, C=self.C, gamma=self.gamma, lower=self.lower_ if bounded else None,
-            upper=self.upper_ if bounded else None,
+            upper=self.upper_ if bounded else None, most=self.max_rows if self.reduction == "merge" else None,
         )  # fmt: skip
         return machine.made_monotone(Z, anomalous) if self.monotone else machine
 

@@ -9,9 +9,12 @@ import numpy.typing as npt
 from scipy.interpolate import RegularGridInterpolator
 from scipy.spatial.distance import cdist
 
+from gbad.phase3_gate.centres import fewer_centres
+from gbad.phase3_gate.merging import merge_rows
 from gbad.phase3_gate.monotone import monotone_regression
 
 _CHUNK_VALUES = 2**22  # bounds the memory of a block of kernel values: 32 MB
+_TOLERANCE = 1e-3  # of a decision value, which is 1 at the margin
 _GRID_POINTS = {1: 257, 2: 65, 3: 17}  # per axis, by number of inputs
 
 Floats = npt.NDArray[np.float64]
@@ -98,6 +101,7 @@ def fit_machine(
     gamma: str | float,
     lower: Floats | None,
     upper: Floats | None,
+    most: int | None = None,
 ) -> Machine:
     """Fit a support vector machine in which both classes have the same total cost of errors.
 
@@ -111,6 +115,9 @@ def fit_machine(
         See `gbad.phase3_gate.ThreatGate`.
     lower, upper
         See `Machine`.
+    most : int, optional
+        If there are more rows, those that lie close together are merged until this many are left, and the sum over the
+        support vectors is brought to as few terms as give the same decision values to `_TOLERANCE`.
     """
     from sklearn.svm import SVC  # slow to import, and scoring does without
 
@@ -120,11 +127,14 @@ def fit_machine(
     else:
         width = 1.0 / Z.shape[1] if gamma == "auto" else float(gamma)
     # SVC draws nothing from its seed here, but None would advance the global random numbers of the process.
-    svc = SVC(kernel=kernel, C=C, gamma=width, class_weight="balanced", cache_size=500, random_state=0)
-    svc.fit(Z, anomalous)
-    return Machine(
-        kernel, svc.support_vectors_, svc.dual_coef_[0], float(svc.intercept_[0]), width, lower, upper, grid=None
-    )
+    balanced = dict(enumerate(len(Z) / (2.0 * np.bincount(anomalous))))
+    svc = SVC(kernel=kernel, C=C, gamma=width, class_weight=balanced, cache_size=500, random_state=0)
+    rows = merge_rows(Z, anomalous, most)
+    svc.fit(rows.Z, rows.anomalous, sample_weight=rows.counts)
+    vectors, weights = svc.support_vectors_, svc.dual_coef_[0]
+    if len(rows.Z) < len(Z) and kernel == "rbf":
+        vectors, weights = fewer_centres(vectors, weights, width, _TOLERANCE)
+    return Machine(kernel, vectors, weights, float(svc.intercept_[0]), width, lower, upper, grid=None)
 
 
 def _axes(lower: Floats, upper: Floats) -> list[Floats]:
