@@ -76,8 +76,8 @@ class Trainer:
 
     def close(self) -> None:
         """End the process."""
-        self.process.kill()
-        self.process.wait()
+        with self.process:  # closes its pipes, and waits
+            self.process.kill()
 
 
 def serve(size: int, batch_size: int, fpn_width: int) -> None:

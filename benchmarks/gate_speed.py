@@ -42,7 +42,7 @@ def losses(count: int, seed: int) -> tuple[Floats, npt.NDArray[np.int64]]:
     threat = (random.random(count) < THREATS).astype(np.int64)
     common = random.normal(size=count)
     logarithms = np.stack([3 + 0.5 * common, 0.4 * common], 1) + random.normal(scale=0.3, size=(count, 2))
-    return np.exp(logarithms + 0.6 * threat[:, None] * random.random((count, 2))), threat
+    return np.exp(logarithms + 1.5 * threat[:, None] * random.random((count, 2))), threat
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:

@@ -20,7 +20,6 @@ import pandas as pd
 from rich.console import Console
 
 from gbad.report.tables import Column, Table, readable
-from gbad.runtime.versions import hardware, library_versions
 
 
 def row(
@@ -56,6 +55,8 @@ def finish(rows: Sequence[dict[str, Any]], out: Path | None) -> int:
     """Print the table of a script, write it as CSV with command, hardware and versions, and give the exit status."""
     measured = pd.DataFrame(rows)
     if out is not None:
+        from gbad.runtime.versions import hardware, library_versions  # load PyTorch; to join tables needs none
+
         out.parent.mkdir(parents=True, exist_ok=True)
         command = " ".join(["python", *sys.argv])
         measured.assign(command=command, **hardware(), **library_versions()).to_csv(out, index=False)

@@ -1,6 +1,6 @@
 """Training speed of EfficientNet-Lite0 in several settings, relative to float32 with nothing frozen.
 
-python benchmarks/train_speed.py --size 192
+python benchmarks/train_speed.py --size 160
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def step_seconds(model: Classifier, images: torch.Tensor, labels: torch.Tensor, 
 def main(argv: Sequence[str] | None = None) -> int:
     """Time all settings in turn, in several rounds, so that noise of the machine affects all of them alike."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=192)
+    parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fpn-width", type=int, default=64)

@@ -26,7 +26,7 @@ from gbad.cli.parameters import (
 from gbad.cli.terminal import ap_table, voice
 from gbad.errors import GbadError
 from gbad.models import DEFAULT, shipped
-from gbad.runtime.imports import postpone
+from gbad.runtime.imports import postpone, uncollected
 from gbad.runtime.text import counted
 
 SOME_UNUSABLE = 3
@@ -119,10 +119,11 @@ def predict(
     found = check_pipeline(named or shipped(DEFAULT))
     inputs = given_paths(paths, from_)
     postpone("scipy.stats")
-    from gbad.pipeline import load
-    from gbad.workflows import predict as workflow
-    from gbad.workflows.resume import scored_rows
-    from gbad.workflows.verdict import make_rule
+    with uncollected():
+        from gbad.pipeline import load
+        from gbad.workflows import predict as workflow
+        from gbad.workflows.resume import scored_rows
+        from gbad.workflows.verdict import make_rule
 
     speak, loaded = voice(quiet, as_json), load(found)
     if named is None:

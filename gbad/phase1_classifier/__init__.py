@@ -6,6 +6,7 @@ from gbad.phase1_classifier.architectures import (
     classifier_from_state,
     classifier_state,
     in_half_precision,
+    scoring_network,
 )
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
@@ -33,6 +34,7 @@ __all__ = [
     "position_maps",
     "predict_batch",
     "predict_stream",
+    "scoring_network",
     "see",
     "train_classifier",
 ]

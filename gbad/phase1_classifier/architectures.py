@@ -14,6 +14,7 @@ from gbad.errors import GbadError, PipelineFileError
 from gbad.phase1_classifier.backbones import load_imagenet_weights, normalisation
 from gbad.phase1_classifier.chr import CHRClassifier
 from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.efficientnet_lite import EfficientNetLite
 from gbad.phase1_classifier.fine_tuning import fold_norms, freeze_stages
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.plain import PlainClassifier
@@ -164,3 +165,16 @@ def classifier_from_state(state: Mapping[str, Any]) -> Classifier:
         model = kind(**options)
     model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in state["arrays"].items()})
     return model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def scoring_network(state: Mapping[str, Any], device: str) -> Classifier:
+    """Rebuild a classifier as `classifier_from_state` does, to score on a device.
+
+    Batch normalisation of EfficientNet-Lite is folded into its convolutions: the same function up to rounding, with a
+    third fewer layers.
+    """
+    model = classifier_from_state(state)
+    if isinstance(model.backbone, EfficientNetLite) and not model.spec.get("folded_norms"):
+        fold_norms(model.backbone)
+        model.spec["folded_norms"] = True
+    return model.to(device).to(memory_format=torch.channels_last)  # the folded layers are new

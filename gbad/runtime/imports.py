@@ -1,8 +1,11 @@
-"""Modules that load when something of them is first used, not when they are imported."""
+"""Imports of many modules, sooner done: some modules load when they are first used, and no garbage is looked for."""
 
 from __future__ import annotations
 
+import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -34,3 +37,15 @@ def postpone(name: str) -> None:
 
     stand_in.__getattr__ = load  # type: ignore[method-assign]
     sys.modules[name] = stand_in
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage inside the block: imports make many objects, almost all of which stay."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

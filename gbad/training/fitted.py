@@ -15,10 +15,10 @@ from gbad.data.original import ArrayImage, Original
 from gbad.explanation import Explanation, SeenRegions
 from gbad.phase1_classifier import (
     Classifier,
-    classifier_from_state,
     classifier_state,
     in_half_precision,
     predict_batch,
+    scoring_network,
     see,
 )
 from gbad.phase2_anomaly.detectors import Detectors, sigmoid
@@ -77,7 +77,7 @@ class FittedGBAD:
     @cached_property
     def network(self) -> Classifier:
         """The classifier in evaluation mode, on the device that scores are computed on."""
-        return classifier_from_state(dict(self.classifier)).to(chosen_device(self.device))
+        return scoring_network(self.classifier, chosen_device(self.device))
 
     def on_device(self, device: str) -> Self:
         """The same phases, scoring on another device."""

@@ -13,7 +13,7 @@ import torch
 
 from gbad.data.original import Original
 from gbad.data.regions import choose_regions, cut_regions
-from gbad.phase1_classifier import Classifier, classifier_from_state, evidence_peaks, predict_batch
+from gbad.phase1_classifier import Classifier, evidence_peaks, predict_batch, scoring_network
 from gbad.phase1_classifier.evidence import Seen
 from gbad.phase3_gate import Regions, SecondDecision
 from gbad.runtime.device import chosen_device
@@ -43,7 +43,7 @@ class FittedSecondLook:
     @cached_property
     def network(self) -> Classifier:
         """The classifier of regions in evaluation mode, on the device that scores are computed on."""
-        return classifier_from_state(dict(self.model.classifier)).to(chosen_device(self.device))
+        return scoring_network(self.model.classifier, chosen_device(self.device))
 
     def regions(
         self, first: Classifier, seen: Seen, twice: npt.NDArray[np.bool_], originals: Sequence[Original]

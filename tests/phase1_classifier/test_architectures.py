@@ -21,6 +21,8 @@ from gbad.phase1_classifier import (
     classifier_state,
     extract_features,
     predict_batch,
+    scoring_network,
+    see,
 )
 
 pytestmark = pytest.mark.usefixtures("real_resnet18")
@@ -43,6 +45,25 @@ def test_state_round_trip_is_exact(build: Build, architecture: str) -> None:
     assert type(copy) is ARCHITECTURES[architecture]
     assert copy.spec == model.spec
     for one, other in zip(predict_batch(model, PIXELS), predict_batch(copy, PIXELS), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "tiny"])
+def test_the_network_that_scores_computes_the_same(build: Build, architecture: str, backbone: str) -> None:
+    model = build(architecture, backbone).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+    state = classifier_state(model)
+    network = scoring_network(state, "cpu")
+    for one, other in zip(predict_batch(network, PIXELS), predict_batch(model, PIXELS), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for one, other in zip(see(network, PIXELS).levels, see(model, PIXELS).levels, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+    folded = scoring_network(classifier_state(network), "cpu")  # a network whose norms are folded already
+    for one, other in zip(predict_batch(folded, PIXELS), predict_batch(network, PIXELS), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

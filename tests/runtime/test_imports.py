@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from gbad.runtime.imports import postpone
+from gbad.runtime.imports import postpone, uncollected
 
 # Each takes a tenth of a second or more, and only training or drawing needs it.
 NOT_NEEDED = (
@@ -64,6 +66,18 @@ def test_a_module_that_is_not_there_is_told_when_it_is_used() -> None:
     module = import_module("no_such_module_at_all")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_at_all"):
         _ = module.value
+
+
+def test_garbage_is_looked_for_again_as_before() -> None:
+    with uncollected():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with suppress(ImportError), uncollected():
+        import_module("no_such_module_at_all")
+    assert gc.isenabled()
+    with uncollected(), uncollected():
+        pass
+    assert gc.isenabled()
 
 
 def test_a_first_score_does_not_load_what_training_needs(dataset: Path, tmp_path: Path) -> None:
