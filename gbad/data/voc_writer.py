@@ -10,7 +10,7 @@ from xml.sax.saxutils import escape
 
 from gbad.data.annotations import Box, find_annotations, read_coco
 from gbad.errors import DataError
-from gbad.storage.files import atomic_path
+from gbad.storage.files import atomic_path, remove_leftovers
 from gbad.storage.reading import read_regular
 
 
@@ -111,6 +111,7 @@ def check_annotations(annotations: Mapping[str, bytes], folder: Path) -> None:
 
 def write_annotations(annotations: Mapping[str, bytes], folder: Path) -> int:
     """Write annotations that are not there yet into a folder, each whole or not at all; say how many there are now."""
+    remove_leftovers(folder)  # also of annotations that are there: they are not written again
     there = find_annotations(folder)
     for name, content in annotations.items():
         if name not in there:

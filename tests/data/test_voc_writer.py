@@ -49,6 +49,8 @@ def test_boxes_of_coco_are_written_beside_the_list(
         assert outcome.status == 0, outcome.err
         assert "Annotations of 1 image in" in outcome.out
     folder = tmp_path / "data" / "Annotation"
+    (folder / ".a <&>.xml.gbad").mkdir()  # as where a kill came just after the annotation was whole
+    assert gbad_command("labels", coco, "--out", out).status == 0
     assert [path.name for path in folder.iterdir()] == ["a <&>.xml"]
     assert read_voc_boxes(folder / "a <&>.xml") == [("Gun & co", (10, 20, 40.5, 60))]
     (folder / "a <&>.xml").write_text("<annotation></annotation>")
