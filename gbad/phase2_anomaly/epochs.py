@@ -17,7 +17,10 @@ from gbad.storage.files import atomic_path
 from gbad.storage.tensors import load_tensors
 
 Callback = Callable[[int, int, dict[str, float]], object]
-"""Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1."""
+"""Called as ``callback(epoch, n_epochs, losses)`` after each epoch, with `epoch` from 1.
+
+`n_epochs` is the most that may come; after the last epoch it is `epoch`, also where training was stopped early.
+"""
 
 CHECKPOINT_SECONDS = 30.0
 """A checkpoint is written if the last one is older than this, and after the last epoch."""
@@ -31,18 +34,19 @@ def run_epochs(
     device: str | torch.device,
     parts: dict[str, Any],
     check: Callable[[list[dict[str, float]]], None],
+    enough: Callable[[list[dict[str, float]]], bool] = lambda history: False,
     checkpoint: Path | None = None,
     about: dict[str, Any] | None = None,
     callback: Callback | None = None,
 ) -> list[dict[str, float]]:
-    """Train for `n_epochs`; continue from `checkpoint` if it exists.
+    """Train for `n_epochs`, or until it is enough; continue from `checkpoint` if it exists.
 
     Parameters
     ----------
     train_epoch : callable
         ``train_epoch(epoch)``, with `epoch` from 0, trains for one epoch and returns the mean of each loss.
     n_epochs : int
-        Length of the training.
+        Largest length of the training.
     seed : int
         PyTorch's default generators are seeded from it in each epoch, and restored afterwards.
     device : str or torch.device
@@ -51,6 +55,8 @@ def run_epochs(
         Everything that training changes: networks and optimisers.
     check : callable
         Called after each epoch with all losses so far; raises an error if the training has gone wrong.
+    enough : callable
+        Called after each epoch with all losses so far, on which alone the answer depends; true stops the training.
     checkpoint : Path, optional
         File to continue from if it exists, and to write to now and then.
     about : dict, optional
@@ -75,17 +81,19 @@ def run_epochs(
     if checkpoint is not None and checkpoint.exists():
         history = _load_checkpoint(checkpoint, about, parts)
     saved = time.monotonic()
-    for epoch in range(len(history), n_epochs):
+    last = len(history) >= n_epochs or (bool(history) and enough(history))
+    while not last:
+        epoch = len(history)
         # Each epoch has its own seed, so a checkpoint holds no state of random generators.
         with forked_rng(derived_seed(seed, "epoch", epoch), device):
             history.append(train_epoch(epoch))
         check(history)
-        last = epoch + 1 == n_epochs
+        last = epoch + 1 == n_epochs or enough(history)
         if checkpoint is not None and (last or time.monotonic() - saved > CHECKPOINT_SECONDS):
             _save_checkpoint(checkpoint, about, parts, history)
             saved = time.monotonic()
         if callback is not None:
-            callback(epoch + 1, n_epochs, history[-1])
+            callback(epoch + 1, epoch + 1 if last else n_epochs, history[-1])
     return history
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from gbad.phase2_anomaly.familiarity import Familiarity, appearance, fit_familia
 from gbad.runtime.device import chosen_device
 from gbad.runtime.progress import progress_bar
 from gbad.runtime.randomness import derived_seed
+from gbad.runtime.text import counted
 from gbad.storage.digests import file_digest
 from gbad.storage.files import read_sealed, remove_folder, write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
@@ -39,6 +41,8 @@ from gbad.storage.tables import read_table, texts, write_table
 from gbad.training.phase1 import load_classifier
 from gbad.training.settings import Settings
 from gbad.training.training_set import TrainingSet
+
+_log = logging.getLogger(__name__)
 
 _SCORED_TOGETHER = 1024
 _APPEARANCES = 2000  # training images, and again held-out ones, that tell how images look
@@ -104,6 +108,7 @@ def fit_phase2(
         "seconds": time.monotonic() - begun,
         "threat_free_rows": int(normal.sum()),
         "losses": _digest_of_losses(run),
+        **length_of_training(detector),
     }
     write_sealed(folder / "done.json", done)
 
@@ -121,6 +126,9 @@ def make_detector(settings: Settings) -> BiGANDetector | FeatureDetector:
         return own
     of_name = FEATURE_DETECTORS[given]
     seed = derived_seed(settings.random_state, "phase 2")
+    if of_name is BiGANDetector:
+        # Where nothing is held out, nothing is chosen, as in the paper: not the end of a training either.
+        return BiGANDetector(random_state=seed, early_stopping=settings.validation_fraction > 0)
     return of_name(random_state=seed) if "random_state" in of_name().get_params() else of_name()
 
 
@@ -202,8 +210,20 @@ def fit_detector(
             detector.fit(x, checkpoint=folder / "checkpoint.pt", callback=lambda epoch, total, _: advance(1, total))
     else:
         detector.fit(x)  # a control takes moments
+    if isinstance(detector, BiGANDetector) and detector.n_epochs_ < detector.max_epochs_:
+        _log.info(
+            "%s: stopped after %s of %s, since images that it did not learn from were reproduced no better",
+            title, f"{detector.n_epochs_:,}", counted(detector.max_epochs_, "epoch"),
+        )  # fmt: skip
     save_plain(detector_to_plain(detector), folder / "detector.joblib")
     return detector
+
+
+def length_of_training(detector: BiGANDetector | FeatureDetector) -> dict[str, int]:
+    """Epochs of a fitted BiGAN and what they would have been if nothing had stopped it; nothing of other detectors."""
+    if not isinstance(detector, BiGANDetector):
+        return {}
+    return {"bigan_epochs": detector.n_epochs_, "bigan_max_epochs": detector.max_epochs_}
 
 
 def _fit_image_detector(

@@ -46,7 +46,7 @@ from gbad.runtime.randomness import derived_seed
 from gbad.storage.files import read_sealed, write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.phase1 import given
-from gbad.training.phase2 import fit_detector, make_detector
+from gbad.training.phase2 import fit_detector, length_of_training, make_detector
 from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions, places_digest
 from gbad.training.settings import Negatives, Settings
 from gbad.training.start import started_from
@@ -168,7 +168,9 @@ def fit_second_look(
         title="second look, features", show_progress=show_progress,
     )  # fmt: skip
     x = detector_input(features.features, features.logits)
-    fit_detector(make_detector(settings), x[learnt[features.rows]], folder, show_progress, title="second look, BiGAN")
+    detector = fit_detector(
+        make_detector(settings), x[learnt[features.rows]], folder, show_progress, title="second look, BiGAN"
+    )
     (folder / "checkpoint.pt").unlink(missing_ok=True)
     write_sealed(
         folder / "done.json",
@@ -177,7 +179,7 @@ def fit_second_look(
             "backbone_weights": origin,
             "regions_with_threat": int((~regions.validation & regions.positive).sum()),
             "threat_free_regions": int(learnt.sum()), "validation_regions": int(regions.validation.sum()),
-            "region_side": shape.side, "images": int(history["images"].sum()),
+            "region_side": shape.side, "images": int(history["images"].sum()), **length_of_training(detector),
         },
     )  # fmt: skip
 

@@ -42,6 +42,21 @@ def test_gates_on_validation(
     assert "no detector nothing" in capsys.readouterr().err
 
 
+def test_bigan_length(
+    script: Callable[[str], ModuleType], trained: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    options = ["--rows", "30", "9999", "--seeds", "0", "1", "--min-steps", "25", "--out", str(out)]
+    script("studies/bigan_length.py").main([str(trained.folder), *options])
+    table = pd.read_csv(out)
+    assert len(table) == 8
+    assert table["rows"].nunique() == 2
+    assert (table["max_epochs"] == 25).all()
+    assert (table.loc[~table["early_stopping"], "epochs"] == 25).all()
+    assert table[["gate_ap", "map", "roc_auc_reconstruction"]].gt(0).all(axis=None)
+    assert "stopped early" in capsys.readouterr().out
+
+
 def test_shuffled_labels_as_in_the_demonstration(
     script: Callable[[str], ModuleType], own_dataset: Path, make_pipeline: Callable[..., GBADPipeline], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -81,6 +81,15 @@ def test_fifty_thousand_images_are_the_most() -> None:
     assert preset("paper")["max_negatives"] == 50_000
 
 
+def test_nothing_ends_the_papers_bigan_early() -> None:
+    own, paper = (phase2.make_detector(settings) for settings in (Settings(), Settings(**preset("paper"))))
+    assert isinstance(own, BiGANDetector)
+    assert isinstance(paper, BiGANDetector)
+    assert own.early_stopping
+    assert not paper.early_stopping
+    assert {**own.get_params(), "early_stopping": False} == paper.get_params()
+
+
 def test_python_and_the_command_line_know_the_same_preset(
     dataset: Path, tmp_path: Path, gbad_command: Callable[..., Any]
 ) -> None:

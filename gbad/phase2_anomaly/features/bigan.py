@@ -19,6 +19,7 @@ from gbad.phase2_anomaly.contract import Array, Floats
 from gbad.phase2_anomaly.epochs import Callback
 from gbad.phase2_anomaly.features.bigan_networks import BiGAN, add_spectral_norm, remove_spectral_norm
 from gbad.phase2_anomaly.features.bigan_training import TrainingSettings, train_bigan
+from gbad.phase2_anomaly.features.early_stopping import Stopping, monitored_number
 from gbad.phase2_anomaly.features.feature_detector import FeatureDetector, Judge, Rows
 from gbad.phase2_anomaly.parameters import check_real, check_whole
 from gbad.runtime.randomness import derived_seed, forked_rng
@@ -67,6 +68,15 @@ class BiGANDetector(FeatureDetector):
         Passes over the training rows.
     min_steps : int
         Few rows make short epochs: epochs are added until training has this many steps. A step is one batch.
+    early_stopping : bool
+        End the training before that, once rows that it does not learn from are reproduced no better: the share
+        `monitored_fraction` of the training rows, drawn at random. Fewer than 20 rows are trained on to the end.
+    monitored_fraction : float
+        Share of the training rows that decide, and are not learnt from, in (0, 0.5]: 10 rows at least, 2,000 at most.
+    patience : int
+        Steps without a gain after which the training ends, rounded up to whole epochs.
+    tolerance : float
+        Smallest gain that counts, as a share of the mean reconstruction loss of the monitored rows, in [0, 1).
     ema_decay : float
         Decay per step of the averaged weights, in [0, 1).
     clip : float
@@ -89,8 +99,10 @@ class BiGANDetector(FeatureDetector):
         Median of both losses over the training rows.
     n_epochs_, n_steps_ : int
         Length of the training.
+    max_epochs_ : int
+        What it would have been without `early_stopping`.
     history_ : dict of str to ndarray of shape (n_epochs_,), float64
-        Mean of each training loss in each epoch.
+        Mean of each training loss in each epoch, and with `early_stopping` the loss of the monitored rows after it.
 
     Examples
     --------
@@ -117,6 +129,10 @@ class BiGANDetector(FeatureDetector):
     batch_size: int = 256
     epochs: int = 20
     min_steps: int = 1000
+    early_stopping: bool = False
+    monitored_fraction: float = 0.1
+    patience: int = 200
+    tolerance: float = 0.01
     ema_decay: float = 0.999
     clip: float = 10.0
     feature_matching_weight: float = 0.1
@@ -166,11 +182,13 @@ class BiGANDetector(FeatureDetector):
     def check_parameters(self) -> None:
         """Check all hyperparameters; see `AnomalyDetector.check_parameters`."""
         super().check_parameters()
-        check_whole(self, ("latent_size", "batch_size", "epochs"))
+        check_whole(self, ("latent_size", "batch_size", "epochs", "patience"))
         check_whole(self, ("min_steps",), least=0)
         check_real(self, ("learning_rate", "clip"), 0.0, ends="neither")
         check_real(self, ("reconstruction_weight",), 0.0)
         check_real(self, ("feature_matching_weight",), 0.0, 1.0)
+        check_real(self, ("monitored_fraction",), 0.0, 0.5, "right")
+        check_real(self, ("tolerance",), 0.0, 1.0, "left")
         check_real(self, ("dropout", "negative_slope", "beta1", "beta2", "ema_decay"), 0.0, 1.0, "left")
         if self.reconstruction_gradient not in ("G", "GE"):
             raise ValueError(f"reconstruction_gradient must be 'G' or 'GE', got {self.reconstruction_gradient!r}.")
@@ -181,12 +199,12 @@ class BiGANDetector(FeatureDetector):
             )
 
     def _learn(self, X: Rows, checkpoint: Path | None = None, callback: Callback | None = None) -> None:
-        n_batches = math.ceil(len(X) / self.batch_size)
-        self.n_epochs_ = max(self.epochs, math.ceil(self.min_steps / n_batches))
-        self.n_steps_ = self.n_epochs_ * n_batches
+        monitored = monitored_number(len(X), self.monitored_fraction) if self.early_stopping else 0
+        n_batches = math.ceil((len(X) - monitored) / self.batch_size)
+        self.max_epochs_ = max(self.epochs, math.ceil(self.min_steps / n_batches))
         settings = TrainingSettings(
             n_rows=len(X),
-            n_epochs=self.n_epochs_,
+            n_epochs=self.max_epochs_,
             n_batches=n_batches,
             learning_rate=self.learning_rate,
             betas=(self.beta1, self.beta2),
@@ -194,6 +212,7 @@ class BiGANDetector(FeatureDetector):
             reconstruction_gradient=self.reconstruction_gradient,
             ema_decay=self.ema_decay,
             seed=int(check_random_state(self.random_state).randint(2**31)),
+            stopping=Stopping(monitored, math.ceil(self.patience / n_batches), self.tolerance) if monitored else None,
         )
         with forked_rng(derived_seed(settings.seed, "weights")):
             networks = self._networks(X.shape[1])
@@ -208,6 +227,7 @@ class BiGANDetector(FeatureDetector):
             callback=callback,
         )
         remove_spectral_norm(average)
+        self.n_epochs_, self.n_steps_ = len(history), len(history) * n_batches
         self.weights_: dict[str, Array] = {name: values.cpu().numpy() for name, values in average.state_dict().items()}
         self.history_ = {name: np.array([losses[name] for losses in history]) for name in history[0]}
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from gbad.errors import GbadError
 from gbad.phase2_anomaly.epochs import Callback, run_epochs
 from gbad.phase2_anomaly.features.bigan_networks import BiGAN
+from gbad.phase2_anomaly.features.early_stopping import Stopping, parts_of
 from gbad.phase2_anomaly.losses import discriminator_loss, encoder_generator_loss, reconstruction_loss
 from gbad.phase2_anomaly.optimisers import adam, move, update_average
 
@@ -30,8 +31,9 @@ class TrainingSettings:
     """All numbers that decide the trained weights, apart from the rows and the initial weights."""
 
     n_rows: int
+    """Rows that are given; those that `stopping` monitors are not learnt from."""
     n_epochs: int
-    """Passes over the rows."""
+    """Passes over the rows, at most."""
     n_batches: int
     """Batches, and so steps, in an epoch; equal in size up to one row."""
     learning_rate: float
@@ -44,6 +46,8 @@ class TrainingSettings:
     ema_decay: float
     """Decay per step of the averaged weights."""
     seed: int
+    stopping: Stopping | None = None
+    """When to stop early; None: never."""
 
 
 def train_bigan(
@@ -76,7 +80,8 @@ def train_bigan(
     average : BiGAN
         The networks with weights averaged over the steps.
     history : list of dict
-        One for each epoch: mean of ``discriminator``, ``encoder_generator`` and ``reconstruction`` loss.
+        One for each epoch: mean of ``discriminator``, ``encoder_generator`` and ``reconstruction`` loss; with a
+        `Stopping` also the ``monitored`` loss after it, see `monitored_loss`.
 
     Raises
     ------
@@ -89,13 +94,23 @@ def train_bigan(
     average = copy.deepcopy(networks).requires_grad_(False)
     optimisers = make_optimisers(networks, settings)
     networks.train()
+    stopping = settings.stopping
+    parts = parts_of(settings.n_rows, 0 if stopping is None else stopping.monitored, settings.seed)
+
+    def train_epoch(epoch: int) -> dict[str, float]:
+        losses = _train_epoch(networks, average, optimisers, read_rows, parts.learnt, settings, epoch)
+        if stopping is None:
+            return losses
+        return losses | {"monitored": monitored_loss(average, read_rows(parts.monitored).to(device))}
+
     history = run_epochs(
-        lambda epoch: _train_epoch(networks, average, optimisers, read_rows, settings, epoch),
+        train_epoch,
         settings.n_epochs,
         seed=settings.seed,
         device=device,
         parts={"networks": networks, "average": average} | dict(zip(("of_d", "of_eg"), optimisers, strict=True)),
         check=lambda history: _check_losses(history, settings),
+        enough=lambda history: stopping is not None and stopping.is_enough([one["monitored"] for one in history]),
         checkpoint=checkpoint,
         about=asdict(settings) | (about or {}),
         callback=callback,
@@ -139,17 +154,31 @@ def encoder_generator_step(
     return adversarial.detach(), reconstruction.detach()
 
 
+@torch.no_grad()
+def monitored_loss(average: BiGAN, x: Tensor) -> float:
+    """Share of the rows that is not reproduced, by the averaged weights: 0 for all of it, 1 for the mean row only.
+
+    Mean of Eq. (3) over the rows x (m, D), in units of what it would be if G gave the mean of the training rows, which
+    is 0. Eq. (4) has no such unit: its scale moves with the discriminator.
+    """
+    average.eval()  # no dropout, and no step of the estimates of spectral norms
+    loss = reconstruction_loss(x, average.generator(average.encoder(x))).mean()
+    average.train()
+    return float(loss / x.abs().sum(dim=1).mean().clamp_min(torch.finfo(x.dtype).tiny))
+
+
 def _train_epoch(
     networks: BiGAN,
     average: BiGAN,
     optimisers: tuple[torch.optim.Adam, torch.optim.Adam],
     read_rows: ReadRows,
+    learnt: npt.NDArray[np.int64],
     settings: TrainingSettings,
     epoch: int,
 ) -> dict[str, float]:
     device = next(networks.parameters()).device
     total = torch.zeros(3, device=device)
-    batches = np.array_split(torch.randperm(settings.n_rows).numpy(), settings.n_batches)
+    batches = np.array_split(learnt[torch.randperm(len(learnt)).numpy()], settings.n_batches)
     for i, rows in enumerate(batches):
         x = read_rows(rows).to(device)  # (b, D)
         z = torch.randn(len(x), networks.latent_size, device=device)  # (b, Z)

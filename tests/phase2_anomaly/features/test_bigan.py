@@ -31,7 +31,12 @@ SMALL: dict[str, Any] = {
 }
 
 
-@parametrize_with_checks([BiGANDetector(**SMALL | {"spectral_norm": True, "hidden_sizes": (8,), "min_steps": 6})])
+@parametrize_with_checks(
+    [
+        BiGANDetector(**SMALL | {"spectral_norm": True, "hidden_sizes": (8,), "min_steps": 6}),
+        BiGANDetector(**SMALL | {"spectral_norm": True, "hidden_sizes": (8,), "min_steps": 6, "early_stopping": True}),
+    ]
+)
 def test_scikit_learns_contract(estimator: BiGANDetector, check: Callable[[BiGANDetector], None]) -> None:
     check(estimator)
 
@@ -183,6 +188,9 @@ def test_diverging_training_is_an_error_that_names_the_remedy(rows: np.ndarray) 
         {"batch_size": 0},
         {"epochs": 0},
         {"min_steps": -1},
+        {"patience": 0},
+        {"tolerance": 1.0},
+        {"monitored_fraction": 0.6},
         {"learning_rate": 0.0},
         {"clip": -1.0},
         {"dropout": 1.0},
