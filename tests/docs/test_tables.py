@@ -128,6 +128,39 @@ def model() -> Cells:
     return cells
 
 
+def starts() -> Cells:
+    table = pd.read_csv(RESULTS / "starts" / "starts.csv")
+    means = table[table["seed"] == "mean"].set_index(["method", "start", "subset"])[["map", "low", "high"]]
+    labels = {
+        "from ImageNet": "ImageNet", "from simulated bags": "simulated-bags", "difference": "simulated-bags - ImageNet",
+    }  # fmt: skip
+    cells: Cells = {}
+    for label, method in (("GBAD", "gbad"), ("first look", "gbad_first_look")):
+        for text, start in labels.items():
+            name = (
+                f"{label}, {text}"
+                if text != "difference"
+                else text + (" of the first looks" if label != "GBAD" else "")
+            )
+            cells[name] = [with_interval(*(100 * means.loc[method, start, subset].to_numpy())) for subset in SUBSETS]
+    return cells
+
+
+PHASE_1 = {
+    "pyramid of 64, 6 epochs": "fpn_width=64", "pyramid of 64, 3 epochs": "fpn_width=64 epochs=3",
+    "pyramid of 256, 2 epochs": "fpn_width=256 epochs=2",
+    "pyramid of 64, 6 epochs, four of them at 128 px": "fpn_width=64 small_epochs=0.67",
+}  # fmt: skip
+
+
+def phase1_variants() -> Cells:
+    table = pd.read_csv(RESULTS / "phase1_variants" / "variants.csv").set_index(["variant", "seed"])["validation_map"]
+    return {
+        label: [f"{100 * table[name, seed]:.1f}" if (name, seed) in table.index else "–" for seed in (0, 1)]
+        for label, name in PHASE_1.items()
+    }
+
+
 def student(sample: np.ndarray) -> tuple[float, float, float]:
     half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample))
     return sample.mean(), sample.mean() - half, sample.mean() + half
@@ -354,6 +387,7 @@ def bags() -> Cells:
 
 
 TABLES: dict[str, Callable[..., Cells]] = {
+    "starts": starts, "phase1_variants": phase1_variants,
     "map": map_, "differences": differences, "earlier": earlier, "projected": projected, "demo": demo,
     "ablation": ablation, "levers": levers, "trials": trials, "shortcuts": shortcuts,
     "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,
