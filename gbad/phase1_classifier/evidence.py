@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,11 @@ def see(model: Classifier, images: Pixels, views: int = 1) -> Seen:
     return Seen(logits.cpu().double().numpy(), features.cpu().numpy(), levels)
 
 
+def knows_positions(model: Classifier) -> TypeGuard[ThreatClassifier]:
+    """Whether a classifier has learnt from boxes where threats are."""
+    return isinstance(model, ThreatClassifier) and model.position is not None
+
+
 def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | None = None) -> Tensor:
     """Evidence for classes at each place, from the maps that a classifier gives for images.
 
@@ -80,7 +85,8 @@ def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | 
     float32 Tensor (n, k, h, w)
         0 or larger, at the resolution of the finest level.
     """
-    if isinstance(model, ThreatClassifier) and model.position is not None:
+    if knows_positions(model):
+        assert model.position is not None
         with torch.no_grad():
             maps = model.position.heat_map(levels[: len(model.heads)]).sigmoid()
         return maps if columns is None else maps[:, columns]

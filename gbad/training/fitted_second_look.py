@@ -13,7 +13,12 @@ import torch
 
 from gbad.data.original import Original
 from gbad.data.regions import choose_regions, cut_regions
-from gbad.phase1_classifier import Classifier, classifier_from_state, evidence_peaks, predict_batch
+from gbad.phase1_classifier import (
+    Classifier,
+    classifier_from_state,
+    evidence_peaks,
+    predict_batch,
+)
 from gbad.phase1_classifier.evidence import Seen
 from gbad.phase3_gate import Regions, SecondDecision
 from gbad.runtime.device import chosen_device
