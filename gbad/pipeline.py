@@ -215,7 +215,7 @@ class GBADPipeline(BaseEstimator):
             original = opened(source, row)
             pixels = original.warped(source.size)
             seen = fitted.explain(pixels[None] if fitted.looks_twice else pixels[None][:0], [original])
-            maps.append(fitted.evidence(pixels, seen, 0, columns))
+            maps.append(fitted.evidence(pixels, original, seen, 0, columns))
         if not maps:
             raise DataError("no images were given")
         return np.stack(maps).astype(np.float32)

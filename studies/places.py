@@ -356,7 +356,10 @@ def without_boxes(run: Path) -> tuple[GBADPipeline, Path, dict[str, LabelList]]:
     data = run / "data"
     simulate_dataset(data, SUBSET, **EASY, show_progress=True)
     train(
-        start_run(run / "run", data, SUBSET, demo_settings(SEED).changed(epochs=4, region_epochs=3)), show_progress=True
+        start_run(
+            run / "run", data, SUBSET, demo_settings(SEED).changed(epochs=4, region_epochs=1, detector="gaussian")
+        ),
+        show_progress=True,
     )
     validation = open_run(run / "run").data.validation
     lists = {"validation": read_sixray(data, SUBSET, "train").select(validation)}

@@ -9,7 +9,7 @@ from gbad.phase1_classifier.architectures import (
 )
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
-from gbad.phase1_classifier.evidence import evidence_maps, evidence_peaks, knows_positions, see
+from gbad.phase1_classifier.evidence import early_evidence, evidence_maps, evidence_peaks, knows_positions, see
 from gbad.phase1_classifier.features import FeatureFile, extract_features
 from gbad.phase1_classifier.heatmap import class_heatmap, class_heatmaps, position_maps
 from gbad.phase1_classifier.prediction import VIEWS, predict_batch, predict_stream
@@ -35,5 +35,6 @@ __all__ = [
     "predict_batch",
     "predict_stream",
     "see",
+    "early_evidence",
     "train_classifier",
 ]

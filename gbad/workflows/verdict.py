@@ -155,7 +155,7 @@ def findings(
     """
     fitted, found = pipeline.check_fitted(), without_places(pipeline, present, seen, image)
     pixels = original.warped(pipeline.settings.size)
-    maps = fitted.evidence(pixels, seen, image, [one.column for one in found])
+    maps = fitted.evidence(pixels, original, seen, image, [one.column for one in found])
     return [
         one._replace(box=box_around_peak(heatmap), heatmap=heatmap) for one, heatmap in zip(found, maps, strict=True)
     ]

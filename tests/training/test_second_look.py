@@ -26,6 +26,7 @@ from gbad.explanation import Explanation, SeenRegions
 from gbad.phase1_classifier import FeatureFile
 from gbad.storage.files import read_json
 from gbad.storage.plain_data import pack, sealed, unpack
+from gbad.training.fitted_second_look import FittedSecondLook
 from gbad.training.regions import RegionList, find_regions, threat_places
 from gbad.training.training_set import TrainingSet
 from gbad.workflows.locate import locate, peaks
@@ -147,8 +148,16 @@ def test_the_region_that_speaks_most_for_a_class_says_where_it_is(
 ) -> None:
     first = np.zeros((1, 1, 8, 8), np.float32)
     first[0, 0, 1, 6], first[0, 0, 6, 1] = 1.0, 0.6
+    second = np.zeros((1, 8, 8))
+    asked: list[list[float]] = []
+
+    def of_second(look: Any, original: Any, boxes: np.ndarray, *others: Any) -> np.ndarray:
+        asked.append(boxes[0].tolist())
+        return second
+
     monkeypatch.setattr("gbad.training.fitted.class_heatmaps", lambda *args: first)
     monkeypatch.setattr("gbad.training.fitted.smooth", lambda heatmap: heatmap)
+    monkeypatch.setattr(FittedSecondLook, "evidence", of_second)
     image = np.zeros((32, 32, 3), np.uint8)
     seen = twice.explain(image[None].repeat(2, 0))
 
@@ -156,15 +165,20 @@ def test_the_region_that_speaks_most_for_a_class_says_where_it_is(
         values = np.array(odds)[:, None]
         regions = SeenRegions(np.array(image_of), np.array(boxes), values, values, values, values[:, 0])
         own = replace(seen, regions=regions)
-        return np.argwhere(twice.fitted_.evidence(image, own, 1, [0])[0] == 1).tolist()
+        return np.argwhere(twice.fitted_.evidence(image, ArrayImage(image), own, 1, [0])[0] == 1).tolist()
 
     upper, lower, empty = [0.5, -0.2, 1.1, 0.5], [0.0, 0.5, 0.5, 1.0], [0.4, 0.4, 0.6, 0.6]
     assert place([1, 1], [upper, lower], [-1.0, 2.0]) == [[6, 1]]
     assert place([1, 1], [upper, lower], [2.0, -1.0]) == [[1, 6]]
     assert place([0, 1], [lower, upper], [9.0, -1.0]) == [[1, 6]]  # of another image
     assert place([1], [empty], [2.0]) == [[1, 6]]  # no evidence in it
+    assert asked == [lower, upper, upper, empty]
     assert place([0], [lower], [2.0]) == [[1, 6]]  # no second look: the highest peak
-    assert twice.fitted_.evidence(image, seen, 1, []).shape[0] == 0
+    second[0, 7, 2] = 0.1
+    assert place([1], [lower], [2.0]) == [[7, 2]]
+    monkeypatch.setattr("gbad.training.fitted.knows_positions", lambda network: True)
+    assert place([1], [upper], [2.0]) == [[1, 6]]  # positions that were learnt from boxes stay
+    assert len(asked) == 5
 
 
 def test_scores_depend_on_nothing_but_the_image(
