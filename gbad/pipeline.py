@@ -18,11 +18,10 @@ from gbad.data.bad_images import BadImages
 from gbad.data.boxes import GivenBox
 from gbad.data.images import MAX_PIXELS
 from gbad.data.original import Original
-from gbad.data.source import ImageSource, source_from_paths, stream, stream_originals
+from gbad.data.source import ImageSource, opened, source_from_paths, stream, stream_originals
 from gbad.errors import DataError, GbadError, ImageError, PipelineFileError
 from gbad.explanation import Explanation
 from gbad.models import pipeline_path
-from gbad.phase1_classifier import class_heatmaps
 from gbad.runtime.versions import library_versions
 from gbad.storage.files import atomic_path
 from gbad.storage.ledger import claim, locked
@@ -199,7 +198,7 @@ class GBADPipeline(BaseEstimator):
         return Explanation.concatenate(parts)
 
     def heatmaps(self, images: ScoredImages) -> npt.NDArray[np.float32]:
-        """Where the classifier sees each class, whether or not the image shows it; any architecture has such maps.
+        """Where each class is seen, whether or not the image shows it; any architecture has such maps.
 
         Parameters and errors as in `predict_proba`.
 
@@ -207,17 +206,19 @@ class GBADPipeline(BaseEstimator):
         -------
         float32 array (n, C, h, w)
             In [0, 1]; the cells cover the whole image. Probabilities that were learnt from boxes, else HiResCAM, scaled
-            to a maximum of 1, see `gbad.phase1_classifier.class_heatmaps`. All zero if there is no evidence.
+            to a maximum of 1; by both looks where an image was looked at twice, see
+            `gbad.training.fitted.FittedGBAD.evidence`. All zero if there is no evidence.
         """
-        network, maps = self.check_fitted().network, []
-        source = image_source(images, self.settings.size)
-        for _, pixels, errors in stream(source, range(len(source)), 16):
-            for error in errors.values():
-                raise error
-            maps.append(class_heatmaps(network, pixels))
+        fitted, source = self.check_fitted(), image_source(images, self.settings.size)
+        columns, maps = range(len(fitted.classes)), []
+        for row in range(len(source)):
+            original = opened(source, row)
+            pixels = original.warped(source.size)
+            seen = fitted.explain(pixels[None] if fitted.looks_twice else pixels[None][:0], [original])
+            maps.append(fitted.evidence(pixels, original, seen, 0, columns))
         if not maps:
             raise DataError("no images were given")
-        return np.concatenate(maps)
+        return np.stack(maps).astype(np.float32)
 
     def stream(
         self, source: ImageSource, rows: np.ndarray | None = None, batch_size: int = 32

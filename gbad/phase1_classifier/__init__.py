@@ -10,7 +10,7 @@ from gbad.phase1_classifier.architectures import (
 )
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
-from gbad.phase1_classifier.evidence import evidence_maps, evidence_peaks, see
+from gbad.phase1_classifier.evidence import early_evidence, evidence_maps, evidence_peaks, knows_positions, see
 from gbad.phase1_classifier.features import FeatureFile, extract_features
 from gbad.phase1_classifier.heatmap import class_heatmap, class_heatmaps, position_maps
 from gbad.phase1_classifier.prediction import VIEWS, predict_batch, predict_stream
@@ -31,10 +31,12 @@ __all__ = [
     "evidence_peaks",
     "extract_features",
     "in_half_precision",
+    "knows_positions",
     "position_maps",
     "predict_batch",
     "predict_stream",
     "scoring_network",
     "see",
+    "early_evidence",
     "train_classifier",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,11 @@ def see(model: Classifier, images: Pixels, views: int = 1) -> Seen:
     return Seen(logits.cpu().double().numpy(), features.cpu().numpy(), levels)
 
 
+def knows_positions(model: Classifier) -> TypeGuard[ThreatClassifier]:
+    """Whether a classifier has learnt from boxes where threats are."""
+    return isinstance(model, ThreatClassifier) and model.position is not None
+
+
 def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | None = None) -> Tensor:
     """Evidence for classes at each place, from the maps that a classifier gives for images.
 
@@ -80,7 +86,8 @@ def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | 
     float32 Tensor (n, k, h, w)
         0 or larger, at the resolution of the finest level.
     """
-    if isinstance(model, ThreatClassifier) and model.position is not None:
+    if knows_positions(model):
+        assert model.position is not None
         with torch.no_grad():
             maps = model.position.heat_map(levels[: len(model.heads)]).sigmoid()
         return maps if columns is None else maps[:, columns]
@@ -104,6 +111,35 @@ def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | 
                 enlarged = F.interpolate(evidence, size=size, mode="bilinear", align_corners=False)
                 total[:, place] += share * enlarged[:, 0]
     return total
+
+
+def early_evidence(model: Classifier, images: Pixels, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Evidence of a network without a pyramid for one class an image: HiResCAM at its last stage but one, L3.
+
+    The last stage, which is classified, is coarse, 3 by 3 cells for a region of 96 px, and its highest cell often lies
+    beside the threat.
+
+    Parameters
+    ----------
+    model : Classifier
+        In evaluation mode; its only level is the last stage.
+    images : uint8 array (n, size, size, 3)
+        RGB.
+    columns : sequence of n int
+        Class of each image.
+
+    Returns
+    -------
+    float64 array (n, h, w)
+        0 or larger.
+    """
+    device = next(model.parameters()).device
+    with torch.enable_grad(), full_precision():
+        pixels = eval_preset(images).to(device).requires_grad_(True)  # frozen weights alone ask for no gradient
+        stages = model.backbone(model.normalise(pixels))
+        logits = model.classify_levels([stages["L4"]]).logits
+        (gradient,) = torch.autograd.grad(logits[range(len(columns)), [*columns]].sum(), [stages["L3"]])
+    return np.asarray((gradient * stages["L3"].detach()).sum(1).relu().cpu().double().numpy())
 
 
 def evidence_peaks(model: Classifier, levels: list[Tensor], extent: float) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ from gbad.data.arrays import Pixels
 from gbad.data.transforms import eval_preset
 from gbad.errors import GbadError
 from gbad.phase1_classifier.classifier import Classifier
-from gbad.phase1_classifier.evidence import evidence_maps
+from gbad.phase1_classifier.evidence import evidence_maps, knows_positions
 from gbad.phase1_classifier.model import ThreatClassifier
 from gbad.phase1_classifier.prediction import full_precision
 
@@ -39,7 +39,7 @@ def class_heatmaps(model: Classifier, images: Pixels, columns: list[int] | None 
     with torch.no_grad(), full_precision():
         levels = model.levels(eval_preset(images).to(device))
         maps = evidence_maps(model, levels, columns)
-    if not (isinstance(model, ThreatClassifier) and model.position is not None):  # these are probabilities
+    if not knows_positions(model):  # these are probabilities
         peaks = maps.amax((2, 3), keepdim=True)
         maps = torch.where(peaks > 0, maps / peaks, maps)
     return np.asarray(maps.cpu().numpy())

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import label
 
 COLOURS = ("#ff2d00", "#0019ff", "#b400b4", "#000000", "#7a3c00")
 """One a class, in turn: none is a colour of X-ray images, which are orange, green and blue on white."""
@@ -62,15 +62,6 @@ class TrueBox(NamedTuple):
 
     name: str
     box: npt.NDArray[np.floating[Any]]
-
-
-BLUR = 0.04
-"""Width of the blur of evidence, as a share of the image's side: that of a maximum-pooled pyramid is single cells."""
-
-
-def smooth(heatmap: npt.NDArray[np.floating[Any]], blur: float = BLUR) -> npt.NDArray[np.float64]:
-    """Evidence with its surroundings: a Gaussian blur whose deviation is a share of each side."""
-    return np.asarray(gaussian_filter(heatmap.astype(np.float64), [blur * side for side in heatmap.shape]))
 
 
 def box_around_peak(heatmap: npt.NDArray[np.floating[Any]], level: float = LEVEL) -> npt.NDArray[np.float64] | None:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageColor
 
+from gbad.data.maps import smooth
 from gbad.data.pictures import read_picture
 from gbad.errors import ImageError
-from gbad.report.drawing import Finding, TrueBox, drawn, smooth
+from gbad.report.drawing import Finding, TrueBox, drawn
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

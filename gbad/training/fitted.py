@@ -11,12 +11,16 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from gbad.data.arrays import Pixels
+from gbad.data.maps import smooth, within
 from gbad.data.original import ArrayImage, Original
 from gbad.explanation import Explanation, SeenRegions
 from gbad.phase1_classifier import (
     Classifier,
+    class_heatmaps,
     classifier_state,
     in_half_precision,
+    knows_positions,
     predict_batch,
     scoring_network,
     see,
@@ -143,6 +147,54 @@ class FittedGBAD:
             ),
         )  # fmt: skip
 
+    def evidence(
+        self, image: Pixels, original: Original, seen: Explanation, number: int, columns: Sequence[int]
+    ) -> npt.NDArray[np.float64]:
+        """Evidence for k classes at each place of one image: its highest place is where a class is said to be.
+
+        Of an image with one look it is `gbad.phase1_classifier.class_heatmaps`. In an image that was looked at twice, a
+        class is sought in the region that speaks most for it: of several places that stand out, that one has been
+        looked at and held up. There, positions that were learnt from boxes stay; HiResCAM of the first look gives way
+        to that of the second.
+
+        Parameters
+        ----------
+        image : uint8 array (size, size, 3)
+            RGB, at the size that the phases were trained on.
+        original : Original
+            The same image at the resolution of its file.
+        seen : Explanation
+            Of this image and others.
+        number : int
+            Which of them it is.
+        columns : sequence of k int
+            Of the classes.
+
+        Returns
+        -------
+        float64 array (k, h, w)
+            In [0, 1], at the resolution of the first look's finest map, and blurred; the cells cover the whole image.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be decoded at the resolution of its file.
+        """
+        if not len(columns):
+            return np.empty((0, 1, 1))
+        maps = np.array([smooth(one) for one in class_heatmaps(self.network, image[None], [*columns])[0]])
+        regions = seen.regions.of(number)
+        if self.second is not None and len(regions):
+            boxes = seen.regions.boxes[regions[seen.regions.log_odds[regions][:, [*columns]].argmax(0)]]
+            maps = np.array([within(one, box) for one, box in zip(maps, boxes, strict=True)])
+            if not knows_positions(self.network):
+                again = self.second.evidence(original, boxes, columns, maps.shape[1:])
+                maps = np.array([
+                    within(smooth(two), box) if two.any() else one
+                    for one, two, box in zip(maps, again, boxes, strict=True)
+                ])  # fmt: skip
+        return maps if knows_positions(self.network) else _scaled(maps)
+
     def _unfamiliarity(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
         known = self.familiarity
         return np.full(len(images), np.nan) if known is None else known.distance(images) / known.threshold
@@ -220,6 +272,12 @@ class FittedGBAD:
             {name: _without_seconds(read_sealed(folder / "done.json")) for name, folder in folders.items()},
             settings.views, settings.device, load_held_out(run), load_familiarity(run),
         )  # fmt: skip
+
+
+def _scaled(maps: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Maps (k, h, w) with the maximum 1; those that are all zero stay."""
+    most = maps.max((1, 2), keepdims=True, initial=0.0)
+    return np.asarray(np.divide(maps, most, out=maps, where=most > 0))
 
 
 def _without_seconds(done: Mapping[str, Any]) -> dict[str, Any]:

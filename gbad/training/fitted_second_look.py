@@ -11,9 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from gbad.data.maps import in_their_images
 from gbad.data.original import Original
 from gbad.data.regions import choose_regions, cut_regions
-from gbad.phase1_classifier import Classifier, evidence_peaks, predict_batch, scoring_network
+from gbad.phase1_classifier import (
+    Classifier,
+    early_evidence,
+    evidence_peaks,
+    predict_batch,
+    scoring_network,
+)
 from gbad.phase1_classifier.evidence import Seen
 from gbad.phase3_gate import Regions, SecondDecision
 from gbad.runtime.device import chosen_device
@@ -90,6 +97,35 @@ class FittedSecondLook:
         logits, features = (np.concatenate(values) for values in zip(*parts, strict=True))
         losses = self.model.detectors.losses(features, logits, cut)
         return Regions(np.repeat(chosen, [len(own) for own in centres]), logits, losses), np.concatenate(boxes)
+
+    def evidence(
+        self, original: Original, boxes: npt.NDArray[np.float64], columns: Sequence[int], cells: tuple[int, int]
+    ) -> npt.NDArray[np.float64]:
+        """Evidence for k classes, each in a region of one image, see `gbad.phase1_classifier.early_evidence`.
+
+        Parameters
+        ----------
+        original : Original
+        boxes : float64 array (k, 4)
+            Of the regions, as in `gbad.explanation.SeenRegions`.
+        columns : sequence of k int
+            Of the classes.
+        cells : (int, int)
+            Rows and columns of the result, whose cells cover the image.
+
+        Returns
+        -------
+        float64 array (k, rows, columns)
+            0 or larger; 0 outside of the regions.
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be decoded at the resolution of its file.
+        """
+        centres = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32)
+        cut = cut_regions([original], [centres], self.model.shape)
+        return in_their_images(early_evidence(self.network, cut, columns), boxes, cells)
 
     def to_plain(self) -> dict[str, Any]:
         """Everything as numbers, texts and arrays, for `from_plain`."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gbad.data.source import opened
-from gbad.errors import GbadError
+from gbad.data.source import opened, stream
+from gbad.errors import DataError, GbadError
+from gbad.phase1_classifier import class_heatmaps, knows_positions
 from gbad.pipeline import GBADPipeline
 from gbad.training.inputs import ScoredImages, image_source
 
@@ -33,12 +34,19 @@ def position_maps(pipeline: GBADPipeline, images: ScoredImages) -> np.ndarray:
         If an image cannot be read.
     """
     network = pipeline.check_fitted().network
-    if getattr(network, "position", None) is None:
+    if not knows_positions(network):
         raise GbadError(
             "this pipeline knows no positions: train it with boxes and a position_weight above 0. Without, "
             "GBADPipeline.heatmaps gives the evidence at each place."
         )
-    return pipeline.heatmaps(images)
+    maps, source = [], image_source(images, pipeline.settings.size)
+    for _, pixels, errors in stream(source, range(len(source)), 16):
+        for error in errors.values():
+            raise error
+        maps.append(class_heatmaps(network, pixels))
+    if not maps:
+        raise DataError("no images were given")
+    return np.concatenate(maps)
 
 
 def locate(pipeline: GBADPipeline, images: ScoredImages) -> np.ndarray:
@@ -54,7 +62,8 @@ def locate(pipeline: GBADPipeline, images: ScoredImages) -> np.ndarray:
     Returns
     -------
     float64 array (n, C, 2)
-        x and y in pixels of the original image: the centre of the highest cell of each map of `GBADPipeline.heatmaps`.
+        x and y in pixels of the original image: the centre of the highest cell of each map of `GBADPipeline.heatmaps`,
+        which is where `gbad predict` puts its box.
     """
     places = peaks(pipeline.heatmaps(images))
     source = image_source(images, pipeline.settings.size)

@@ -11,10 +11,9 @@ import numpy.typing as npt
 from gbad.data.original import Original
 from gbad.errors import GbadError
 from gbad.explanation import Explanation
-from gbad.phase1_classifier import class_heatmap
 from gbad.phase3_gate import HeldOut, OperatingPoint, at_false_alarm_rate, at_prevalence, at_recall, column_of, log_odds
 from gbad.pipeline import GBADPipeline
-from gbad.report.drawing import Finding, box_around_peak, smooth
+from gbad.report.drawing import Finding, box_around_peak
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,7 @@ def findings(
 ) -> list[Finding]:
     """What was found in one image, the most probable class first.
 
-    The place of a class is where its heat-map peaks; in an image that had a second look, within the region that speaks
-    most for the class: of several places that stand out, that one has been looked at and held up.
+    The place of a class is where the evidence for it peaks, see `gbad.training.fitted.FittedGBAD.evidence`.
 
     Parameters
     ----------
@@ -155,12 +153,12 @@ def findings(
     ImageError
         If the image cannot be read.
     """
-    network, pixels = pipeline.check_fitted().network, original.warped(pipeline.settings.size)
-    found = []
-    for one in without_places(pipeline, present, seen, image):
-        heatmap = _within(smooth(class_heatmap(network, pixels, one.column)), _best_region(seen, image, one.column))
-        found.append(one._replace(box=box_around_peak(heatmap), heatmap=heatmap))
-    return found
+    fitted, found = pipeline.check_fitted(), without_places(pipeline, present, seen, image)
+    pixels = original.warped(pipeline.settings.size)
+    maps = fitted.evidence(pixels, original, seen, image, [one.column for one in found])
+    return [
+        one._replace(box=box_around_peak(heatmap), heatmap=heatmap) for one, heatmap in zip(found, maps, strict=True)
+    ]
 
 
 def without_places(
@@ -170,24 +168,6 @@ def without_places(
     gated = seen.gated[image]
     columns = sorted(np.flatnonzero(present).tolist(), key=lambda column: -gated[column])
     return [Finding(pipeline.classes_[column], float(gated[column]), column) for column in columns]
-
-
-def _best_region(seen: Explanation, image: int, column: int) -> npt.NDArray[np.float64] | None:
-    """Box of the region that speaks most for a class, as in `SeenRegions`; None without a second look."""
-    regions = seen.regions.of(image)
-    return seen.regions.boxes[regions[seen.regions.log_odds[regions, column].argmax()]] if len(regions) else None
-
-
-def _within(heatmap: npt.NDArray[np.float64], box: npt.NDArray[np.float64] | None) -> npt.NDArray[np.float64]:
-    """A heat-map with nothing outside of a box; as it is without a box, and where the box holds no evidence."""
-    if box is None:
-        return heatmap
-    (left, right), (top, bottom) = (
-        (box[axis] * side, box[axis + 2] * side) for axis, side in enumerate(reversed(heatmap.shape))
-    )
-    rows, columns = (np.arange(side) + 0.5 for side in heatmap.shape)
-    inside = np.outer((rows >= top) & (rows <= bottom), (columns >= left) & (columns <= right))
-    return np.where(inside, heatmap, 0.0) if heatmap[inside].any() else heatmap
 
 
 def _needed(held_out: HeldOut | None) -> HeldOut:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from gbad.report.drawing import COLOURS, LARGEST, SMALLEST, Finding, box_around_peak, drawn, smooth
+from gbad.data.maps import smooth
+from gbad.report.drawing import COLOURS, LARGEST, SMALLEST, Finding, box_around_peak, drawn
 
 
 def evidence() -> np.ndarray:

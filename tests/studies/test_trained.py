@@ -89,10 +89,9 @@ def test_the_parts_of_a_second_look(
     none = table[table["share of the second look"] == 0]
     np.testing.assert_allclose(none["mAP"], none["mAP, first look"])
     assert "mAP" in capsys.readouterr().out
-    script("benchmarks/second_look_speed.py").main(
-        [str(run.folder / "pipeline.joblib"), str(dataset), "--images", "8", "--rounds", "1"]
-    )
-    assert "x one look" in capsys.readouterr().out
+    files = ["--pipeline", str(run.folder / "pipeline.joblib"), "--data", str(dataset)]
+    script("benchmarks/second_look_speed.py").main([*files, "--images", "8", "--rounds", "1"])
+    assert "second look" in capsys.readouterr().out
 
     ablation = script("studies/second_look_ablation.py")
     ablation.RATIOS = (10,)

@@ -18,14 +18,19 @@ import gbad
 from gbad import GBADPipeline
 from gbad.data.arrays import UNKNOWN
 from gbad.data.bad_images import BadImages
+from gbad.data.maps import within
+from gbad.data.original import ArrayImage
 from gbad.errors import ImageError, PipelineFileError, RunError
 from gbad.evaluation.metrics import average_precision
-from gbad.explanation import Explanation
+from gbad.explanation import Explanation, SeenRegions
 from gbad.phase1_classifier import FeatureFile
 from gbad.storage.files import read_json
 from gbad.storage.plain_data import pack, sealed, unpack
+from gbad.training.fitted_second_look import FittedSecondLook
 from gbad.training.regions import RegionList, find_regions, threat_places
 from gbad.training.training_set import TrainingSet
+from gbad.workflows.locate import locate, peaks
+from gbad.workflows.verdict import findings
 
 SIDE, PATCH = 128, 24
 
@@ -114,6 +119,66 @@ def test_what_an_explanation_says_of_regions(explained: Explanation, twice: GBAD
     where = np.concatenate([draw(40, True, 100)[1], draw(160, False, 101)[1]])
     inside = (regions.boxes[:, :2] < where[regions.image]) & (where[regions.image] < regions.boxes[:, 2:])
     assert inside.all(1).mean() > 0.5  # by chance 0.06
+
+
+def test_a_threat_is_where_both_looks_see_it(twice: GBADPipeline, test_sample: Sample) -> None:
+    """Heat-maps, places, and the boxes of findings agree, and lie on the patch, which is all that there is to see."""
+    images, where = test_sample[0][:40], draw(40, True, 100)[1]
+    seen = twice.explain(images)
+    maps, places = twice.heatmaps(images), locate(twice, images)
+    assert maps.shape[:2] == (40, 1)
+    np.testing.assert_allclose(maps.max((1, 2, 3)), 1)
+    np.testing.assert_allclose(places, peaks(maps) * SIDE)
+    on_patch = (np.abs(places[:, 0] - where * SIDE) <= PATCH / 2).all(1)
+    assert on_patch[seen.looked_twice].mean() > 0.3  # by chance 0.04
+    for row in np.flatnonzero(seen.looked_twice)[:5]:
+        (found,) = findings(twice, ArrayImage(images[row]), np.ones(1, bool), seen, int(row))
+        assert found.heatmap is not None
+        assert found.box is not None
+        np.testing.assert_allclose(found.heatmap, maps[row, 0], atol=1e-4)
+        assert (found.box[:2] * SIDE <= places[row, 0]).all()
+        assert (places[row, 0] <= found.box[2:] * SIDE).all()
+        regions = seen.regions.of(int(row))
+        best = seen.regions.boxes[regions[seen.regions.log_odds[regions, 0].argmax()]]
+        np.testing.assert_array_equal(within(maps[row, 0], best), maps[row, 0])
+
+
+def test_the_region_that_speaks_most_for_a_class_says_where_it_is(
+    twice: GBADPipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = np.zeros((1, 1, 8, 8), np.float32)
+    first[0, 0, 1, 6], first[0, 0, 6, 1] = 1.0, 0.6
+    second = np.zeros((1, 8, 8))
+    asked: list[list[float]] = []
+
+    def of_second(look: Any, original: Any, boxes: np.ndarray, *others: Any) -> np.ndarray:
+        asked.append(boxes[0].tolist())
+        return second
+
+    monkeypatch.setattr("gbad.training.fitted.class_heatmaps", lambda *args: first)
+    monkeypatch.setattr("gbad.training.fitted.smooth", lambda heatmap: heatmap)
+    monkeypatch.setattr(FittedSecondLook, "evidence", of_second)
+    image = np.zeros((32, 32, 3), np.uint8)
+    seen = twice.explain(image[None].repeat(2, 0))
+
+    def place(image_of: list[int], boxes: list[list[float]], odds: list[float]) -> list[int]:
+        values = np.array(odds)[:, None]
+        regions = SeenRegions(np.array(image_of), np.array(boxes), values, values, values, values[:, 0])
+        own = replace(seen, regions=regions)
+        return np.argwhere(twice.fitted_.evidence(image, ArrayImage(image), own, 1, [0])[0] == 1).tolist()
+
+    upper, lower, empty = [0.5, -0.2, 1.1, 0.5], [0.0, 0.5, 0.5, 1.0], [0.4, 0.4, 0.6, 0.6]
+    assert place([1, 1], [upper, lower], [-1.0, 2.0]) == [[6, 1]]
+    assert place([1, 1], [upper, lower], [2.0, -1.0]) == [[1, 6]]
+    assert place([0, 1], [lower, upper], [9.0, -1.0]) == [[1, 6]]  # of another image
+    assert place([1], [empty], [2.0]) == [[1, 6]]  # no evidence in it
+    assert asked == [lower, upper, upper, empty]
+    assert place([0], [lower], [2.0]) == [[1, 6]]  # no second look: the highest peak
+    second[0, 7, 2] = 0.1
+    assert place([1], [lower], [2.0]) == [[7, 2]]
+    monkeypatch.setattr("gbad.training.fitted.knows_positions", lambda network: True)
+    assert place([1], [upper], [2.0]) == [[1, 6]]  # positions that were learnt from boxes stay
+    assert len(asked) == 5
 
 
 def test_scores_depend_on_nothing_but_the_image(

@@ -18,9 +18,8 @@ from scipy.special import expit
 import gbad
 from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
-from gbad.data.original import ArrayImage
 from gbad.errors import GbadError
-from gbad.explanation import Explanation, SeenRegions
+from gbad.explanation import Explanation
 from gbad.phase3_gate import HeldOut, log_odds
 from gbad.pipeline import GBADPipeline
 from gbad.training.fitted import FittedGBAD
@@ -28,7 +27,7 @@ from gbad.training.phase3 import load_held_out
 from gbad.training.run_folder import Run
 from gbad.workflows.calibrate import calibrate, operating_table
 from gbad.workflows.predict import predict
-from gbad.workflows.verdict import Rule, findings, judge, make_rule
+from gbad.workflows.verdict import Rule, judge, make_rule
 
 Command = Callable[..., Any]
 
@@ -214,33 +213,3 @@ def test_the_commands(
     refused = gbad_command("predict", pipeline_file, paths[0], "--false-alarm-rate", 0.0001, "--out", out)
     assert refused.status == 1
     assert "needs at least 9,999 held-out images threat-free" in refused.err
-
-
-def test_a_second_look_says_which_of_several_places_it_is(
-    pipeline: GBADPipeline, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    heatmap = np.zeros((8, 8))
-    heatmap[1, 6], heatmap[6, 1] = 1.0, 0.6
-    monkeypatch.setattr("gbad.workflows.verdict.class_heatmap", lambda *args: heatmap)
-    monkeypatch.setattr("gbad.workflows.verdict.smooth", lambda heatmap: heatmap)
-    seen = pipeline.explain(pixels[:2])
-    present = np.array([True, False, False, False, False])
-
-    def place(regions: SeenRegions) -> list[float]:
-        (found,) = findings(pipeline, ArrayImage(pixels[1]), present, replace(seen, regions=regions), 1)
-        assert found.box is not None
-        return found.box.tolist()
-
-    upper, lower, empty = [0.5, -0.2, 1.1, 0.5], [0.0, 0.5, 0.5, 1.0], [0.4, 0.4, 0.6, 0.6]
-    assert place(seen.regions) == [0.75, 0.125, 0.875, 0.25]  # no second look: the highest peak
-
-    def regions(image: list[int], boxes: list[list[float]], odds: list[float]) -> SeenRegions:
-        log_odds = np.zeros((len(image), 5))
-        log_odds[:, 0] = odds
-        zeros = np.zeros(len(image))
-        return SeenRegions(np.array(image), np.array(boxes), log_odds, log_odds, zeros[:, None], zeros)
-
-    assert place(regions([1, 1], [upper, lower], [-1.0, 2.0])) == [0.125, 0.75, 0.25, 0.875]
-    assert place(regions([1, 1], [upper, lower], [2.0, -1.0])) == [0.75, 0.125, 0.875, 0.25]
-    assert place(regions([0, 1], [lower, upper], [9.0, -1.0])) == [0.75, 0.125, 0.875, 0.25]  # of another image
-    assert place(regions([1], [empty], [2.0])) == [0.75, 0.125, 0.875, 0.25]  # no evidence in it
