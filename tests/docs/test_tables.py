@@ -137,12 +137,8 @@ def starts() -> Cells:
     cells: Cells = {}
     for label, method in (("GBAD", "gbad"), ("first look", "gbad_first_look")):
         for text, start in labels.items():
-            name = (
-                f"{label}, {text}"
-                if text != "difference"
-                else text + (" of the first looks" if label != "GBAD" else "")
-            )
-            cells[name] = [with_interval(*(100 * means.loc[method, start, subset].to_numpy())) for subset in SUBSETS]
+            values = [100 * means.loc[method, start, subset].to_numpy() for subset in SUBSETS]
+            cells[f"{label}, {text}"] = [with_interval(*one) for one in values]
     return cells
 
 
