@@ -295,7 +295,7 @@ def test_other_processes_take_the_rows_of_the_main_one(cache: DecodedCache, monk
         assert values == [None]
         return [np.array([3, 1])]
 
-    monkeypatch.setattr("gbad.phase1_classifier.processes.broadcast_object_list", from_main)
+    monkeypatch.setattr("accelerate.utils.broadcast_object_list", from_main)
     other: Any = SimpleNamespace(is_main_process=False)
     cache.fill(ROWS)
     rows = shared_rows(other, cache, lambda: pytest.fail("drew rows of its own"), show_progress=False)
