@@ -41,9 +41,10 @@ def claim(folder: Path, content: dict[str, Any], notes: dict[str, Any] | None = 
     if known is None:
         write_json(head, content | notes | {"versions": library_versions(), "hardware": hardware()})
         return
-    _log.info("continuing the run in %s", folder)
     if any(known.get(key) != value for key, value in notes.items()):
         write_json(head, known | notes)
+    else:  # a run that has just begun notes more: that is no continuation
+        _log.info("continuing the run in %s", folder)
 
 
 def read_head(folder: Path) -> dict[str, Any]:

@@ -247,3 +247,12 @@ def test_a_gate_that_guesses_has_a_known_price() -> None:
         found.append(average_precision_per_class(y, gated, ["Gun"])["Gun"])
     assert np.mean(found) == pytest.approx(expected, abs=0.01)
     assert expected == pytest.approx(0.6357, abs=1e-4)
+
+
+def test_a_run_that_begins_does_not_continue(
+    dataset: Path, tmp_path: Path, make_pipeline: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="gbad")
+    for expected in (0, 1):
+        start_run(tmp_path / "run", dataset, 10, make_pipeline().settings)
+        assert caplog.text.count("continuing the run") == expected
