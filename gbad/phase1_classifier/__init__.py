@@ -27,6 +27,7 @@ __all__ = [
     "class_heatmaps",
     "classifier_from_state",
     "classifier_state",
+    "early_evidence",
     "evidence_maps",
     "evidence_peaks",
     "extract_features",
@@ -37,6 +38,5 @@ __all__ = [
     "predict_stream",
     "scoring_network",
     "see",
-    "early_evidence",
     "train_classifier",
 ]

@@ -87,9 +87,8 @@ def build_classifier(
         origin = load_imagenet_weights(model.backbone, backbone_name, weights)
     if origin is not None:
         freeze_stages(model.backbone, backbone_name, frozen_stages)
-        if frozen_norm and not model.spec.get("folded_norms"):
-            fold_norms(model.backbone)
-            model.spec["folded_norms"] = True
+        if frozen_norm:
+            _fold(model)
     return model, origin or "random"
 
 
@@ -102,8 +101,7 @@ def _take_over(model: Classifier, start: Mapping[str, Any], same_classes: bool) 
         if start["spec"][name] != model.spec[name]:
             raise GbadError(f"{name}: a classifier of {start['spec'][name]} cannot go on as one of {model.spec[name]}")
     if start["spec"].get("folded_norms"):
-        fold_norms(model.backbone)
-        model.spec["folded_norms"] = True
+        _fold(model)
     weights = model.state_dict()
     for name, values in start["arrays"].items():
         if not same_classes and not name.startswith(_WITHOUT_CLASSES):
@@ -111,6 +109,13 @@ def _take_over(model: Classifier, start: Mapping[str, Any], same_classes: bool) 
         if name in weights and weights[name].shape == values.shape:
             weights[name] = torch.from_numpy(np.array(values))
     model.load_state_dict(weights)
+
+
+def _fold(model: Classifier) -> None:
+    """Fold batch normalisation into the backbone's convolutions, unless that is done, and note it in the spec."""
+    if not model.spec.get("folded_norms"):
+        fold_norms(model.backbone)
+        model.spec["folded_norms"] = True
 
 
 def classifier_state(model: Classifier) -> dict[str, Any]:
@@ -174,7 +179,6 @@ def scoring_network(state: Mapping[str, Any], device: str) -> Classifier:
     third fewer layers.
     """
     model = classifier_from_state(state)
-    if isinstance(model.backbone, EfficientNetLite) and not model.spec.get("folded_norms"):
-        fold_norms(model.backbone)
-        model.spec["folded_norms"] = True
+    if isinstance(model.backbone, EfficientNetLite):
+        _fold(model)
     return model.to(device).to(memory_format=torch.channels_last)  # the folded layers are new
