@@ -17,6 +17,7 @@ from gbad.data.source import ImageSource, source_from_array, source_from_paths
 from gbad.errors import DataError
 from gbad.storage.digests import digest
 from gbad.training.settings import Settings
+from gbad.training.start import check_kept_classes
 from gbad.training.training_set import TrainingSet, validation_rows
 
 Images = Sequence[str | Path] | np.ndarray
@@ -123,6 +124,7 @@ def training_list(
     _check_learnable(images)
     source = image_source(images, settings.size)
     labels, classes = _check_labels(labels, len(images), classes)
+    check_kept_classes(settings, classes)
     paths = None if are_pixels(images) else [Path(path) for path in images]
     if names is None:
         # Names that do not end in a number have no neighbours: nothing is known about the order of an array.

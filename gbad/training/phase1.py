@@ -63,6 +63,11 @@ def fit_phase1(
         _log.info(
             "training starts from %s, which comes with gbad; --start imagenet takes ImageNet weights", start["name"]
         )
+    processes = training_processes(settings.device)
+    if start is not None and not settings.epochs:
+        if processes.is_main_process:
+            _save(folder, classifier_from_state(start), f"pipeline {start['name']}", time.monotonic() - begun)
+        return
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture=settings.architecture, pretrained=settings.pretrained,
         weights=settings.weights, frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
@@ -70,7 +75,6 @@ def fit_phase1(
         same_classes=start is None or start["classes"] == data.classes,
         **architecture_options(settings),
     )  # fmt: skip
-    processes = training_processes(settings.device)
     with processes.main_process_first():  # one process makes the files, the others find them whole
         opened = DecodedCache(data.source, run / "cache", bad)
     with closing(opened) as cache:
@@ -83,11 +87,12 @@ def fit_phase1(
             precision=settings.precision, device=settings.device, seed=seed, show_progress=show_progress,
         )  # fmt: skip
     if processes.is_main_process:  # others hold the same weights, but statistics of their own share of the batches
-        save_plain(classifier_state(model), folder / "classifier.joblib")
-        write_sealed(
-            folder / "done.json",
-            {"backbone_weights": origin, "seconds": _seconds(begun, history), "classifier": model.spec},
-        )
+        _save(folder, model, origin, _seconds(begun, history))
+
+
+def _save(folder: Path, model: Classifier, origin: str, seconds: float) -> None:
+    save_plain(classifier_state(model), folder / "classifier.joblib")
+    write_sealed(folder / "done.json", {"backbone_weights": origin, "seconds": seconds, "classifier": model.spec})
 
 
 def load_classifier(run: Path) -> Classifier:

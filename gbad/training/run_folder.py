@@ -38,6 +38,7 @@ from gbad.storage.tables import read_table, texts, write_table
 from gbad.training.checks import check_labels, check_parts, check_settings
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings
+from gbad.training.start import check_kept_classes
 from gbad.training.training_set import TrainingSet, validation_rows
 
 
@@ -179,6 +180,7 @@ def _read_list(folder: Path, data: str | Path, head: Head) -> _Listed:
     settings = head.settings
     labels = read_sixray(data, head.subset, "train")
     check_labels(labels.labels, labels.classes)
+    check_kept_classes(settings, labels.classes)
     paths = image_paths(data, labels.names)
     boxes = validation = None
     if not (folder / "split.csv").exists():

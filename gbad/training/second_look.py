@@ -36,6 +36,7 @@ from gbad.phase1_classifier import (
     Classifier,
     FeatureFile,
     build_classifier,
+    classifier_from_state,
     classifier_state,
     extract_features,
     train_classifier,
@@ -238,6 +239,8 @@ def _train(
     suits, seed = BACKBONES[settings.backbone], derived_seed(settings.random_state, "second look")
     trained = folder / "classifier" / "classifier.joblib"
     start = started_from(settings, regions=True)
+    if start is not None and not settings.region_epochs:
+        return classifier_from_state(start), f"pipeline {start['name']}", pd.DataFrame({"seconds": [], "images": []})
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture="plain", pretrained=settings.pretrained,
         weights=settings.weights,

@@ -174,7 +174,9 @@ class Settings:
     frozen_norm: bool | None = _setting(
         "classifier", None, "Fold batch normalisation into the weights. Default: what suits the backbone.", flag=""
     )
-    epochs: int = _setting("classifier", 15, "Passes over the training set of phase 1.", low=1)
+    epochs: int = _setting(
+        "classifier", 15, "Passes over the training set of phase 1. 0 keeps the classifier of start as it is.", low=0
+    )
     batch_size: int = _setting("classifier", 32, "Images in a batch of phase 1.", low=2)
     optimiser: Optimiser | None = _setting("classifier", None, "Default: what suits the backbone.")
     learning_rate: float | None = _setting(
@@ -217,7 +219,9 @@ class Settings:
     )  # fmt: skip
     region_size: int = _setting("regions", 128, "Side of a region.", unit="px", low=32)
     regions: int = _setting("regions", 4, "Largest number of regions of an image.", low=1)
-    region_epochs: int = _setting("regions", 6, "Passes over the training set of regions.", low=1)
+    region_epochs: int = _setting(
+        "regions", 6, "Passes over the training set of regions. 0 keeps the second classifier of start.", low=0
+    )
     class_heads: bool = _setting(
         "gate", True, "Mix in linear heads on the features of all images where they rank the validation part better."
     )

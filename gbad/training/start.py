@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,29 +61,65 @@ def started_from(settings: Settings, *, regions: bool = False) -> Mapping[str, A
     return {**classifier, "classes": fitted.classes, "name": Path(start).name}
 
 
+def kept_networks(settings: Settings) -> list[str]:
+    """Name the settings, ``epochs`` and ``region_epochs``, that keep a classifier of the start as it is."""
+    looks = ["epochs", *(["region_epochs"] if settings.second_look else [])]
+    return [name for name in looks if getattr(settings, name) == 0]
+
+
 def check_start(settings: Settings) -> None:
     """Check that training can go on from the pipeline that the settings name, before anything is written.
 
     Raises
     ------
     GbadError
-        If there is no such pipeline, its architecture or backbone is another, or weights are given as well.
+        If there is no such pipeline, its architecture or backbone is another, weights are given as well, or a
+        classifier is to be kept that there is not.
     """
-    if settings.start in (None, IMAGENET):
+    keeps = kept_networks(settings)
+    name = start_of(settings)
+    if keeps and name is None:
+        raise GbadError(
+            f"{keeps[0]} 0 keeps the classifier of a pipeline, but there is none to start from. Give {keeps[0]} from "
+            "1, or start as a pipeline.joblib.", settings=(keeps[0], "start"),
+        )  # fmt: skip
+    if name is None or (settings.start is None and not keeps):  # the model that comes with gbad suits
         return
     if settings.weights is not None:
         raise GbadError("give start or weights, not both", settings=("start", "weights"))
-    if not pipeline_path(settings.start).is_file():
+    if not pipeline_path(name).is_file():
         named = ", ".join([*SHIPPED, IMAGENET])
-        raise GbadError(
-            f"start {settings.start}: no such file. Give a pipeline.joblib, or one of {named}.",
-            settings=("start",),
-        )
+        raise GbadError(f"start {name}: no such file. Give a pipeline.joblib, or one of {named}.", settings=("start",))
     start = started_from(settings)
-    for name, wanted in (("architecture", settings.architecture), ("backbone_name", settings.backbone)):
-        if start is not None and start["spec"][name] != wanted:
-            what = name.removesuffix("_name")
+    assert start is not None  # it has a name
+    spec = start["spec"]
+    for what, wanted in (("architecture", settings.architecture), ("backbone", settings.backbone)):
+        has = spec["backbone_name" if what == "backbone" else what]
+        if has != wanted:
             raise GbadError(
-                f"{settings.start}: its {what} is {start['spec'][name]}, not {wanted}. Choose the same {what}, or "
-                "another pipeline.", settings=(what,),
-            )  # fmt: skip
+                f"{name}: its {what} is {has}, not {wanted}. Choose the same {what}, or another pipeline.",
+                settings=(what,),
+            )
+    for what in ("fpn_width", "head_width", "pooling", "fusion") if "epochs" in keeps else ():
+        wanted, has = getattr(settings, what), spec.get(what)
+        if has is not None and wanted not in (None, has):
+            raise GbadError(
+                f"{name}: its {what} is {has}, not {wanted}. With epochs 0, choose the same.",
+                settings=(what, "epochs"),
+            )
+    if "region_epochs" in keeps and started_from(settings, regions=True) is None:
+        raise GbadError(
+            f"{name}: has no second look whose classifier could be kept. Give region_epochs from 1, or second_look "
+            "false.", settings=("region_epochs", "second_look"),
+        )  # fmt: skip
+
+
+def check_kept_classes(settings: Settings, classes: Sequence[str]) -> None:
+    """Check that a classifier that is kept tells the classes of the training list apart; GbadError if not."""
+    start = started_from(settings) if kept_networks(settings) else None
+    if start is not None and tuple(start["classes"]) != tuple(classes):
+        raise GbadError(
+            f"the classifier of {start['name']} knows {', '.join(start['classes'])}, and the training list has "
+            f"{', '.join(classes)}. With epochs 0 they must be the same, in the same order. Train it, or bring the "
+            "list into this form with gbad labels.", settings=("epochs", "region_epochs"),
+        )  # fmt: skip

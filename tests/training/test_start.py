@@ -11,6 +11,7 @@ import pytest
 
 import gbad
 from gbad import GbadError, GBADPipeline, PipelineFileError
+from gbad.data.labels import LabelList, list_path, with_classes, write_list
 from gbad.phase1_classifier import build_classifier
 from gbad.training.checks import check_settings
 from gbad.training.phase1 import architecture_options
@@ -109,6 +110,81 @@ def test_a_file_that_holds_no_fitted_pipeline_is_refused(make_pipeline: Make, tm
     gbad.storage.plain_data.save_plain({"a": 1}, path)
     with pytest.raises(PipelineFileError, match="holds no fitted pipeline"):
         started_from(make_pipeline(start=str(path)).settings)
+
+
+def test_no_epochs_keep_both_classifiers_and_fit_the_rest(
+    make_pipeline: Make, train_paths: list[Path], train_list: LabelList, tmp_path: Path
+) -> None:
+    two_looks = {"second_look": True, "class_heads": True, "suppression": "soft", "size": 32}
+    classes = train_list.classes
+    before = make_pipeline(**two_looks).fit(train_paths, train_list.labels, classes=classes)
+    before.save(tmp_path / "first.joblib")
+    kept = {"epochs": 0, "region_epochs": 0, "start": str(tmp_path / "first.joblib"), "fpn_width": None}
+    after = make_pipeline(**two_looks | kept, random_state=7).fit(train_paths, train_list.labels, classes=classes)
+    assert before.fitted_.second is not None
+    assert after.fitted_.second is not None
+    for one, two in (
+        (before.fitted_.classifier, after.fitted_.classifier),
+        (before.fitted_.second.model.classifier, after.fitted_.second.model.classifier),
+    ):
+        assert one["spec"] == two["spec"]
+        assert all(np.array_equal(two["arrays"][name], values) for name, values in one["arrays"].items())
+    found = before.explain(train_paths[:6]), after.explain(train_paths[:6])
+    np.testing.assert_array_equal(found[0].logits, found[1].logits)
+    assert not np.array_equal(found[0].losses, found[1].losses)  # another seed: another BiGAN
+    assert after.fitted_.training["phase1"]["backbone_weights"] == "pipeline first.joblib"
+
+
+def test_weights_in_half_precision_that_are_kept_are_not_rounded_again(
+    pipeline: GBADPipeline, make_pipeline: Make, train_paths: list[Path], train_list: LabelList, tmp_path: Path
+) -> None:
+    pipeline.in_half_precision().save(tmp_path / "half.joblib")
+    fitted = make_pipeline(start=str(tmp_path / "half.joblib"), epochs=0).fit(
+        train_paths, train_list.labels, classes=pipeline.classes_
+    )
+    rounded = fitted.in_half_precision().explain(train_paths[:8])
+    np.testing.assert_array_equal(rounded.log_gated, fitted.explain(train_paths[:8]).log_gated)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs 0 keeps the classifier of a pipeline, but there is none to start from"),
+        ({"epochs": 0, "start": "imagenet"}, "epochs 0 keeps the classifier of a pipeline"),
+        ({"region_epochs": 0, "second_look": True}, "region_epochs 0 keeps the classifier of a pipeline"),
+    ],
+)
+def test_no_classifier_can_be_kept_where_there_is_none(
+    changes: dict[str, object], message: str, make_pipeline: Make
+) -> None:
+    with pytest.raises(GbadError, match=message):
+        check_settings(make_pipeline(**changes).settings)
+
+
+def test_no_second_classifier_can_be_kept_of_a_pipeline_with_one_look(pipeline_file: Path, make_pipeline: Make) -> None:
+    settings = make_pipeline(start=str(pipeline_file), second_look=True, region_epochs=0).settings
+    with pytest.raises(GbadError, match="has no second look whose classifier could be kept"):
+        check_settings(settings)
+
+
+def test_a_classifier_is_kept_for_its_own_classes_alone(
+    pipeline_file: Path, make_pipeline: Make, own_dataset: Path, train_paths: list[Path], train_list: LabelList,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    kept = make_pipeline(start=str(pipeline_file), epochs=0)
+    with pytest.raises(GbadError, match="the training list has A, B"):
+        kept.fit(train_paths, train_list.labels[:, :2].copy(), classes=("A", "B"))
+    write_list(with_classes(train_list, train_list.classes[::-1]), list_path(own_dataset, 10, "train"))
+    with pytest.raises(GbadError, match="in the same order"):
+        start_run(tmp_path / "run", own_dataset, 10, kept.settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_classifier_that_is_kept_is_not_given_another_shape(pipeline_file: Path, make_pipeline: Make) -> None:
+    for name, value in (("fpn_width", 16), ("pooling", "average")):
+        settings = make_pipeline(start=str(pipeline_file), epochs=0, **{name: value}).settings
+        with pytest.raises(GbadError, match=f"{name} is .*, not {value}"):
+            check_settings(settings)
 
 
 def test_half_precision_halves_the_classifier_and_hardly_changes_scores(
