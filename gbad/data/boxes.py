@@ -89,7 +89,7 @@ def _given_box(
 def read_boxes(
     data: str | Path,
     names: Sequence[str],
-    paths: Sequence[Path],
+    paths: Sequence[str | Path],
     labels: Labels,
     classes: Sequence[str],
     *,
@@ -104,7 +104,7 @@ def read_boxes(
     ----------
     data : path-like
         Folder in SIXray's layout.
-    names, paths : sequences of n str, n Path
+    names, paths : sequences of n str, n path-like
         Names and files of the images. Rows whose image cannot be read are left out.
     labels : uint8 array (n, C)
     classes : sequence of C str

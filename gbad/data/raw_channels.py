@@ -41,7 +41,10 @@ def partner_of(path: str | Path) -> Path | None:
     >>> partner_of("bag_low.png").name, partner_of("bag.png")
     ('bag_high.png', None)
     """
-    match = _CHANNEL.fullmatch(str(path))
+    text = str(path)
+    if "_" not in text[-len("_high.tiff") :]:  # a million names need no expression
+        return None
+    match = _CHANNEL.fullmatch(text)
     if match is None or match[2] not in _PARTNER:
         return None
     return Path(f"{match[1]}_{_PARTNER[match[2]]}{match[3]}")

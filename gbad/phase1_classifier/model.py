@@ -35,6 +35,8 @@ class ThreatClassifier(Classifier):
         logits of one FC5 per level. ``"context"``: as ``"hidden"``, with a plain network beside the pyramid; a logit is
         the mean of FC5's logit and of the logit of one more FC on the pooled last stage of the backbone, as in
         `PlainClassifier`.
+    fpn_form : {"full", "light"}
+        See `FeaturePyramid`.
     position_weight : float
         Above 0, the levels also learn from boxes where threats are (`PositionHead`), with this weight in the loss. A
         logit is then the mean of the logit above and of the maximum of the class's heat-map times a learnt factor. The
@@ -59,6 +61,7 @@ class ThreatClassifier(Classifier):
         pooling: str,
         fusion: str,
         position_weight: float,
+        fpn_form: str = "full",
         folded_norms: bool = False,
     ) -> None:
         for name, value, known in (("pooling", pooling, POOLINGS), ("fusion", fusion, FUSIONS)):
@@ -66,14 +69,14 @@ class ThreatClassifier(Classifier):
                 raise GbadError(f"unknown {name} {value!r}; choose one of {', '.join(known)}")
         super().__init__(
             backbone_name, n_classes, fpn_width=fpn_width, head_width=head_width, pooling=pooling, fusion=fusion,
-            position_weight=position_weight, folded_norms=folded_norms,
+            position_weight=position_weight, fpn_form=fpn_form, folded_norms=folded_norms,
         )  # fmt: skip
         facts = backbone(backbone_name)
         self.pooling = pooling
         self.fusion = fusion
         self.position_weight = position_weight
         self.n_features = head_width * len(facts.channels) + (facts.channels[-1] if fusion == "context" else 0)
-        self.fpn = FeaturePyramid(facts.channels, fpn_width)
+        self.fpn = FeaturePyramid(facts.channels, fpn_width, fpn_form)
         self.heads = nn.ModuleList(nn.Linear(fpn_width, head_width) for _ in facts.channels)
         self.classify = nn.ModuleList(
             nn.Linear(head_width, n_classes) for _ in (facts.channels if fusion == "logits" else (0,))
@@ -99,8 +102,8 @@ class ThreatClassifier(Classifier):
         return loss + self.position_weight * self.position.loss(pyramid, labels, boxes, theta)
 
     def forward(self, images: Tensor) -> Prediction:
-        """Classify images, RGB in [0, 255]: float Tensor (N, 3, H, W). Averages need no maps of the pyramid."""
-        if self.pooling != "average" or self.position is not None:
+        """Classify images, RGB in [0, 255]: float Tensor (N, 3, H, W). Averages need no maps of a full pyramid."""
+        if self.pooling != "average" or self.position is not None or self.fpn.form != "full":
             return super().forward(images)
         stages = self.backbone(self.normalise(images))
         pooled = pooled_pyramid(self.fpn, stages)
@@ -147,7 +150,7 @@ class ThreatClassifier(Classifier):
         return logits, torch.cat([*hidden, *last], 1).float()
 
     def position_maps(self, images: Tensor) -> Tensor:
-        """Logits of the classes at each place of images as in `forward`: float32 (N, C, h, w), with h and w of L1.
+        """Logits of the classes at each place of images as in `forward`: float32 (N, C, h, w), as fine as level L1.
 
         Raises
         ------

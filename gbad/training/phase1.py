@@ -117,6 +117,7 @@ def architecture_options(settings: Settings) -> dict[str, Any]:
         return {
             "fpn_width": given(settings.fpn_width, suits.fpn_width),
             "head_width": given(settings.head_width, suits.head_width),
+            "fpn_form": given(settings.fpn_form, "full" if settings.pooling == "average" else "light"),
             **{name: getattr(settings, name) for name in ("pooling", "fusion", "position_weight")},
         }
     if settings.architecture == "chr":

@@ -36,7 +36,7 @@ def from_plain(plain: Mapping[str, Any]) -> Settings:
     AttributeError, KeyError, TypeError, ValueError
         If `plain` is damaged, or of another version of gbad.
     """
-    values: dict[str, Any] = {"start": IMAGENET} | dict(plain)  # older files and runs knew no other
+    values: dict[str, Any] = {"start": IMAGENET, "fpn_form": "full"} | dict(plain)  # older files and runs knew no other
     for name, known in _DETECTORS.items():
         if isinstance(values[name], Mapping):
             # JSON has no tuples, in which constructors have their sequences.

@@ -27,7 +27,7 @@ import pandas as pd
 from gbad.data.bad_images import BadImages
 from gbad.data.boxes import Boxes, read_boxes
 from gbad.data.groups import read_groups
-from gbad.data.images import image_paths
+from gbad.data.images import image_files
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import RunError
@@ -170,7 +170,7 @@ def _digest_of(path: Path) -> str:
 
 class _Listed(NamedTuple):
     labels: LabelList
-    paths: list[Path]
+    paths: list[str]
     boxes: Boxes | None  # where a classifier has yet to learn from them
     validation: npt.NDArray[np.bool_] | None  # where the folder has no split yet
 
@@ -181,7 +181,7 @@ def _read_list(folder: Path, data: str | Path, head: Head) -> _Listed:
     labels = read_sixray(data, head.subset, "train")
     check_labels(labels.labels, labels.classes)
     check_kept_classes(settings, labels.classes)
-    paths = image_paths(data, labels.names)
+    paths = image_files(data, labels.names)
     boxes = validation = None
     if not (folder / "split.csv").exists():
         validation = validation_rows(
@@ -208,8 +208,11 @@ def _open(folder: Path, head: Head, listed: _Listed) -> Run:
     if noted is not None and noted != _digest_of(split):
         raise RunError(f"{split}: damaged, it is not what was written. {remedy}")
     table = read_table(split, ("name", "part"), remedy)
-    known = labels.names, labels.classes, labels.labels.astype(str).tolist()
-    if (tuple(table["name"]), tuple(table.columns[2:]), table.iloc[:, 2:].to_numpy().tolist()) != known:
+    if not (
+        tuple(table["name"]) == labels.names
+        and tuple(table.columns[2:]) == labels.classes
+        and bool((table.iloc[:, 2:].to_numpy() == np.array(["0", "1"], object)[labels.labels]).all())
+    ):
         path = list_path(head.data, head.subset, "train")
         raise RunError(f"{path} has changed since the run in {folder} began. Restore it, or start in another folder.")
     source = source_from_paths(paths, head.settings.size)

@@ -44,6 +44,7 @@ Backbone = Literal[
 Architecture = Literal["fpn", "plain", "chr"]
 Pooling = Literal["average", "max"]
 Fusion = Literal["hidden", "logits", "context"]
+FpnForm = Literal["full", "light"]
 ChrMask = Literal["none", "released", "hierarchical"]
 ChrPrediction = Literal["deepest", "average"]
 Negatives = Literal["fixed", "fresh", "hard", "natural", "all"]
@@ -149,6 +150,11 @@ class Settings:
     fpn_width: int | None = _setting(
         "classifier", None, "Channels of each level of the pyramid. Default: what suits the backbone.", low=1
     )
+    fpn_form: FpnForm | None = _setting(
+        "classifier", None,
+        "Convolutions of the pyramid: full as published, or light, a fifteenth of their arithmetic. Default: light for "
+        "pooling max; full for average, which costs nothing.",
+    )  # fmt: skip
     head_width: int | None = _setting(
         "classifier", None, "Outputs of each of FC1 to FC4. Default: what suits the backbone.", low=1
     )

@@ -92,7 +92,7 @@ def check_start(settings: Settings) -> None:
         raise GbadError(f"start {name}: no such file. Give a pipeline.joblib, or one of {named}.", settings=("start",))
     start = started_from(settings)
     assert start is not None  # it has a name
-    spec = start["spec"]
+    spec = {"fpn_form": "full"} | start["spec"]  # older pipelines knew no other
     for what, wanted in (("architecture", settings.architecture), ("backbone", settings.backbone)):
         has = spec["backbone_name" if what == "backbone" else what]
         if has != wanted:
@@ -100,7 +100,7 @@ def check_start(settings: Settings) -> None:
                 f"{name}: its {what} is {has}, not {wanted}. Choose the same {what}, or another pipeline.",
                 settings=(what,),
             )
-    for what in ("fpn_width", "head_width", "pooling", "fusion") if "epochs" in keeps else ():
+    for what in ("fpn_width", "fpn_form", "head_width", "pooling", "fusion") if "epochs" in keeps else ():
         wanted, has = getattr(settings, what), spec.get(what)
         if has is not None and wanted not in (None, has):
             raise GbadError(

@@ -50,7 +50,7 @@ class TrainingSet:
 def validation_rows(
     names: Sequence[str],
     labels: np.ndarray,
-    paths: Sequence[Path] | None,
+    paths: Sequence[str | Path] | None,
     fraction: float,
     seed: int,
     groups: Sequence[str | None] | None = None,

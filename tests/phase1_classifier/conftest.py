@@ -15,7 +15,14 @@ from gbad.phase1_classifier import BACKBONES, Classifier, build_classifier, trai
 
 TINY = "tiny"
 OPTIONS: dict[str, dict[str, Any]] = {
-    "fpn": {"fpn_width": 8, "head_width": 6, "pooling": "max", "fusion": "hidden", "position_weight": 0.0},
+    "fpn": {
+        "fpn_width": 8,
+        "head_width": 6,
+        "pooling": "max",
+        "fusion": "hidden",
+        "position_weight": 0.0,
+        "fpn_form": "light",
+    },
     "plain": {},
     "chr": {"mask": "hierarchical", "threshold": None, "prediction": "deepest"},
 }

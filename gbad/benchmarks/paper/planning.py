@@ -223,6 +223,7 @@ def _measured(known: dict[str, Rates], settings: Settings, classes: int) -> Rate
         "architecture",
         "size",
         "fpn_width",
+        "fpn_form",
         "head_width",
         "pooling",
         "fusion",
