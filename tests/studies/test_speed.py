@@ -142,3 +142,20 @@ def test_busy_speed(measure: Measure) -> None:
     found = measure("busy_speed", *small)
     assert found["measured"].str.contains("asleep").sum() == 3
     assert found["at_least"].tolist()[4:] == ["0.97", "0.55"]
+
+
+def test_list_speed(measure: Measure, tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="the system has no peak memory of a process")
+    found = measure("list_speed", "--rows", "400", "--rounds", "1", "--data", str(tmp_path / "data"))
+    steps = ["read the list", "start a run", "open a run"]
+    assert found["measured"].tolist() == [*steps, *(f"{step}, memory" for step in steps)]
+    assert found["at_most"].tolist() == [60] * 3 + [3072] * 3
+    files = [*(tmp_path / "data" / "JPEGImage").glob("*/*.jpg")]
+    assert len({path.read_bytes() for path in files}) == 400
+
+
+def test_peers_speed(measure: Measure) -> None:
+    pytest.importorskip("resource", reason="the system has no peak memory of a process")
+    found = measure("peers_speed", "--only", "gbad, GANomaly", "--images", "34", "--rounds", "1")
+    assert found["measured"].tolist() == [f"{what}, gbad, GANomaly" for what in ("training", "scoring", "peak memory")]
+    assert (found["median"] > 0).all()
