@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ def fit_phase1(
         weights=settings.weights, frozen_stages=given(settings.frozen_stages, suits.frozen_stages),
         frozen_norm=given(settings.frozen_norm, suits.frozen_norm), seed=seed, start=start,
         same_classes=start is None or start["classes"] == data.classes,
-        **architecture_options(settings),
+        **architecture_options(settings, start),
     )  # fmt: skip
     with processes.main_process_first():  # one process makes the files, the others find them whole
         opened = DecodedCache(data.source, run / "cache", bad)
@@ -110,14 +111,17 @@ def load_classifier(run: Path) -> Classifier:
         raise PipelineFileError(f"{path}: {error}") from error
 
 
-def architecture_options(settings: Settings) -> dict[str, Any]:
-    """Keywords of the architecture's class."""
+def architecture_options(settings: Settings, start: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Keywords of the architecture's class; `start` is the classifier that training starts from, if any."""
     if settings.architecture == "fpn":
         suits = BACKBONES[settings.backbone]
+        form = "full" if settings.pooling == "average" else "light"
+        if start is not None:  # convolutions of another form would start anew
+            form = start["spec"].get("fpn_form", "full")
         return {
             "fpn_width": given(settings.fpn_width, suits.fpn_width),
             "head_width": given(settings.head_width, suits.head_width),
-            "fpn_form": given(settings.fpn_form, "full" if settings.pooling == "average" else "light"),
+            "fpn_form": given(settings.fpn_form, form),
             **{name: getattr(settings, name) for name in ("pooling", "fusion", "position_weight")},
         }
     if settings.architecture == "chr":

@@ -157,6 +157,29 @@ def phase1_variants() -> Cells:
     }
 
 
+def pyramid_forms() -> Cells:
+    table = pd.read_csv(RESULTS / "pyramid_forms" / "variants.csv").set_index(["case", "form", "seed"])
+    maps = 100 * table["validation_map"]
+    return {
+        case: [
+            "–" if (case, form, seed) not in maps.index else f"{maps[case, form, seed]:.1f}"
+            for form in ("full", "light") for seed in (0, 1)
+        ]
+        for case in table.index.unique("case")
+    }  # fmt: skip
+
+
+def speed(name: str) -> Cells:
+    """What a script of benchmarks/ measured, from results/speed/NAME.csv: what is asked, median and spread, verdict."""
+    cells: Cells = {}
+    for row in pd.read_csv(RESULTS / "speed" / f"{name}.csv", keep_default_na=False).itertuples():
+        bounds = [f"at least {row.at_least}" if row.at_least else "", f"at most {row.at_most}" if row.at_most else ""]
+        value = " to ".join(f"{bound:.3g}" for bound in (row.lowest, row.highest))
+        cells[str(row.measured)] = [" and ".join(filter(None, bounds)) or "–", f"{row.median:.3g} ({value})", row.unit,
+                                    row.verdict or "–"]  # fmt: skip
+    return cells
+
+
 def student(sample: np.ndarray) -> tuple[float, float, float]:
     half = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / math.sqrt(len(sample))
     return sample.mean(), sample.mean() - half, sample.mean() + half
@@ -383,7 +406,7 @@ def bags() -> Cells:
 
 
 TABLES: dict[str, Callable[..., Cells]] = {
-    "starts": starts, "phase1_variants": phase1_variants,
+    "starts": starts, "phase1_variants": phase1_variants, "pyramid_forms": pyramid_forms, "speed": speed,
     "map": map_, "differences": differences, "earlier": earlier, "projected": projected, "demo": demo,
     "ablation": ablation, "levers": levers, "trials": trials, "shortcuts": shortcuts,
     "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,

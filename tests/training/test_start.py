@@ -22,7 +22,10 @@ from gbad.training.start import start_of, started_from
 
 Make = Callable[..., GBADPipeline]
 OPTIONS = {"architecture": "fpn", "pretrained": False, "weights": None, "frozen_stages": 0, "frozen_norm": False}
-SPEC = {"fpn_width": 8, "head_width": 8, "pooling": "max", "fusion": "hidden", "position_weight": 0.0}
+SPEC = {
+    "fpn_width": 8, "head_width": 8, "pooling": "max", "fusion": "hidden", "position_weight": 0.0,
+    "fpn_form": "light",
+}  # fmt: skip
 
 
 def test_weights_are_taken_over_and_layers_of_other_classes_start_anew(
@@ -161,6 +164,24 @@ def test_no_classifier_can_be_kept_where_there_is_none(
         check_settings(make_pipeline(**changes).settings)
 
 
+@pytest.mark.parametrize(
+    ("changes", "spec", "form"),
+    [
+        ({}, None, "light"),
+        ({"pooling": "average"}, None, "full"),
+        ({}, {}, "full"),  # a pipeline of before
+        ({}, {"fpn_form": "light"}, "light"),
+        ({"pooling": "average"}, {"fpn_form": "light"}, "light"),
+        ({"fpn_form": "light"}, {"fpn_form": "full"}, "light"),
+    ],
+)
+def test_the_form_of_the_pyramid_is_that_of_the_start_unless_it_is_given(
+    changes: dict[str, str], spec: dict[str, str] | None, form: str
+) -> None:
+    start = None if spec is None else {"spec": spec}
+    assert architecture_options(Settings(**changes), start)["fpn_form"] == form
+
+
 def test_no_second_classifier_can_be_kept_of_a_pipeline_with_one_look(pipeline_file: Path, make_pipeline: Make) -> None:
     settings = make_pipeline(start=str(pipeline_file), second_look=True, region_epochs=0).settings
     with pytest.raises(GbadError, match="has no second look whose classifier could be kept"):
@@ -235,7 +256,7 @@ def test_the_default_widths_take_all_weights_of_the_model_that_comes_with_gbad()
     settings = Settings(backbone="efficientnet_lite0", position_weight=1.0)
     start = started_from(settings)
     assert start is not None
-    options = OPTIONS | architecture_options(settings)
+    options = OPTIONS | architecture_options(settings, start)
     model, origin = build_classifier("efficientnet_lite0", 5, **options, seed=0, start=start)
     assert origin == "pipeline simulated-bags"
     for name, value in model.state_dict().items():
