@@ -296,7 +296,7 @@ def test_fit_refuses_what_does_not_fit_together(make_pipeline: Make, pixels: np.
         ({"alpha": float("inf")}, "alpha"),
         ({"validation_fraction": 1.0}, "validation_fraction must be a number from 0 and below 1"),
         ({"learning_rate": 0.0}, "learning_rate"),
-        ({"epochs": 0}, "epochs must be a whole number from 1, not 0"),
+        ({"epochs": -1}, "epochs must be a whole number from 0, not -1"),
         ({"epochs": 1.5}, "epochs"),
         ({"batch_size": 1}, "batch_size"),
         ({"max_negatives": 1}, "max_negatives"),

@@ -84,7 +84,7 @@ def test_options_have_the_last_word_over_the_file_and_the_file_over_the_preset(
         ("epochs = ", (), "run.toml: not valid TOML"),
         ("colour = 3", (), "run.toml: unknown settings colour; choose from backbone"),
         ("[epochs]\nx = 1", (), "epochs has no parameters of its own"),
-        ("epochs = 0", (), "--epochs must be a whole number from 1, not 0"),
+        ("epochs = -1", (), "--epochs must be a whole number from 0, not -1"),
         ("[detector]\nsize = 1", (), "detector has no size; choose from"),
         ("[image_detector]\nepochs = 1", (), "image_detector is not set"),
         ("", ("--set", "epochs"), "write NAME=VALUE"),

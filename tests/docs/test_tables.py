@@ -159,13 +159,13 @@ def phase1_variants() -> Cells:
 
 def pyramid_forms() -> Cells:
     table = pd.read_csv(RESULTS / "pyramid_forms" / "variants.csv").set_index(["case", "form", "seed"])
-    maps = 100 * table["validation_map"]
+    shares = {"mAP": table["validation_map"], "points at the threat": table["peaks_in_box"] / table["threats"]}
     return {
-        case: [
-            "–" if (case, form, seed) not in maps.index else f"{maps[case, form, seed]:.1f}"
+        f"{case}: {what}": [
+            f"{100 * share[case, form, seed]:.1f}" if (case, form, seed) in share.index else "–"
             for form in ("full", "light") for seed in (0, 1)
         ]
-        for case in table.index.unique("case")
+        for case in table.index.unique("case") for what, share in shares.items()
     }  # fmt: skip
 
 
