@@ -47,8 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     model, _ = build_classifier(
         options.backbone, 5, architecture="fpn", pretrained=False, weights=None, frozen_stages=0, frozen_norm=False,
-        seed=0, pooling="max", fusion="hidden", fpn_form="light", fpn_width=64, head_width=64,
-        position_weight=0.0,
+        seed=0, pooling="max", fusion="hidden", fpn_width=64, head_width=64, position_weight=0.0,
     )  # fmt: skip
     model = model.to(memory_format=torch.channels_last).train()
     fixed = classifier_from_state(classifier_state(model))

@@ -89,8 +89,8 @@ def serve(size: int, batch_size: int, fpn_width: int) -> None:
 
     model, _ = build_classifier(
         "efficientnet_lite0", 5, architecture="fpn", pretrained=False, weights=None, frozen_stages=0,
-        frozen_norm=False, seed=0, pooling="max", fusion="hidden", fpn_form="light", fpn_width=fpn_width,
-        head_width=64, position_weight=0.0,
+        frozen_norm=False, seed=0, pooling="max", fusion="hidden", fpn_width=fpn_width, head_width=64,
+        position_weight=0.0,
     )  # fmt: skip
     generator = torch.Generator().manual_seed(0)
     images = 255 * torch.rand(batch_size, 3, size, size, generator=generator)

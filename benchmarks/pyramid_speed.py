@@ -26,23 +26,27 @@ from gbad.training.settings import Settings
 
 CLASSES = 5
 BARE, MAPS, SUMS, DEFAULT = "bare backbone", "averages, maps", "averages, nine sums", "maxima beside a plain layer"
+LIGHT = "maxima of a light pyramid"
 ASKED = {("scoring", SUMS): 0.95, ("scoring", DEFAULT): 0.85}
 
 
 def variants(backbone: str, width: int) -> dict[str, tuple[Classifier, Callable[[Tensor], Tensor]]]:
-    """The backbone with one layer, two forms of the paper's pyramid, and the default: networks, and their logits."""
+    """The backbone with one layer, the paper's pyramid in two forms, and the default in two: networks and logits."""
     plain = PlainClassifier(backbone, CLASSES)
     model = ThreatClassifier(
         backbone, CLASSES, fpn_width=width, head_width=width, pooling="average", fusion="hidden", position_weight=0.0
     )
-    default = ThreatClassifier(backbone, CLASSES, **architecture_options(Settings(backbone=backbone)))  # type: ignore[arg-type]
-    for network in (plain, model, default):
+    options = architecture_options(Settings(backbone=backbone))  # type: ignore[arg-type]
+    default = ThreatClassifier(backbone, CLASSES, **options)
+    light = ThreatClassifier(backbone, CLASSES, **options | {"fpn_form": "light"})
+    for network in (plain, model, default, light):
         network.to(memory_format=torch.channels_last)
     return {
         BARE: (plain, lambda images: plain(images).logits),
         MAPS: (model, lambda images: model.classify_levels(model.levels(images)).logits),
         SUMS: (model, lambda images: model(images).logits),
         DEFAULT: (default, lambda images: default(images).logits),
+        LIGHT: (light, lambda images: light(images).logits),
     }
 
 

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model, _ = build_classifier(
             "efficientnet_lite0", 5, architecture="fpn", pretrained=True, weights=None,
             frozen_stages=setting.frozen_stages, frozen_norm=setting.frozen_norm, seed=0, pooling="max",
-            fusion="hidden", fpn_form="light", fpn_width=arguments.fpn_width, head_width=64, position_weight=0.0,
+            fusion="hidden", fpn_width=arguments.fpn_width, head_width=64, position_weight=0.0,
         )  # fmt: skip
         layout = torch.channels_last if setting.channels_last else torch.contiguous_format
         models[name] = (model.train().to(memory_format=layout), images.contiguous(memory_format=layout))

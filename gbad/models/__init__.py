@@ -25,7 +25,7 @@ class Shipped(NamedTuple):
 
 SHIPPED = {
     "simulated-bags": Shipped(
-        "437e43884ce2eb1d741b61a07c9791f9d4069a80627c86a76f9ad6eb5f5c405b", "fpn", "efficientnet_lite0"
+        "284421b9e457a05738f3e0d5a517da67545e4c3db7f676f8cfbca84530588f96", "fpn", "efficientnet_lite0"
     )
 }
 """By the name of the model."""

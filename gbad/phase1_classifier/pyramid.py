@@ -30,7 +30,8 @@ class FeaturePyramid(nn.Module):
         ``"full"``: as published. ``"light"``: each 3×3 convolution sees one channel at a time, and a 1×1 convolution
         follows (depth-wise separable; Howard et al., "MobileNets", 2017); in front of it the finest level, which costs
         three quarters of a full pyramid's arithmetic, is halved by taking maxima of 2×2 places. With 64 channels,
-        less than a fifteenth of the 3×3 convolutions' arithmetic is left.
+        less than a fifteenth of the 3×3 convolutions' arithmetic is left. Without boxes, its evidence points at
+        threats less often (docs/results/speed.md), which the second look needs.
     """
 
     def __init__(self, channels: Sequence[int], width: int, form: str = "full") -> None:

@@ -115,9 +115,8 @@ def architecture_options(settings: Settings, start: Mapping[str, Any] | None = N
     """Keywords of the architecture's class; `start` is the classifier that training starts from, if any."""
     if settings.architecture == "fpn":
         suits = BACKBONES[settings.backbone]
-        form = "full" if settings.pooling == "average" else "light"
-        if start is not None:  # convolutions of another form would start anew
-            form = start["spec"].get("fpn_form", "full")
+        # Convolutions of another form than the start's would start anew.
+        form = "full" if start is None else start["spec"].get("fpn_form", "full")
         return {
             "fpn_width": given(settings.fpn_width, suits.fpn_width),
             "head_width": given(settings.head_width, suits.head_width),

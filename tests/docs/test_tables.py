@@ -158,12 +158,11 @@ def phase1_variants() -> Cells:
 
 
 def pyramid_forms() -> Cells:
-    table = pd.read_csv(RESULTS / "pyramid_forms" / "variants.csv").set_index(["case", "form", "seed"])
+    table = pd.read_csv(RESULTS / "pyramid_forms" / "variants.csv").set_index(["case", "form"]).sort_index()
     shares = {"mAP": table["validation_map"], "points at the threat": table["peaks_in_box"] / table["threats"]}
     return {
         f"{case}: {what}": [
-            f"{100 * share[case, form, seed]:.1f}" if (case, form, seed) in share.index else "–"
-            for form in ("full", "light") for seed in (0, 1)
+            ", ".join(f"{100 * value:.1f}" for value in share.loc[[(case, form)]]) for form in ("full", "light")
         ]
         for case in table.index.unique("case") for what, share in shares.items()
     }  # fmt: skip

@@ -15,14 +15,7 @@ from gbad.phase1_classifier import BACKBONES, Classifier, build_classifier, trai
 
 TINY = "tiny"
 OPTIONS: dict[str, dict[str, Any]] = {
-    "fpn": {
-        "fpn_width": 8,
-        "head_width": 6,
-        "pooling": "max",
-        "fusion": "hidden",
-        "position_weight": 0.0,
-        "fpn_form": "light",
-    },
+    "fpn": {"fpn_width": 8, "head_width": 6, "pooling": "max", "fusion": "hidden", "position_weight": 0.0},
     "plain": {},
     "chr": {"mask": "hierarchical", "threshold": None, "prediction": "deepest"},
 }

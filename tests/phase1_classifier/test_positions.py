@@ -151,7 +151,7 @@ def test_state_and_maps(small: Small, build: Callable[..., Any]) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     copy = classifier_from_state(classifier_state(model))
     maps = position_maps(copy, images)
-    assert maps.shape == (2, 2, 4, 4)
+    assert maps.shape == (2, 2, 8, 8)
     assert 0 < maps.min() < maps.max() < 1
     np.testing.assert_array_equal(maps, position_maps(model, images))
     np.testing.assert_array_equal(predict_batch(copy, images)[0], predict_batch(model, images)[0])
@@ -194,6 +194,6 @@ def test_training_with_boxes_finds_threats(small: Small, train: Callable[..., An
     hits = 0
     for map_, row in zip(maps, shown, strict=True):
         column, left, top, right, bottom = boxes[row][0]
-        y, x = np.divmod(map_[int(column)].argmax(), 4)
-        hits += left <= (x + 0.5) / 4 <= right and top <= (y + 0.5) / 4 <= bottom
+        y, x = np.divmod(map_[int(column)].argmax(), 8)
+        hits += left <= (x + 0.5) / 8 <= right and top <= (y + 0.5) / 8 <= bottom
     assert hits >= 13  # of 16 that it was not trained on; chance: 1 of 16

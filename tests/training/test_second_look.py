@@ -58,11 +58,9 @@ def sample(positives: int, negatives: int, seed: int) -> Sample:
 @pytest.fixture(scope="module")
 def settings(make_pipeline: Callable[..., GBADPipeline]) -> Callable[..., GBADPipeline]:
     def make(**options: Any) -> GBADPipeline:
-        # The first look can hardly rank these images. In so short a training, only the full pyramid sees the patches.
         chosen: dict[str, Any] = {
-            "fpn_form": "full", "size": 32, "epochs": 8, "negatives": "fresh", "pooling": "max",
-            "suppression": "soft", "second_look": True, "region_epochs": 6, "second_look_share": 0.5,
-            "detector": "gaussian", "batch_size": 16,
+            "size": 32, "epochs": 8, "negatives": "fresh", "pooling": "max", "suppression": "soft", "second_look": True,
+            "region_epochs": 6, "second_look_share": 0.5, "detector": "gaussian", "batch_size": 16,
         }  # fmt: skip
         return make_pipeline(**chosen | options)
 

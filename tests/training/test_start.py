@@ -24,7 +24,7 @@ Make = Callable[..., GBADPipeline]
 OPTIONS = {"architecture": "fpn", "pretrained": False, "weights": None, "frozen_stages": 0, "frozen_norm": False}
 SPEC = {
     "fpn_width": 8, "head_width": 8, "pooling": "max", "fusion": "hidden", "position_weight": 0.0,
-    "fpn_form": "light",
+    "fpn_form": "full",
 }  # fmt: skip
 
 
@@ -167,11 +167,10 @@ def test_no_classifier_can_be_kept_where_there_is_none(
 @pytest.mark.parametrize(
     ("changes", "spec", "form"),
     [
-        ({}, None, "light"),
-        ({"pooling": "average"}, None, "full"),
+        ({}, None, "full"),
+        ({"fpn_form": "light"}, None, "light"),
         ({}, {}, "full"),  # a pipeline of before
         ({}, {"fpn_form": "light"}, "light"),
-        ({"pooling": "average"}, {"fpn_form": "light"}, "light"),
         ({"fpn_form": "light"}, {"fpn_form": "full"}, "light"),
     ],
 )

@@ -24,7 +24,7 @@ from gbad.data.labels import LabelList
 from gbad.errors import DataError, TooManyBadImagesError
 from gbad.storage.digests import digest
 
-VERSION = 4
+VERSION = 3
 """Raised whenever the same settings would give other scores."""
 
 BAD_SHARE = 0.01
