@@ -45,6 +45,7 @@ from gbad.training.training_set import TrainingSet
 BATCH = 32
 EPOCHS = 3  # the first does not count
 SMALL = 64  # px, of GANomaly
+WHOLE = 512  # px, of the files
 
 Found = dict[str, float]
 
@@ -54,7 +55,7 @@ Found = dict[str, float]
 
 def gbad_pipeline(data: Path) -> Found:
     """Both looks of the model that comes with gbad, on pixels at the resolution of the files."""
-    pipeline, pixels = load("simulated-bags"), _pixels(data, None)
+    pipeline, pixels = load("simulated-bags"), _pixels(data, WHOLE)
     return {"score": _rate(pipeline.explain, [pixels[start : start + BATCH] for start in range(0, len(pixels), BATCH)])}
 
 
@@ -126,7 +127,7 @@ def anomalib_patchcore(data: Path) -> Found:
     model.model.train()
     with torch.no_grad():
         for start in range(0, len(free), BATCH):
-            model.model(model.pre_processor(_tensor([read_image(path) for path in free[start : start + BATCH]])))
+            model.model(model.pre_processor(_tensor([read_image(path, WHOLE) for path in free[start : start + BATCH]])))
     model.model.subsample_embedding(0.1)
     return {"score": _scoring(model, data)}
 
@@ -160,7 +161,7 @@ def _anomalib(name: str, **options: Any) -> Any:
 
 def _scoring(model: Any, data: Path) -> float:
     model.eval()
-    pixels = _pixels(data, None)
+    pixels = _pixels(data, WHOLE)
     batches = [_tensor(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
     with torch.inference_mode():
         return _rate(model, batches)
@@ -213,13 +214,13 @@ def _list(data: Path) -> tuple[LabelList, list[Path]]:
     return listed, image_paths(data, listed.names)
 
 
-def _pixels(data: Path, size: int | None) -> np.ndarray:
+def _pixels(data: Path, size: int) -> np.ndarray:
     return np.stack([read_image(path, size) for path in _list(data)[1]])
 
 
 def make_data(data: Path, images: int) -> None:
     """Simulate bags, half of them with threats, and link them to where the others look for them."""
-    simulate_dataset(data, train_positives=images // 2, test_positives=0, negatives_per_positive=1, size=512)
+    simulate_dataset(data, train_positives=images // 2, test_positives=0, negatives_per_positive=1, size=WHOLE)
     listed, paths = _list(data)
     for path, positive in zip(paths, listed.positive, strict=True):
         for part in ("train", "val"):

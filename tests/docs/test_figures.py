@@ -89,7 +89,7 @@ def numbers_of(source: str) -> list[float]:
         for column, wanted in (condition.split("=", 1) for condition in conditions):
             table = table[table[column].map(lambda value, wanted=wanted: fnmatchcase(value, wanted))]
         cells = table.to_numpy().ravel()
-        return [float(cell) for cell in cells if re.fullmatch(r"-?[\d.]+(e-?\d+)?", cell)]
+        return [float(cell) for cell in cells if re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", cell)]
     if path.suffix == ".json":
         return [value for _, value in values(json.loads(path.read_text()), *conditions)]
     lines = [line for line in path.read_text().splitlines() if all(word in line for word in conditions)]

@@ -173,9 +173,11 @@ def speed(name: str) -> Cells:
     cells: Cells = {}
     for row in pd.read_csv(RESULTS / "speed" / f"{name}.csv", keep_default_na=False).itertuples():
         bounds = [f"at least {row.at_least}" if row.at_least else "", f"at most {row.at_most}" if row.at_most else ""]
-        value = " to ".join(f"{bound:.3g}" for bound in (row.lowest, row.highest))
-        cells[str(row.measured)] = [" and ".join(filter(None, bounds)) or "–", f"{row.median:.3g} ({value})", row.unit,
-                                    row.verdict or "–"]  # fmt: skip
+        median, *spread = (
+            f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in (row.median, row.lowest, row.highest)
+        )
+        asked, value = " and ".join(filter(None, bounds)) or "–", f"{median} ({' to '.join(spread)})"
+        cells[str(row.measured)] = [asked, value, row.unit, row.verdict or "–"]
     return cells
 
 
