@@ -17,6 +17,7 @@ import pandas as pd
 from gbad.data.arrays import Labels, Mask
 from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
+from gbad.runtime.text import counted
 from gbad.storage.reading import open_text
 from gbad.storage.tables import texts, write_table
 from gbad.storage.targets import Kind
@@ -368,4 +369,5 @@ def _parse_name(path: Path, line: int, text: str, quoted: bool) -> str:
 def _warn_of_zeros(path: Path, table: npt.NDArray[np.int8], rows: list[int]) -> None:
     zeros = int((np.bincount(rows, minlength=len(table)) * (table == 0).sum(axis=1)).sum())
     if zeros:
-        warnings.warn(f"{path}: {zeros:,} values are 0; they count as -1 (absent).", UserWarning, stacklevel=3)
+        verb = "counts" if zeros == 1 else "count"
+        warnings.warn(f"{path}: {counted(zeros, 'value')} of 0 {verb} as -1 (absent).", UserWarning, stacklevel=3)

@@ -15,6 +15,7 @@ from gbad.data.original import ArrayImage, Original
 from gbad.data.pictures import open_picture
 from gbad.data.source import ImageSource, source_from_array, source_from_paths
 from gbad.errors import DataError
+from gbad.runtime.text import counted
 from gbad.storage.digests import digest
 from gbad.training.settings import Settings
 from gbad.training.start import check_kept_classes
@@ -130,7 +131,7 @@ def training_list(
         # Names that do not end in a number have no neighbours: nothing is known about the order of an array.
         names = [path.stem for path in paths] if paths else [f"row {row} of array" for row in range(len(labels))]
     elif len(names) != len(images):
-        raise DataError(f"{len(names)} names for {len(images)} images")
+        raise DataError(f"{counted(len(names), 'name')} for {counted(len(images), 'image')}")
     _check_groups(groups, len(images))
     validation = validation_rows(names, labels, paths, settings.validation_fraction, settings.random_state, groups)
     places = _check_boxes(boxes, images, labels, classes, settings.position_weight)
@@ -166,7 +167,7 @@ def _check_groups(groups: Sequence[str | None] | None, count: int) -> None:
     if groups is None:
         return
     if len(groups) != count:
-        raise DataError(f"{len(groups)} groups for {count} images")
+        raise DataError(f"{counted(len(groups), 'group')} for {counted(count, 'image')}")
     for row, group in enumerate(groups):
         if not (group is None or (isinstance(group, str) and group)):
             raise DataError(f"groups must be texts, or None where not known; that of image {row} is {group!r}")

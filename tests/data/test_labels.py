@@ -76,7 +76,7 @@ def test_any_number_of_classes_with_any_names(write, n_classes: int) -> None:
 
 def test_zero_is_negative_with_one_warning_that_counts(write) -> None:
     path = write(HEADER + "P1,1,0\nN1,0,0.0\nN2,-1,-1\nN3,0,0\n")
-    with pytest.warns(UserWarning, match="5 values are 0") as caught:
+    with pytest.warns(UserWarning, match="5 values of 0 count") as caught:
         labels = read_list(path)
     assert len(caught) == 1
     assert str(path) in str(caught[0].message)

@@ -17,6 +17,7 @@ from gbad.data.images import image_paths
 from gbad.data.labels import PARTS, LabelList, find_subsets, list_path, read_sixray, write_list
 from gbad.data.simulate import simulate_dataset
 from gbad.errors import DataError
+from gbad.runtime.text import counted
 from gbad.storage.claims import read_claim
 from gbad.storage.digests import digest, files_digest
 from gbad.storage.files import read_json, write_json
@@ -188,7 +189,7 @@ def without_mislabelled(data: BenchmarkData, mislabelled: Path, folder: Path) ->
             link.unlink(missing_ok=True)
     for name, entry in sorted(wanted.items()):
         _link(entry, folder / name)
-    note = f"{len(removed):,} images that {mislabelled.name} lists as mislabelled are left out."
+    note = f"Left out: {counted(len(removed), 'image')} that {mislabelled.name} lists as mislabelled."
     return BenchmarkData(folder.resolve(), data.subsets, data.origin, (*data.notes, note))
 
 

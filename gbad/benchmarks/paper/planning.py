@@ -22,6 +22,7 @@ from gbad.phase1_classifier.fine_tuning import fold_norms, freeze_stages
 from gbad.phase1_classifier.optimisation import build_optimiser
 from gbad.report.tables import Column, Table, keyed
 from gbad.runtime.device import chosen_device
+from gbad.runtime.text import counted
 from gbad.training.phase1 import architecture_options, given
 from gbad.training.regions import NEGATIVES_PER_POSITIVE
 from gbad.training.settings import Settings
@@ -182,8 +183,9 @@ def plan_table(
         *[Column[dict[str, Any]](name, itemgetter(name), form.format) for name, form in formats.items()],
     ]
     notes = [
-        f"{sum(len(one.cells) for one in work):,} cells to train and score, {hours:.1f} hours on this machine, "
-        f"{disk / 1000:.1f} GB of disk, and up to {cache / 1000:.1f} GB for decoded images of a training at a time.",
+        f"{counted(sum(len(one.cells) for one in work), 'cell')} to train and score, {hours:.1f} hours on this "
+        f"machine, {disk / 1000:.1f} GB of disk, and up to {cache / 1000:.1f} GB for decoded images of a training at a "
+        "time.",
         f"Time is from {STEPS} training steps of each network. Not included: decoding images, training the BiGAN, "
         "phase 3, image-level detectors, and simulating images.",
     ]

@@ -29,6 +29,7 @@ from gbad.evaluation.metrics import Rule, check_rule
 from gbad.phase1_classifier.backbones import build_backbone, load_imagenet_weights
 from gbad.report.tables import Table
 from gbad.runtime.progress import progress_bar
+from gbad.runtime.text import counted
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.targets import check_apart
 from gbad.training.settings import Settings
@@ -202,7 +203,7 @@ def plan_benchmark(
     notes += [f"{METHODS[name].label} would be left out: {reason}" for name, reason in left_out.items()]
     if plan.detectors:
         cells = sum(map(len, plan.detectors.values()))
-        notes.append(f"{cells} cells of image-level detectors ({', '.join(plan.detectors)}) come on top.")
+        notes.append(f"On top: {counted(cells, 'cell')} of image-level detectors ({', '.join(plan.detectors)}).")
     return table, notes
 
 

@@ -145,7 +145,8 @@ def warn_of_skipped(reasons: Sequence[str], where: Path) -> None:
     """Warn once about all boxes and annotations that are left out, with the first reason."""
     if reasons:
         message = (
-            f"{where}: {len(reasons):,} boxes or annotations cannot be used and are skipped. The first: {reasons[0]}"
+            f"{where}: boxes or annotations that cannot be used are skipped, {len(reasons):,} in all. The first: "
+            f"{reasons[0]}"
         )
         warnings.warn(message, UserWarning, stacklevel=2)
 
