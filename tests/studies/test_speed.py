@@ -152,10 +152,3 @@ def test_list_speed(measure: Measure, tmp_path: Path) -> None:
     assert found["at_most"].tolist() == [60] * 3 + [3072] * 3
     files = [*(tmp_path / "data" / "JPEGImage").glob("*/*.jpg")]
     assert len({path.read_bytes() for path in files}) == 400
-
-
-def test_peers_speed(measure: Measure) -> None:
-    pytest.importorskip("resource", reason="the system has no peak memory of a process")
-    found = measure("peers_speed", "--only", "gbad, GANomaly", "--images", "34", "--rounds", "1")
-    assert found["measured"].tolist() == [f"{what}, gbad, GANomaly" for what in ("training", "scoring", "peak memory")]
-    assert (found["median"] > 0).all()
