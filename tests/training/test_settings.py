@@ -88,7 +88,7 @@ def test_settings_cannot_be_changed_in_place() -> None:
         ("views", True, "unknown views True; choose one of 1, 2, 4"),
         ("views", np.int64(3), "unknown views .*3"),
         ("backbone", 3.5, "unknown backbone 3.5; choose one of resnet18"),
-        ("epochs", True, "epochs must be a whole number from 1, not True"),
+        ("epochs", True, "epochs must be a whole number from 0, not True"),
         ("ema_decay", 1.0, "ema_decay must be a number from 0 and below 1, not 1.0"),
         ("epsilon", 2.0, "epsilon must be a number above 0 and at most 1, not 2.0"),
         ("chr_threshold", float("inf"), "chr_threshold must be a number, not inf"),
