@@ -295,7 +295,7 @@ def test_boxes_that_cannot_be_cut_out_are_skipped_with_one_warning(source: Path,
     )
     path.write_text(path.read_text().replace("</annotation>", f"{objects}</annotation>"))
     for _ in range(2):  # made, then gone on with
-        with pytest.warns(UserWarning, match=r"1 boxes .*/P1\.xml: the box .*27.0\) of the Gun holds less than"):
+        with pytest.warns(UserWarning, match=r"skipped, 1 in all.*/P1\.xml: the box .*27.0\) of the Gun holds less than"):
             project_dataset(source, tmp_path / "out", **TINY, workers=1)
     images = [contents(tmp_path / name / "JPEGImage") for name in ("good", "out")]
     assert images[0] == images[1]
@@ -306,7 +306,7 @@ def test_annotations_that_contradict_the_list_or_cannot_be_read_are_skipped(sour
     annotate(source, {"P0": (26, 26, 54, 44), "P10": (26, 26, 54, 44)})
     annotate(source, {"P1": (26, 26, 54, 44)}, label="Pliers")
     annotate(source, {"P11": (54, 26, 26, 44)})
-    with pytest.warns(UserWarning, match=r"2 boxes or .*/P1\.xml: a box of Pliers, which the list does not"):
+    with pytest.warns(UserWarning, match=r"skipped, 2 in all.*/P1\.xml: a box of Pliers, which the list does not"):
         sides, _ = read_sides(source, 10, None)
     assert [c.image for side in sides.values() for items in side.cutouts.values() for c in items] == ["P0", "P10"]
 
