@@ -63,14 +63,10 @@ def rounded(out: Path, data: Path, settings: Settings) -> Path:
 
 def refitted(out: Path, data: Path, networks: Path) -> GBADPipeline:
     """Fit phases 2 and 3 to the networks of a pipeline in half precision, with its settings but for the detector."""
-    settings = load(networks).settings
-    keeping = settings.changed(start=str(networks), epochs=0, region_epochs=0, detector=SETTINGS.detector)
-    spec = load(networks).check_fitted().classifier["spec"]
-    keeping = keeping.changed(**{name: spec[name] for name in ("fpn_width", "head_width")})
-    run = start_run(out / "refit", data, SUBSET, keeping)
-    train(run, show_progress=True)
-    fitted = load(out / "refit" / "pipeline.joblib").check_fitted()
-    return GBADPipeline.from_fitted(settings.changed(detector=SETTINGS.detector), fitted)
+    settings = load(networks).settings.changed(detector=SETTINGS.detector)
+    keeping = settings.changed(start=str(networks), epochs=0, region_epochs=0)
+    train(start_run(out / "refit", data, SUBSET, keeping), show_progress=True)
+    return GBADPipeline.from_fitted(settings, load(out / "refit" / "pipeline.joblib").check_fitted())
 
 
 def rounding(pipeline: GBADPipeline, halved: GBADPipeline, paths: Sequence[Path]) -> dict[str, float]:

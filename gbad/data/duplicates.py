@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
 
 from gbad.storage.digests import file_digest, file_size
 
 _HEAD = 16 * 1024
-_READERS = 8  # threads
-_PART = 500  # files
 
 
 def group_equal(keys: Iterable[Hashable | None]) -> list[list[int]]:
@@ -57,19 +53,12 @@ def find_duplicates(paths: Sequence[str | Path]) -> list[list[int]]:
     """
     sizes = [file_size(path) for path in paths]
     heads: list[bytes | None] = [None] * len(paths)
-    same_size = [position for group in group_equal(sizes) for position in group]
-    with ThreadPoolExecutor(_READERS) as pool:  # most of the time is spent waiting for the disk
-        digests = pool.map(lambda some: [file_digest(paths[position], _HEAD) for position in some], _parts(same_size))
-        for position, digest in zip(same_size, chain.from_iterable(digests), strict=True):
-            heads[position] = digest
+    for group in group_equal(sizes):
+        for position in group:
+            heads[position] = file_digest(paths[position], _HEAD)
     keys = list(heads)
     for group in group_equal(heads):
         for position in group:
             if (sizes[position] or 0) > _HEAD:
                 keys[position] = file_digest(paths[position])
     return group_equal(keys)
-
-
-def _parts(positions: list[int]) -> list[list[int]]:
-    """Cut positions into parts that are worth a thread's while."""
-    return [positions[start : start + _PART] for start in range(0, len(positions), _PART)]

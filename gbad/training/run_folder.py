@@ -180,10 +180,10 @@ def _read_list(folder: Path, data: str | Path, head: Head) -> _Listed:
     settings = head.settings
     labels = read_sixray(data, head.subset, "train")
     check_labels(labels.labels, labels.classes)
-    check_kept_classes(settings, labels.classes)
     paths = image_files(data, labels.names)
     boxes = validation = None
     if not (folder / "split.csv").exists():
+        check_kept_classes(settings, labels.classes)
         validation = validation_rows(
             labels.names, labels.labels, paths, settings.validation_fraction, settings.random_state,
             read_groups(data, head.subset, labels.names),
