@@ -116,10 +116,11 @@ def check_start(settings: Settings) -> None:
 
 def check_kept_classes(settings: Settings, classes: Sequence[str]) -> None:
     """Check that a classifier that is kept tells the classes of the training list apart; GbadError if not."""
-    start = started_from(settings) if kept_networks(settings) else None
+    keeps = kept_networks(settings)
+    start = started_from(settings) if keeps else None
     if start is not None and tuple(start["classes"]) != tuple(classes):
         raise GbadError(
             f"the classifier of {start['name']} knows {', '.join(start['classes'])}, and the training list has "
-            f"{', '.join(classes)}. With epochs 0 they must be the same, in the same order. Train it, or bring the "
-            "list into this form with gbad labels.", settings=("epochs", "region_epochs"),
+            f"{', '.join(classes)}. With {keeps[0]} 0 they must be the same, in the same order. Train it, or bring "
+            "the list into this form with gbad labels.", settings=tuple(keeps),
         )  # fmt: skip
