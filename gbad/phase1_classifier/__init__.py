@@ -10,7 +10,7 @@ from gbad.phase1_classifier.architectures import (
 )
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
-from gbad.phase1_classifier.evidence import early_evidence, evidence_maps, evidence_peaks, knows_positions, see
+from gbad.phase1_classifier.evidence import evidence_maps, evidence_peaks, knows_positions, see, stage_evidence
 from gbad.phase1_classifier.features import FeatureFile, extract_features
 from gbad.phase1_classifier.heatmap import class_heatmap, class_heatmaps, position_maps
 from gbad.phase1_classifier.prediction import VIEWS, predict_batch, predict_stream
@@ -27,7 +27,6 @@ __all__ = [
     "class_heatmaps",
     "classifier_from_state",
     "classifier_state",
-    "early_evidence",
     "evidence_maps",
     "evidence_peaks",
     "extract_features",
@@ -38,5 +37,6 @@ __all__ = [
     "predict_stream",
     "scoring_network",
     "see",
+    "stage_evidence",
     "train_classifier",
 ]

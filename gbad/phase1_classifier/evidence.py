@@ -113,11 +113,11 @@ def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | 
     return total
 
 
-def early_evidence(model: Classifier, images: Pixels, columns: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Evidence of a network without a pyramid for one class an image: HiResCAM at its last stage but one, L3.
+def stage_evidence(model: Classifier, images: Pixels, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+    """Evidence of a network without a pyramid for one class an image: HiResCAM at its last two stages, L3 and L4.
 
-    The last stage, which is classified, is coarse, 3 by 3 cells for a region of 96 px, and its highest cell often lies
-    beside the threat.
+    The last stage, which is classified, covers a threat, but is coarse: 3 by 3 cells for a region of 96 px, of which
+    the highest often lies beside the threat. The stage before it points better (``studies/places.py``).
 
     Parameters
     ----------
@@ -131,15 +131,21 @@ def early_evidence(model: Classifier, images: Pixels, columns: Sequence[int]) ->
     Returns
     -------
     float64 array (n, h, w)
-        0 or larger.
+        Sum of both stages, each with the maximum 1 unless it is all zero; at the resolution of L3.
     """
     device = next(model.parameters()).device
     with torch.enable_grad(), full_precision():
         pixels = eval_preset(images).to(device).requires_grad_(True)  # frozen weights alone ask for no gradient
         stages = model.backbone(model.normalise(pixels))
         logits = model.classify_levels([stages["L4"]]).logits
-        (gradient,) = torch.autograd.grad(logits[range(len(columns)), [*columns]].sum(), [stages["L3"]])
-    return np.asarray((gradient * stages["L3"].detach()).sum(1).relu().cpu().double().numpy())
+        last = [stages["L3"], stages["L4"]]
+        gradients = torch.autograd.grad(logits[range(len(columns)), [*columns]].sum(), last)
+    total = torch.zeros_like(last[0][:, :1], dtype=torch.float64)
+    for stage, gradient in zip(last, gradients, strict=True):
+        one = (gradient * stage.detach()).sum(1, keepdim=True).relu().double()
+        one = one / one.amax((2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+        total += F.interpolate(one, size=total.shape[2:], mode="bilinear")
+    return np.asarray(total[:, 0].cpu().numpy())
 
 
 def evidence_peaks(model: Classifier, levels: list[Tensor], extent: float) -> npt.NDArray[np.float32]:

@@ -16,10 +16,10 @@ from gbad.data.original import Original
 from gbad.data.regions import choose_regions, cut_regions
 from gbad.phase1_classifier import (
     Classifier,
-    early_evidence,
     evidence_peaks,
     predict_batch,
     scoring_network,
+    stage_evidence,
 )
 from gbad.phase1_classifier.evidence import Seen
 from gbad.phase3_gate import Regions, SecondDecision
@@ -101,7 +101,7 @@ class FittedSecondLook:
     def evidence(
         self, original: Original, boxes: npt.NDArray[np.float64], columns: Sequence[int], cells: tuple[int, int]
     ) -> npt.NDArray[np.float64]:
-        """Evidence for k classes, each in a region of one image, see `gbad.phase1_classifier.early_evidence`.
+        """Evidence for k classes, each in a region of one image, see `gbad.phase1_classifier.stage_evidence`.
 
         Parameters
         ----------
@@ -125,7 +125,7 @@ class FittedSecondLook:
         """
         centres = ((boxes[:, :2] + boxes[:, 2:]) / 2).astype(np.float32)
         cut = cut_regions([original], [centres], self.model.shape)
-        return in_their_images(early_evidence(self.network, cut, columns), boxes, cells)
+        return in_their_images(stage_evidence(self.network, cut, columns), boxes, cells)
 
     def to_plain(self) -> dict[str, Any]:
         """Everything as numbers, texts and arrays, for `from_plain`."""

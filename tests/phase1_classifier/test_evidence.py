@@ -13,12 +13,12 @@ from gbad.data.source import ImageSource
 from gbad.phase1_classifier import (
     Classifier,
     class_heatmap,
-    early_evidence,
     evidence_maps,
     evidence_peaks,
     extract_features,
     predict_batch,
     see,
+    stage_evidence,
 )
 from gbad.phase1_classifier.classifier import multilabel_bce
 
@@ -129,17 +129,29 @@ def test_unknown_labels_have_no_part_in_the_loss() -> None:
     assert logits.grad[known].all()
 
 
-def test_early_evidence_is_gradient_times_activation_of_the_last_stage_but_one(build: Build) -> None:
+def test_stage_evidence_is_gradient_times_activation_of_the_last_two_stages(build: Build) -> None:
     model = build("plain").eval()
-    found = early_evidence(model, PIXELS[:3], [1, 0, 1])
+    found = stage_evidence(model, PIXELS[:3], [1, 0, 1])
     pixels = torch.from_numpy(PIXELS[:3]).permute(0, 3, 1, 2).float().requires_grad_(True)
     stages = model.backbone(model.normalise(pixels))
     logits = model.classify_levels([stages["L4"]]).logits
     for row, column in enumerate([1, 0, 1]):
-        (gradient,) = torch.autograd.grad(logits[row, column], [stages["L3"]], retain_graph=True)
-        expected = (gradient * stages["L3"])[row].sum(0).relu().detach().numpy()
-        np.testing.assert_allclose(found[row], expected, rtol=1e-3, atol=1e-6)
-    assert found.shape[1:] == stages["L3"].shape[2:]
+        expected = torch.zeros(stages["L3"].shape[2:])
+        for name in ("L3", "L4"):
+            (gradient,) = torch.autograd.grad(logits[row, column], [stages[name]], retain_graph=True)
+            one = (gradient * stages[name])[row].sum(0).relu().detach()
+            assert one.any()
+            expected += F.interpolate(one[None, None] / one.max(), size=expected.shape, mode="bilinear")[0, 0]
+        np.testing.assert_allclose(found[row], expected.numpy(), rtol=1e-3, atol=1e-6)
     assert (found >= 0).all()
-    alone = early_evidence(model, PIXELS[1:2], [0])
+    assert (found <= 2).all()
+    alone = stage_evidence(model, PIXELS[1:2], [0])
     np.testing.assert_allclose(alone[0], found[1], rtol=1e-3, atol=1e-6)
+
+
+def test_stage_evidence_of_no_evidence_is_zero(build: Build) -> None:
+    model = build("plain").eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.zero_()
+    assert not stage_evidence(model, PIXELS[:2], [0, 1]).any()
