@@ -201,7 +201,17 @@ def test_a_wrong_figure_is_found() -> None:
     assert is_held("66.6", numbers_of(comment.strip()))
 
 
-@pytest.mark.parametrize("folder", ["benchmark", "benchmark_224", "benchmark_first", "projected"])
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "benchmark",
+        "benchmark_224",
+        "benchmark_first",
+        "projected",
+        "second_look/projected_640",
+        "second_look/simulated_512",
+    ],
+)
 def test_each_missed_target_is_named(folder: str) -> None:
     summary = json.loads((RESULTS / folder / "summary.json").read_text())
     page = (ROOT / "docs" / "results" / "index.md").read_text(encoding="utf-8")
