@@ -118,7 +118,7 @@ def ap_table(metrics: dict[str, Any]) -> Table:
         title=f"Average precision (%), subset {escape(metrics['subset'])}, {metrics['n_images']:,} test images"
     )
     twice = any((share or 0) > 0 for share in metrics["looked_twice"].values())
-    methods = {"ungated": "CNN ungated", **({"first_look": "first look"} if twice else {}), "gbad": "GBAD gated"}
+    methods = {"ungated": "classifier alone", **({"first_look": "first look"} if twice else {}), "gbad": "GBAD"}
     for column in ("class", "positives", "prevalence", *methods.values()):
         table.add_column(column, justify="left" if column == "class" else "right")
 

@@ -92,7 +92,7 @@ def test_simulate_check_train_evaluate_predict(
 
     outcome = gbad_command("evaluate", run / "pipeline.joblib", data, "--subset", 10, "--out", out)
     assert outcome.status == 0, outcome.err
-    assert "CNN ungated" in outcome.out
+    assert "classifier alone" in outcome.out
     assert str(out / "report.html") in outcome.out
     assert json.loads((out / "metrics.json").read_text())["seed"] == 5
 

@@ -107,7 +107,7 @@ def demo() -> Cells:
     least, most = 100 * np.array(low["gbad - ungated"]["map"])
     return cells | {
         "mAP, seed 12 (95 % interval)": ["", *maps],
-        "gated − ungated, 95 % interval": ["", "", f"seed 12: {least:.1f} to {most:.1f}"],
+        "GBAD − classifier alone, 95 % interval": ["", "", f"seed 12: {least:.1f} to {most:.1f}"],
     }
 
 
