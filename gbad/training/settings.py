@@ -220,8 +220,8 @@ class Settings:
     )
     second_look: bool = _setting(
         "regions", True,
-        "Look again, at the resolution of the files, at the regions that could be a threat: a second classifier learns "
-        "to tell threats from what fools the first.",
+        "Look again, at a higher resolution, at the regions that could be a threat: a second classifier learns to tell "
+        "threats from what fools the first.",
     )  # fmt: skip
     region_size: int = _setting("regions", 128, "Side of a region.", unit="px", low=32)
     regions: int = _setting("regions", 4, "Largest number of regions of an image.", low=1)
