@@ -44,9 +44,10 @@ FORMAT = 3
 class GBADPipeline(BaseEstimator):
     """GBAD (Dumagpi, Jung and Jeong, IEICE 2020): which threats an X-ray image shows.
 
-    Phase 1 is a multi-label classifier with a feature pyramid, trained on all positives and as many negatives. Phase 2
-    is a BiGAN on its features and predictions of threat-free images. Phase 3 is a support vector machine on the BiGAN's
-    two losses, which suppresses the predictions of images that look normal.
+    Phase 1 is a multi-label classifier with a feature pyramid, trained on all images with threats and as many
+    threat-free ones. Phase 2 is a BiGAN on its features and predictions of threat-free images. Phase 3 is a support
+    vector machine on the BiGAN's two losses, which suppresses the predictions of images that look normal. Class heads
+    and a second look at regions are not in the paper, and are on by default; ``gbad.preset("paper")`` leaves them out.
 
     A setting that changes after `fit` counts for the next `fit`, as in scikit-learn; only ``device`` counts at once.
 
@@ -130,8 +131,8 @@ class GBADPipeline(BaseEstimator):
             Known group of each image, such as its bag, passenger or session: the validation split divides no group.
             Where it is None, the image's neighbours in number count.
         boxes : sequence of n sequences of (class, left, top, right, bottom), optional
-            Where threats are, in pixels of the original images: for a `position_weight` above 0. Positives whose list
-            is empty do not take part in the learning of positions.
+            Where threats are, in pixels of the original images: for a `position_weight` above 0. Images with
+            threats whose list is empty teach no places.
         run : path, optional
             Run folder; what it holds already is not done again. Default: a temporary folder.
         max_bad, strict : float, bool

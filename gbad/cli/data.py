@@ -15,11 +15,11 @@ from gbad.runtime.text import counted
 
 # Shared by `simulate` and `project`, which make data sets of the same form.
 Out = Annotated[Path, typer.Argument(help="Folder for the data set.")]
-Ratio = Annotated[int, typer.Option(min=1, help="Name of the subset, and its negatives per positive.")]
+Ratio = Annotated[int, typer.Option(min=1, help="Name of the subset, and threat-free images for each with threats.")]
 TrainPositives = Annotated[int, typer.Option(min=1, help="Training images with threats.")]
 TestPositives = Annotated[int, typer.Option(min=1, help="Test images with threats.")]
 NegativesPerPositive = Annotated[
-    int | None, typer.Option(min=0, help="Threat-free images per positive. Default: the subset's number.")
+    int | None, typer.Option(min=0, help="Threat-free images for each with threats. Default: the subset's number.")
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")]
 

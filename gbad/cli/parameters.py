@@ -18,7 +18,7 @@ from gbad.training.settings import GROUPS, choices, defaults, kinds, options
 
 AP_RULES = ("all_points", "voc07", "voc10")  # of gbad.evaluation.metrics, whose import would slow `gbad --help` down
 Data = Annotated[Path, typer.Argument(help="Folder in SIXray's layout: ImageSet/<subset>/{train,test}.csv and images.")]
-SUBSET = "Subset: 10, 100 or 1000 negatives per positive in SIXray."
+SUBSET = "Subset: 10, 100 or 1000 threat-free images for each with threats in SIXray."
 Subset = Annotated[str, typer.Option(help=SUBSET)]
 Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal results on the same machine.")]
 APRule = Annotated[

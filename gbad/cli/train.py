@@ -136,7 +136,7 @@ def refit(
 
 
 def demo(out: Annotated[Path, typer.Option(help="Run folder.")] = Path("runs/demo"), seed: Seed = 12) -> None:
-    """Simulate a small set, train all phases, evaluate: the whole of gbad in a few minutes on two cores."""
+    """Simulate a small set, train all phases, evaluate: the whole of gbad in some ten minutes on two cores."""
     from gbad.workflows.demo import run_demo
 
     metrics = run_demo(out, seed, console.print)

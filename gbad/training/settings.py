@@ -184,11 +184,13 @@ class Settings:
         "classifier", 15, "Passes over the training set of phase 1. 0 keeps the classifier of start as it is.", low=0
     )
     batch_size: int = _setting("classifier", 32, "Images in a batch of phase 1.", low=2)
-    optimiser: Optimiser | None = _setting("classifier", None, "Default: what suits the backbone.")
+    optimiser: Optimiser | None = _setting(
+        "classifier", None, "Optimiser of phase 1. Default: what suits the backbone."
+    )
     learning_rate: float | None = _setting(
         "classifier", None, "Largest learning rate. Default: what suits the backbone.", low=0, open="low"
     )
-    weight_decay: float = _setting("classifier", 1e-4, "Of the optimiser.", low=0, flag="")
+    weight_decay: float = _setting("classifier", 1e-4, "Weight decay of the optimiser.", low=0, flag="")
     ema_decay: float = _setting(
         "classifier", 0.999, "Decay of the moving average of the weights, which is the classifier.", low=0, high=1,
         open="high", flag="",
