@@ -1,7 +1,7 @@
 """The second look on a run folder: phases 1 and 2 once more, on regions of the images.
 
-What the first look takes for a threat in threat-free images is what the second look learns to tell from threats, at the
-resolution of the files. The run folder holds, in ``second_look/``::
+What the first look takes for a threat in threat-free images is what the second look learns to tell from threats, at a
+higher resolution. The run folder holds, in ``second_look/``::
 
     shape.json               how regions are cut
     regions.joblib           the regions that are learnt from, see `gbad.training.regions.RegionList`
