@@ -29,7 +29,8 @@ def detection_measures(abnormal: npt.ArrayLike, score: npt.ArrayLike, threshold:
     -------
     dict of str to float
         ``roc_auc``, ``pr_auc`` (average precision, abnormal is positive), ``recall`` (share of abnormal images that
-        raise an alarm) and ``false_alarm_rate`` (share of normal images that do), all in [0, 1].
+        raise an alarm) and ``false_alarm_rate`` (share of normal images that do), all in [0, 1]. Without a threshold
+        the latter is `FALSE_ALARM_RATE`, what is allowed: few normal images, or equal scores, may raise fewer alarms.
 
     Raises
     ------

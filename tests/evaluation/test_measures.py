@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from gbad.errors import DataError
 from gbad.evaluation.bootstrap import percentiles
 from gbad.evaluation.measures import (
+    FALSE_ALARM_RATE,
     detection_measures,
     resampled_roc_auc,
     t_interval,
@@ -38,6 +39,8 @@ def test_operating_point_by_hand() -> None:
 def test_without_threshold_the_test_set_gives_it(scored: tuple[np.ndarray, np.ndarray]) -> None:
     false_alarms, recall, _ = roc_curve(*scored, drop_intermediate=False)
     assert detection_measures(*scored, None)["recall"] == recall[false_alarms <= 0.05].max()
+    # Of two normal rows none may raise an alarm, and what is allowed stands there all the same.
+    assert detection_measures([1, 1, 0, 0], [0.9, 0.8, 0.2, 0.1], None)["false_alarm_rate"] == FALSE_ALARM_RATE
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:
