@@ -82,11 +82,15 @@ def _held_out(
     rows = first.found.rows[first.found.validation]
     if not len(rows) or first.prevalence is None or not 0 < first.prevalence < 1:
         return None
+    threat = data.positive[rows]
+    # Without such rows the score for any threat is not calibrated, whatever prevalence the settings name.
+    is_calibrated = threat.any() and np.count_nonzero(~threat) > 1
     any_threat, gated = first.judged.any_threat, first.judged.log_gated
     if second is not None and of_second is not None:
         gated = both_looks(first.judged.ranking, gated, of_second, second.share)[1]
         any_threat = second.any_threat.score(log_odds(gated))
-    return HeldOut(any_threat, log_odds(gated), data.labels[rows], first.prevalence).to_plain()
+    prevalence = first.prevalence if is_calibrated else None
+    return HeldOut(any_threat, log_odds(gated), data.labels[rows], prevalence).to_plain()
 
 
 def load_held_out(run: Path) -> HeldOut | None:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import gbad
 from gbad.data.labels import LabelList
+from gbad.data.source import source_from_array
 from gbad.errors import GbadError
 from gbad.phase1_classifier import FeatureFile, predict_batch
 from gbad.phase2_anomaly.detectors import sigmoid
 from gbad.phase3_gate import (
+    at_false_alarm_rate,
     best_thresholds,
     choose,
     cross_fitted_gate,
@@ -27,10 +30,14 @@ from gbad.phase3_gate import (
     mixed,
 )
 from gbad.pipeline import GBADPipeline
+from gbad.storage.tables import write_table
 from gbad.training import phase3
 from gbad.training.phase2 import Losses, read_losses
-from gbad.training.phase3 import fit_phase3, load_decision
+from gbad.training.phase3 import fit_phase3, load_decision, load_held_out
+from gbad.training.presets import preset
 from gbad.training.run_folder import Run
+from gbad.training.settings import Settings
+from gbad.training.training_set import TrainingSet
 
 Make = Callable[..., GBADPipeline]
 
@@ -203,3 +210,27 @@ def test_thresholds_come_from_gates_that_have_not_seen_the_rows(
 def test_views_that_do_not_exist_are_refused(make_pipeline: Make) -> None:
     with pytest.raises(GbadError, match="unknown views 3; choose one of 1, 2, 4"):
         make_pipeline(views=3).fit(np.zeros((4, 64, 64, 3), np.uint8), np.eye(4, 2, dtype=np.uint8))
+
+
+def test_without_threats_held_out_no_prevalence_is_claimed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((30, 1), np.uint8)
+    labels[:5] = 1
+    validation = np.arange(30) >= 20
+    data = TrainingSet(source_from_array(np.zeros((30, 8, 8, 3), np.uint8), 8), labels, ("Gun",), validation)
+    part = np.where(validation, "validation", "training")
+    losses = {
+        "row": range(30),
+        "name": range(30),
+        "part": part,
+        "loss": rng.random(30),
+        "logit_Gun": rng.normal(size=30),
+    }
+    write_table(pd.DataFrame(losses), tmp_path / "phase2" / "losses.csv")
+    settings = Settings(**preset("paper")).changed(validation_fraction=0.3, prevalence=1e-3)
+    fit_phase3(data, settings, tmp_path)
+    held_out = load_held_out(tmp_path)
+    assert held_out is not None
+    assert held_out.prevalence is None  # the balanced classifier's own odds are not those of one threat in a thousand
+    np.testing.assert_array_equal(load_decision(tmp_path).any_threat.slope, 1.0)
+    assert at_false_alarm_rate(held_out, 0.2).threat_free == 10  # thresholds need no calibration
