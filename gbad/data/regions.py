@@ -1,4 +1,4 @@
-"""Regions of images: squares, cut from the files or from smaller copies of them, for each place that may hold a threat."""
+"""Regions of images: squares, cut from the files or from smaller copies, for each place that may hold a threat."""
 
 from __future__ import annotations
 
