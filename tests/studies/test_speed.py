@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -152,3 +153,24 @@ def test_list_speed(measure: Measure, tmp_path: Path) -> None:
     assert found["at_most"].tolist() == [60] * 3 + [3072] * 3
     files = [*(tmp_path / "data" / "JPEGImage").glob("*/*.jpg")]
     assert len({path.read_bytes() for path in files}) == 400
+
+
+def test_peers_speed(measure: Measure) -> None:
+    pytest.importorskip("resource", reason="the system has no peak memory of a process")
+    tiny = "--images 4 --batch-size 2 --rounds 1".split()
+    found = measure("peers_speed", "--only", "gbad, GANomaly", *tiny)
+    titles = ("training", "scoring", "parameters", "peak memory")
+    assert found["measured"].tolist() == [f"{title}, gbad, GANomaly" for title in titles]
+    assert (found["median"] > 0).all()
+
+
+def test_peers_speed_says_what_to_install(
+    script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("resource", reason="the system has no peak memory of a process")
+    peers = script("benchmarks/peers_speed.py")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stopped:
+        peers.main(["--only", "anomalib, GANomaly"])
+    assert stopped.value.code == 2
+    assert "no anomalib here: pip install anomalib ultralytics" in capsys.readouterr().err
