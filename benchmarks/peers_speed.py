@@ -21,7 +21,7 @@ All see the same simulated bags on the same machine. Each has a process of its o
 - PatchCore and EfficientAD: the settings of anomalib, 256 px, from random weights: none are downloaded, and time does
   not depend on them. The memory bank of PatchCore comes from 16 images, because to choose it takes minutes with more.
   A real bank is larger, and then PatchCore is slower. No threshold is applied to scores of anomalib.
-- The model of gbad: both looks, a first one at 224 px, and up to four regions at the resolution of the files.
+- The model of gbad: both looks, a first one at 224 px, and up to four regions of the files, at 384 px at most.
 
 The script itself imports gbad in all processes, some megabytes that the others do not need. No package goes online.
 """
@@ -79,7 +79,7 @@ UNITS = {
 
 
 def gbad_pipeline(data: Path, batch: int) -> Found:
-    """Both looks of the model that comes with gbad, on pixels at the resolution of the files."""
+    """Both looks of the model that comes with gbad, on pixels of whole files."""
     return {"score": scoring_rate(load("simulated-bags").explain, read_pixels(data, WHOLE), batch)}
 
 
