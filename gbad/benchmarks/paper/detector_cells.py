@@ -143,11 +143,12 @@ class DetectorCell(Cell):
         return SeedScores(np.asarray(validation.labels.any(axis=1)), validation.gate_score, test.gate_score)
 
     def costs(self) -> dict[str, Any]:
-        """Seconds of training and of scoring, epochs, and images that the detector was shown."""
+        """Seconds of training and of scoring, size of the images, epochs, and images that the detector was shown."""
         done, scoring = self.entry.result, self.scores.result
         return {
             "network": self.name, "backbone": "", "training_list": self.lists.subset.list, "seed": self.seed,
-            "epochs": done["epochs"], "images_seen": done["epochs"] * done["images"],
+            "size": self.detector.image_size, "epochs": done["epochs"],
+            "images_seen": done["epochs"] * done["images"],
             "detector_seconds": done["seconds"], "scoring_seconds": scoring["seconds"],
             "test_images": scoring["images"], "folder": self.entry.folder.name,
         }  # fmt: skip

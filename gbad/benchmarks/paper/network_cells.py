@@ -122,11 +122,12 @@ class NetworkCell(Cell):
         return scores.with_peaks(peaks_in_boxes(self.run, data.folder, self.lists.test))
 
     def costs(self) -> dict[str, Any]:
-        """Seconds of the phases and of scoring, epochs, and images that phase 1 was shown."""
+        """Seconds of the phases and of scoring, size of the images, epochs, and images that phase 1 was shown."""
         done, scoring = self.entry.result, self.scores.result
         return {
             "network": self.name, "backbone": self.backbone, "training_list": self.lists.subset.list, "seed": self.seed,
-            "epochs": done["epochs"], "images_seen": done["images_seen"], "negatives": self.settings.negatives,
+            "size": self.settings.size, "epochs": done["epochs"], "images_seen": done["images_seen"],
+            "negatives": self.settings.negatives,
             "held_out": self.settings.validation_fraction, "backbone_weights": done["backbone_weights"],
             "positive_passes": done["positive_passes"], "negative_passes": done["negative_passes"],
             **{f"{name}_seconds": value for name, value in done["seconds"].items()},

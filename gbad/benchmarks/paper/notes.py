@@ -52,16 +52,20 @@ GATES = (
 
 
 def budget(costs: pd.DataFrame) -> str:
-    """How many images phase 1 was shown: the same for all networks, or within which bounds."""
+    """How many images phase 1 was shown, and how large: the same for all networks, or within which bounds."""
     costs = costs[costs["backbone"] != ""]  # image-level detectors have no phase 1
     bounds = [costs.groupby(["training_list", "backbone"])["images_seen"].agg(kind) for kind in ("min", "max")]
     same = "the same number of images" if (bounds[0] == bounds[1]).all() else "not the same number of images"
     numbers = " to ".join(f"{number:,}" for number in dict.fromkeys((bounds[0].min(), bounds[1].max())))
     epochs = ", ".join(map(str, sorted(costs["epochs"].unique())))
+    smallest, largest = costs["size"].min(), costs["size"].max()
+    equal, sizes = "augmentation, image size and optimiser", ""
+    if smallest < largest:
+        equal, sizes = "augmentation and optimiser", f" of {smallest} to {largest} px"
     return (
-        f"Phase 1 of all networks on one list was shown {same} ({numbers}, {epochs} epochs), with the same "
-        f"augmentation, image size and optimiser; no epoch was selected. {_held_out(costs)} A second look trains a "
-        "second classifier, on regions: `cells.csv` has its seconds."
+        f"Phase 1 of all networks on one list was shown {same} ({numbers}, {epochs} epochs){sizes}, with the same "
+        f"{equal}; no epoch was selected. {_held_out(costs)} A second look trains a second classifier, on regions: "
+        "`cells.csv` has its seconds."
     )
 
 

@@ -13,7 +13,7 @@ from browser import assert_fits
 from scipy.special import expit
 from sklearn.metrics import average_precision_score, f1_score
 
-from gbad.benchmarks.paper import tables
+from gbad.benchmarks.paper import notes, tables
 from gbad.benchmarks.paper.any_threat import SeedScores, detector_rows, group_detectors
 from gbad.benchmarks.paper.data import BenchmarkData
 from gbad.benchmarks.paper.groups import Group
@@ -272,8 +272,14 @@ def test_a_class_that_loses_too_much_is_named() -> None:
 COSTS = pd.DataFrame({
     "training_list": ["10", "10"], "backbone": ["resnet34"] * 2, "images_seen": [1200, 1200], "epochs": [3, 3],
     "phase1_seconds": [2.0, 3.0], "network": ["cnn", "gbad"], "positive_passes": [1.2, 6.0],
-    "negative_passes": [1.2, 0.6], "negatives": ["natural", "fixed"], "held_out": [0.2, 0.0],
+    "negative_passes": [1.2, 0.6], "negatives": ["natural", "fixed"], "held_out": [0.2, 0.0], "size": [224, 224],
 })  # fmt: skip
+
+
+def test_networks_are_said_to_see_one_size_only_where_they_do() -> None:
+    assert "3 epochs), with the same augmentation, image size and optimiser;" in notes.budget(COSTS)
+    other = notes.budget(COSTS.assign(size=[320, 224], epochs=[12, 9]))
+    assert "9, 12 epochs) of 224 to 320 px, with the same augmentation and optimiser;" in other
 
 
 @pytest.fixture(scope="module")
