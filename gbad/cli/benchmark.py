@@ -62,7 +62,7 @@ def benchmark(
     from gbad.benchmarks.paper.summary import target_table
     from gbad.training.presets import preset as settings_of
 
-    console = Console()
+    console = Console(emoji=False)
     chosen = scale_of(scale)
     changed = {"image_size": image_size, "load": load, "resamples": resamples}
     chosen = replace(chosen, **{name: value for name, value in changed.items() if value is not None})  # type: ignore[arg-type]

@@ -16,8 +16,8 @@ from gbad.runtime.text import printable
 from gbad.storage.files import json_text
 from gbad.storage.targets import is_stream
 
-console = Console()
-errors = Console(stderr=True)
+console = Console(emoji=False)  # the name ``bag:x:1.jpg`` stays as it is
+errors = Console(stderr=True, emoji=False)
 
 LOGGERS = {"gbad": logging.INFO, "py.warnings": logging.WARNING}
 """Loggers whose lines a command shows, and from which level on."""

@@ -62,7 +62,7 @@ def progress_bar(
     ...     for _ in range(3):
     ...         advance(1)
     """
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     if show and not (console.is_terminal or console.is_jupyter):
         with _lines(console, description, total, unit) as advance:
             yield advance

@@ -381,6 +381,14 @@ def test_labels_of_a_folder_per_class(gbad_command: Command, tmp_path: Path) -> 
     assert "no class may be called 'name'" in outcome.err
 
 
+def test_names_between_colons_stay_as_they_are(gbad_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "in" / "Gun").mkdir(parents=True)
+    (tmp_path / "in" / "Gun" / "a.jpg").touch()
+    out = tmp_path / "bags:x:1.csv"
+    assert gbad_command("labels", tmp_path / "in", "--out", out).out.strip() == f"1 image in {out}: Gun 1"
+    assert f"{tmp_path / 'no:x:1'}: no such folder" in gbad_command("labels", tmp_path / "no:x:1", "--out", out).err
+
+
 def test_train_takes_another_detector_and_one_of_images(
     gbad_command: Command, dataset: Path, trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
