@@ -70,6 +70,8 @@ def read_names(path: str | Path) -> list[str]:
         If the file cannot be read, or names nothing.
     """
     is_input = str(path) == STANDARD_INPUT
+    if is_input and sys.stdin is None:  # of a service, perhaps
+        raise DataError("standard input is closed, so no names can be read from it. Name images, or give --from FILE.")
     try:
         content = sys.stdin.buffer.read() if is_input else read_regular(path)
     except OSError as error:

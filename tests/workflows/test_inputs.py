@@ -93,6 +93,9 @@ def test_lists_of_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert read_names(path) == ["line\nbreak.png", "b.png"]
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a.png\nb.png\n")))
     assert read_names("-") == ["a.png", "b.png"]
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="standard input is closed"):
+        read_names("-")
     path.write_text("\n\n")
     with pytest.raises(DataError, match=r"list\.txt: names no image"):
         read_names(path)
