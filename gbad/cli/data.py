@@ -110,7 +110,9 @@ def check(
 
 def labels(
     source: Annotated[Path, typer.Argument(help="Folder of Pascal VOC XML, COCO JSON file, or folder per class.")],
-    out: Annotated[Path, typer.Option(help="Label list to write, for example DATA/ImageSet/10/train.csv.")],
+    out: Annotated[
+        Path, typer.Option(help="Label list to write, such as DATA/ImageSet/10/train.csv; - for standard output.")
+    ],
     classes: Annotated[
         str | None,
         typer.Option(
@@ -133,9 +135,10 @@ def labels(
     )
     from gbad.data.labels import LABELS, with_classes, write_list
     from gbad.data.voc_writer import annotation_folder, check_annotations, known_boxes, write_annotations
-    from gbad.storage.targets import output_file
+    from gbad.storage.targets import is_stream, output_file
 
-    output_file(out, label_sources(source), LABELS)
+    if not is_stream(out):
+        output_file(out, label_sources(source), LABELS)
     if source.suffix.lower() == ".json":
         found = labels_from_coco(source)
     else:
@@ -147,7 +150,8 @@ def labels(
             bare = int((found.positive & ~kept.positive).sum())
             say(
                 f"Left out: {', '.join(f'{name} {count:,}' for name, count in left_out.items())}. "
-                f"Threat-free without them: {counted(bare, 'image')}."
+                f"Threat-free without them: {counted(bare, 'image')}.",
+                beside=out,
             )
         found = kept
     folder = boxes or annotation_folder(out)
@@ -159,4 +163,4 @@ def labels(
     where = ""
     if folder is not None and annotations:
         where = f". Annotations of {counted(write_annotations(annotations, folder), 'image')} in {folder}."
-    say(f"{counted(len(found), 'image')} in {out}: {counts}{where}")
+    say(f"{counted(len(found), 'image')} in {out}: {counts}{where}", beside=out)

@@ -375,6 +375,10 @@ def test_labels_of_a_folder_per_class(gbad_command: Command, tmp_path: Path) -> 
     assert (outcome.status, outcome.err) == (0, "")
     assert outcome.out.strip() == f"2 images in {out}: Gun 1"
     assert out.read_text() == "name,Gun\na,1\nb,-1\n"
+    outcome = gbad_command("labels", tmp_path / "in", "--out", "-", "--classes", "Knife")
+    assert outcome.out == "name,Knife\na,-1\nb,-1\n"
+    assert "Left out: Gun 1" in outcome.err
+    assert "2 images in -: Knife 0" in outcome.err
     (tmp_path / "in" / "name").mkdir()
     outcome = gbad_command("labels", tmp_path / "in", "--out", out)
     assert outcome.status == 1
