@@ -104,7 +104,7 @@ def predict(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder for pictures of images with an alarm, with what was found drawn in.")
     ] = None,
-    all_pictures: Annotated[bool, typer.Option("--all-pictures", help="Draw all images.")] = False,
+    all_pictures: Annotated[bool, typer.Option("--all-pictures", help="Draw all images into --pictures.")] = False,
     max_bad: MaxBad = 1.0,
     strict: Strict = False,
     quiet: Quiet = False,

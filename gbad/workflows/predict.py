@@ -18,7 +18,7 @@ from gbad.data.bad_images import BadImages
 from gbad.data.original import Original
 from gbad.data.pictures import files_of_picture
 from gbad.data.source import opened
-from gbad.errors import ImageError
+from gbad.errors import GbadError, ImageError
 from gbad.explanation import Explanation
 from gbad.pipeline import GBADPipeline
 from gbad.report.drawing import Finding, drawn
@@ -85,7 +85,7 @@ def predict(
     pictures : path-like, optional
         Folder for a picture of each image that raised an alarm, with what was found drawn in.
     all_pictures : bool
-        Draw all images.
+        Draw all images; needs `pictures`.
     max_bad, strict
         How many unusable images are too many, see `BadImages`.
     protected : sequence of path-like
@@ -98,13 +98,18 @@ def predict(
     GbadError
         If `out` is a folder, a device, an image of the input or `protected`, has no known suffix, holds anything but
         scores, or cannot be written; if `pictures` is where the input is searched, see
-        `gbad.workflows.picture_folder`, or cannot be made.
+        `gbad.workflows.picture_folder`, cannot be made, or is not given although all images are to be drawn.
     RunError
         If another process is writing `out`.
     DataError
         If there is no image.
     """
     rule = rule or Rule()
+    if all_pictures and pictures is None:
+        raise GbadError(
+            "all_pictures needs a folder for pictures, and none is given. Name one, or leave it out.",
+            settings=("all_pictures",),
+        )
     with ExitStack() as until_done:
         if not is_stream(out):
             part_of(out, protected)  # refuses a folder before anything is read

@@ -210,6 +210,9 @@ def test_the_commands(
     refused = gbad_command("predict", pipeline_file, paths[0], "--pictures", paths[0].parent, "--out", out)
     assert refused.status == 1
     assert f"since {paths[0]} reaches it" in refused.err
+    refused = gbad_command("predict", pipeline_file, paths[0], "--all-pictures", "--out", out)
+    assert refused.status == 1
+    assert "--all-pictures needs a folder for pictures, and none is given" in refused.err
     refused = gbad_command("predict", pipeline_file, paths[0], "--false-alarm-rate", 0.0001, "--out", out)
     assert refused.status == 1
     assert "needs at least 9,999 held-out images threat-free" in refused.err
