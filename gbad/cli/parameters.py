@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import inspect
 import os
 import re
@@ -95,7 +96,8 @@ def pipeline_or_images(first: Path | None, paths: Sequence[Path] | None) -> tupl
     if os.path.isfile(first / "pipeline.joblib"):
         raise GbadError(f"{first}: a run folder. Name the pipeline in it, {first / 'pipeline.joblib'}.")
     suffix = first.suffix.lower().partition("#")[0]  # a frame of a DICOM file has its number behind it
-    is_input = str(first) == "-" or os.path.isdir(first) or suffix in IMAGE_SUFFIXES or "*" in str(first)
+    is_pattern = "*" in str(first) or (glob.has_magic(str(first)) and not os.path.lexists(first))
+    is_input = str(first) == "-" or os.path.isdir(first) or suffix in IMAGE_SUFFIXES or is_pattern
     return (None, [first, *others]) if is_input else (first, others)
 
 

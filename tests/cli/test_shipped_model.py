@@ -31,6 +31,7 @@ Command = Callable[..., Any]
         (["scan.dcm#2"], None, ["scan.dcm#2"]),
         (["-"], None, ["-"]),
         (["bags/*"], None, ["bags/*"]),
+        (["bags/day?", "bags/[12]"], None, ["bags/day?", "bags/[12]"]),
         (["no-such-pipeline", "bag.jpg"], "no-such-pipeline", ["bag.jpg"]),
     ],
 )
@@ -50,6 +51,11 @@ def test_a_run_folder_is_not_taken_for_images(tmp_path: Path) -> None:
     (tmp_path / "pipeline.joblib").touch()
     with pytest.raises(GbadError, match=r"a run folder\. Name the pipeline in it, .*pipeline\.joblib"):
         pipeline_or_images(tmp_path, None)
+
+
+def test_a_pipeline_may_have_a_name_that_looks_like_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "model[1]").touch()
+    assert pipeline_or_images(tmp_path / "model[1]", [Path("bag.jpg")])[0] == tmp_path / "model[1]"
 
 
 def test_a_name_that_is_too_long_is_no_folder() -> None:
