@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -30,8 +31,10 @@ from gbad.runtime.decoders import silence_decoders
 from gbad.runtime.signals import raise_lost_interrupts
 from gbad.runtime.text import printable
 from gbad.runtime.threads import wait_asleep
+from gbad.storage.targets import close_standard_output
 
 _HELP = {"help_option_names": ["-h", "--help"]}
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=_HELP)
 for _command in (simulate, project, check, labels, train, refit, evaluate, predict, calibrate, demo, benchmark):
@@ -99,9 +102,13 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in _FULL:
             raise
-        text = f"{printable(error.filename)}: {error.strerror}. Check the path and its permissions."
+        if error.filename is None:
+            close_standard_output()
+            text = f"standard output: {error.strerror}. Free some space, or write somewhere else."
+        else:
+            text = f"{printable(error.filename)}: {error.strerror}. Check the path and its permissions."
         errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except SystemExit as leaving:

@@ -104,6 +104,12 @@ def check_apart(folder: str | Path, data: str | Path) -> None:
         )
 
 
+def close_standard_output() -> None:
+    """Let what is left of standard output go nowhere: Python flushes it once more when it ends, and fails again."""
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
     """Standard output as UTF-8 text in which file names of any bytes can stand."""
@@ -112,8 +118,8 @@ def standard_output() -> Iterator[TextIO]:
     try:
         yield stream
         stream.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it ends
+    except OSError:  # a closed pipe, a full disk
+        close_standard_output()
         raise
     finally:
         with suppress(OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -165,6 +166,18 @@ def test_raw_channels_are_checked_and_scored_as_what_the_console_shows(
     outcome = gbad_command("check", tmp_path / "lists", "--out", tmp_path / "check.csv")
     assert outcome.status == 0, outcome.out
     assert "0 findings" in outcome.out
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
+@pytest.mark.parametrize("out", ["list.csv", "-"])
+def test_a_full_disk_behind_standard_output_is_told_in_words(out: str, tmp_path: Path) -> None:
+    (tmp_path / "in" / "Gun").mkdir(parents=True)
+    (tmp_path / "in" / "Gun" / "a.jpg").touch()
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "gbad", "labels", "in", "--out", out]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "standard output: No space left on device. Free some space" in done.stderr
 
 
 def test_a_run_without_a_terminal_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
