@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -82,6 +83,8 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         application.command(cls=Command)(command)
     wait_asleep()
     raise_lost_interrupts()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it is None where it is closed
+        sys.stdout.reconfigure(errors="backslashreplace")  # as standard error: some terminals have no α
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",

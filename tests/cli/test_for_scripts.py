@@ -168,6 +168,16 @@ def test_raw_channels_are_checked_and_scored_as_what_the_console_shows(
     assert "0 findings" in outcome.out
 
 
+def test_a_terminal_that_is_not_utf_8_shows_escapes(tmp_path: Path) -> None:
+    (tmp_path / "in" / "Gun").mkdir(parents=True)
+    (tmp_path / "in" / "Gun" / "a.jpg").touch()
+    command = [sys.executable, "-m", "gbad", "labels", "in", "--out", "α é.csv"]
+    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode("latin-1").strip() == r"1 image in \u03b1 é.csv: Gun 1"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no device that is always full")
 @pytest.mark.parametrize("out", ["list.csv", "-"])
 def test_a_full_disk_behind_standard_output_is_told_in_words(out: str, tmp_path: Path) -> None:
