@@ -121,6 +121,10 @@ def test_what_is_no_image_is_refused(pipeline: GBADPipeline, pixels: np.ndarray,
     ):
         with pytest.raises(DataError, match=message):
             pipeline.predict_proba(wrong)  # type: ignore[arg-type]
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:-900])
+    with Image.open(tmp_path / "cut.jpg") as cut, pytest.raises(ImageError, match="image 0: truncated: the file ends"):
+        pipeline.predict_proba(cut)
     for missing in ([tmp_path / "a.png"], tmp_path / "a.png", [pixels[0], str(tmp_path / "a.png")]):
         with pytest.raises(ImageError, match=r"a\.png: no such file"):
             pipeline.predict_proba(missing)

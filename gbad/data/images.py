@@ -210,11 +210,15 @@ def pixels_of(image: Image.Image, name: str) -> Pixels:
     Raises
     ------
     ImageError
-        Status ``"unsupported"``: 16-bit grey, CMYK, floating point.
+        Status ``"unsupported"``: 16-bit grey, CMYK, floating point. Status ``"unreadable"``: without any pixel, closed,
+        or opened from a file that is damaged, since PIL decodes it only now.
     """
     path = Path(name)
     _check_mode(path, image.mode, raw=False)
-    return np.array(_to_rgb(path, image).convert("RGB"))
+    with _translated(path):
+        if not image.width * image.height:
+            raise ImageError(path, "unreadable", "without any pixel. Give an image that has some.")
+        return np.array(_to_rgb(path, image).convert("RGB"))
 
 
 def read_channel(path: Path, max_pixels: int = MAX_PIXELS) -> npt.NDArray[np.uint16]:
