@@ -32,8 +32,14 @@ SCORE_COLUMNS = (
 """Columns that ``scores.csv`` may have behind the columns of the classes."""
 
 
-def check_settings(settings: Settings) -> None:
+def check_settings(settings: Settings, *, trained: bool = False) -> None:
     """Check that settings can work, alone and together.
+
+    Parameters
+    ----------
+    settings : Settings
+    trained : bool
+        Whether the classifiers are trained already: the files that they started from may then be gone.
 
     Raises
     ------
@@ -60,9 +66,10 @@ def check_settings(settings: Settings) -> None:
             f"region_size must be an even number from {least} px for {settings.backbone}, not {settings.region_size}",
             settings=("region_size",),
         )
-    if settings.weights is not None and not Path(settings.weights).is_file():
-        raise GbadError(f"{settings.weights}: no such file. Give the path of a file of backbone weights.")
-    check_start(settings)
+    if not trained:
+        if settings.weights is not None and not Path(settings.weights).is_file():
+            raise GbadError(f"{settings.weights}: no such file. Give the path of a file of backbone weights.")
+        check_start(settings)
     if settings.gate is not None and not isinstance(settings.gate, ThreatGate):
         raise GbadError(f"gate must be a ThreatGate or None, not a {type(settings.gate).__name__}")
     _check_detector("detector", settings.detector, FEATURE_DETECTORS)

@@ -108,7 +108,7 @@ def refit(run: str | Path, out: str | Path, **changes: Any) -> Run:
             f"{run}: phase 2 or the second look is not done yet. Finish the run first, with the command that began it."
         )
     settings = before.settings.changed(**changes)
-    check_settings(settings)
+    check_settings(settings, trained=True)
     check_parts(before.data.positive, before.data.validation, settings.gate_fit)
     claim_run(out, replace(read_run_head(run), settings=settings), run / "split.csv")
     with locked(out, settings.device):

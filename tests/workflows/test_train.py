@@ -500,6 +500,15 @@ def test_phase_3_alone_goes_on_where_it_was_killed(
     assert "prevalence: there 0.02, asked for 0.3" in other.err.replace("\n", " ")
 
 
+def test_phase_3_alone_needs_nothing_that_the_classifiers_started_from(trained: Run, tmp_path: Path) -> None:
+    run = shutil.copytree(trained.folder, tmp_path / "run")
+    head = json.loads((run / "run.json").read_text())
+    for gone in ({"weights": "gone.pth"}, {"start": "gone.joblib"}):
+        (run / "run.json").write_text(json.dumps(head | {"settings": head["settings"] | gone}))
+        again = refit(run, tmp_path / "again" / next(iter(gone)), prevalence=0.02)
+        assert gone.items() <= vars(again.settings).items()
+
+
 def test_phase_3_alone_refuses_what_it_cannot_do(
     trained: Run, gbad_command: Callable[..., Any], tmp_path: Path
 ) -> None:
