@@ -354,6 +354,14 @@ def test_cutouts_of_unknown_images_are_skipped_with_one_warning(source: Path) ->
     assert {cutout.image for cutout in found} == {"P0", "P1"}
 
 
+def test_a_class_with_an_underscore_and_a_suffix_in_capitals(source: Path) -> None:
+    (source / "threats/P0_Gun_00.png").rename(source / "threats/P0_a_Box_Cutter_00.PNG")
+    shown, classes = {"P0_a": ["Box_Cutter"], "P1": ["Knife"]}, ("Cutter", "Box_Cutter", "Gun", "Knife")
+    with pytest.warns(UserWarning, match="on neither list"):
+        found = find_cutouts(source, shown, classes, None)
+    assert ("P0_a", "Box_Cutter", "P0_a_Box_Cutter_00") in {(one.image, one.label, one.specimen) for one in found}
+
+
 def test_errors_name_the_file(source: Path, tmp_path: Path) -> None:
     path = source / "threats/P0_Gun_00.png"
     Image.new("RGBA", (5, 5)).save(path)

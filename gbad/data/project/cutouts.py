@@ -20,7 +20,7 @@ from gbad.data.images import decode_image, image_paths, read_file, read_image
 from gbad.errors import DataError, ImageError
 from gbad.runtime.progress import progress_bar
 
-_NAME = re.compile(r"(?P<image>.+)_(?P<label>[^_]+)_\d+")
+_NAME = re.compile(r"(?P<both>.+_.+)_\d+", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ def find_cutouts(
 ) -> list[Cutout]:
     """Find the cut-outs of the images on the lists.
 
-    The folder `threats`, by default ``data/threats``, holds ``<image>_<Class>_<nn>.png``. If there is no such folder,
-    boxes of ``data/Annotation`` are cut out, with the mask in ``data/Mask`` if there is one. Boxes of classes that are
-    not in the lists are left out. One warning tells of annotations that cannot be read, and of boxes whose class is
-    not a label of their image; these are left out as well.
+    The folder `threats`, by default ``data/threats``, holds ``<image>_<Class>_<nn>.png``; a class may have underscores,
+    and the suffix may be in capitals. If there is no such folder, boxes of ``data/Annotation`` are cut out, with the
+    mask in ``data/Mask`` if there is one. Boxes of classes that are not in the lists are left out. One warning tells of
+    annotations that cannot be read, and of boxes whose class is not a label of their image; these are left out as well.
 
     Parameters
     ----------
@@ -96,15 +96,9 @@ def find_cutouts(
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder. Give the folder of the cut-outs.")
         found, where = [], folder
-        for path in sorted(folder.glob("*.png")):
-            match = _NAME.fullmatch(path.stem)
-            if match is None:
-                raise DataError(f"{path}: the name is not <image>_<Class>_<number>.png. Rename the file.")
-            if match["label"] not in classes:
-                raise DataError(
-                    f"{path}: the class {match['label']!r} is not in the lists ({', '.join(classes)}). Rename the file."
-                )
-            found.append(Cutout(path, match["label"], match["image"], specimen=path.stem))
+        for path in sorted(path for path in folder.iterdir() if path.suffix.lower() == ".png"):
+            image, label = _parts_of(path, classes)
+            found.append(Cutout(path, label, image, specimen=path.stem))
     kept = [cutout for cutout in found if cutout.image in shown]
     if len(kept) < len(found):
         warnings.warn(
@@ -115,6 +109,19 @@ def find_cutouts(
     if not kept:
         raise DataError(f"{where}: no cut-out of an image on the lists. Give a folder of cut-outs, or annotations.")
     return kept
+
+
+def _parts_of(path: Path, classes: Sequence[str]) -> tuple[str, str]:
+    """Image and class in the name of a cut-out; DataError if it has another form, or an unknown class."""
+    match = _NAME.fullmatch(path.stem)
+    if match is None:
+        raise DataError(f"{path}: the name is not <image>_<Class>_<number>.png. Rename the file.")
+    known = [label for label in classes if match["both"].endswith(f"_{label}") and match["both"] != f"_{label}"]
+    if not known:
+        label = match["both"].rpartition("_")[2]
+        raise DataError(f"{path}: the class {label!r} is not in the lists ({', '.join(classes)}). Rename the file.")
+    label = max(known, key=len)  # Box_Cutter, not Cutter
+    return match["both"].removesuffix(f"_{label}"), label
 
 
 def _from_boxes(data: Path, shown: Mapping[str, Collection[str]], classes: Sequence[str]) -> list[Cutout]:
