@@ -10,6 +10,7 @@ import typer
 from gbad.cli.help import FIRST
 from gbad.cli.parameters import SUBSET, Data, Json, MaxBad, Quiet, Seed, Set, Strict, with_settings
 from gbad.cli.terminal import ap_table, chosen_text, console, say, voice
+from gbad.errors import GbadError
 from gbad.training.settings import GROUPS, Settings, of_group, options
 
 _FIRST = ("backbone", "size", "epochs", "batch_size", "prevalence", "random_state")
@@ -85,7 +86,10 @@ def train(
         {name: value for name, value in settings.items() if name in given},
         assigned,
     )
-    if (of_images := values.get("image_detector")) is not None:
+    alone = [f"--{option.replace('_', '-')}" for option in _OF_IMAGES.values() if option in given]
+    if (of_images := values.get("image_detector")) is None and alone:
+        raise GbadError(f"{alone[0]} needs an image-level detector. Name one by --image-detector, or leave it out.")
+    if of_images is not None:
         own = of_images if isinstance(of_images, dict) else {"kind": of_images}
         usual = {"image_size": image_detector_size, "epochs": image_detector_epochs}
         asked = {name: usual[name] for name, option in _OF_IMAGES.items() if option in given}

@@ -228,6 +228,7 @@ def test_a_folder_without_images_stops_the_training(gbad_command: Command, own_d
         (("--negatives", "half"), 1, "fixed, fresh, hard, natural, all"),
         (("--weights", "nothing.pth"), 1, "nothing.pth: no such file"),
         (("--precision", "fp16"), 1, "needs an accelerator"),
+        (("--image-detector-size", 32), 1, "--image-detector-size needs an image-level detector"),
         (("--size", 16), 2, "--size"),
         (("--epochs", "many"), 2, "--epochs"),
         (("--epochs", -1), 2, "--epochs"),
