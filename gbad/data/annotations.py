@@ -107,11 +107,16 @@ def find_annotations(folder: str | Path) -> dict[str, Path]:
     Raises
     ------
     DataError
-        If two files have the same name.
+        If two files have the same name, or a folder cannot be listed or is a file.
     """
     found: dict[str, Path] = {}
 
     def stop(error: OSError) -> None:
+        if isinstance(error, NotADirectoryError):
+            raise DataError(
+                f"{error.filename}: a file, not a folder of annotations. Give the folder that holds them, or a COCO "
+                "file whose name ends in .json."
+            ) from error
         if not isinstance(error, FileNotFoundError):
             raise DataError(
                 f"{error.filename}: cannot be listed ({error.strerror}). Check the folder's permissions."

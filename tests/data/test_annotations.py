@@ -133,6 +133,8 @@ def test_voc_folders_that_give_no_labels(tmp_path: Path) -> None:
     (tmp_path / "sub" / "N1.xml").write_text(voc())
     with pytest.raises(DataError, match="same name"):
         find_annotations(tmp_path)
+    with pytest.raises(DataError, match=r"N1\.xml: a file, not a folder of annotations\. Give the folder"):
+        labels_from_voc(tmp_path / "N1.xml")
 
 
 def test_real_annotations_agree_with_the_lists() -> None:
