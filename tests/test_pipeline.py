@@ -118,6 +118,9 @@ def test_what_is_no_image_is_refused(pipeline: GBADPipeline, pixels: np.ndarray,
         (Image.new("CMYK", (8, 8)), "colour mode CMYK"),
         ([], "no images"),
         (pixels[:0], "no images"),
+        (pixels[0, :0], r"image 0 has no pixel: its shape is \(0, 64, 3\)"),
+        (pixels[:2, :, :0], "the images have no pixel"),
+        (Image.new("RGB", (0, 8)), "image 0: without any pixel"),
     ):
         with pytest.raises(DataError, match=message):
             pipeline.predict_proba(wrong)  # type: ignore[arg-type]

@@ -70,12 +70,14 @@ def source_from_array(images: Pixels, size: int) -> ImageSource:
     Raises
     ------
     DataError
-        If the array has another shape or dtype.
+        If the array has another shape or dtype, or its images have no pixel.
     """
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
         raise DataError(
             f"images must be a uint8 array of shape (n, H, W, 3), not {images.dtype} {images.shape}. Convert it."
         )
+    if len(images) and not images.size:
+        raise DataError(f"the images have no pixel: their shape is {images.shape}. Give images that have some.")
 
     names = [str(row) for row in range(len(images))]
     return ImageSource(

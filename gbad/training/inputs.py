@@ -75,6 +75,8 @@ def _check_one(row: int, item: Any) -> None:
             f"image {row} must be a uint8 array of shape (H, W, 3), or (H, W) for grey, not {item.dtype} {item.shape}. "
             "Convert it."
         )
+    if not item.size:
+        raise DataError(f"image {row} has no pixel: its shape is {item.shape}. Give an image that has some.")
 
 
 def _check_learnable(images: Any) -> None:
