@@ -47,6 +47,8 @@ def image_source(images: ScoredImages, size: int) -> ImageSource:
     if are_pixels(images) and np.asarray(images).ndim not in (2, 3):
         return source_from_array(np.asarray(images), size)
     is_one = isinstance(images, (str, Path, Image.Image)) or are_pixels(images)
+    if not is_one and (not isinstance(images, Iterable) or (isinstance(images, np.ndarray) and not images.ndim)):
+        raise DataError(f"images is a {type(images).__name__}. Give paths, PIL images, or uint8 arrays (H, W, 3).")
     items: list[Any] = [images] if is_one else list(cast(Iterable[Any], images))
     if all(isinstance(item, (str, Path)) for item in items):
         return source_from_paths(items, size)
