@@ -24,11 +24,15 @@ _NARROW = 34  # columns for the names of options: the longest of them fit, and s
 class Command(TyperCommand):
     """A command whose help has a line for each name of an option beside its text; typer's own has six columns."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """How the command is called, behind its name: what a message about a wrong call shows."""
+        named = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
+        return ["[OPTIONS]", *map(_argument, named)]
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help: how the command is called, what it does, and a panel for each group of its options."""
         console = Console()
-        named = [one for one in self.get_params(ctx) if one.param_type_name == "argument"]
-        console.print(Text(" ".join(["\nUsage:", ctx.command_path, "[OPTIONS]", *map(_argument, named)]) + "\n"))
+        console.print(Text(" ".join(["\nUsage:", ctx.command_path, *self.collect_usage_pieces(ctx)]) + "\n"))
         console.print(Text(f"{(self.help or '').strip()}\n"))
         panels: dict[str, list[Any]] = {title: [] for title in ("Arguments", FIRST, *GROUPS.values())}
         for parameter in self.get_params(ctx):

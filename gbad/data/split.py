@@ -126,7 +126,7 @@ def split_validation(
     found = group_neighbours(names, paths, neighbours, groups)
     n_groups = int(found.max()) + 1 if len(found) else 0
     if n_groups < 2:
-        remedy = f"lower neighbours (now {neighbours})" if groups is None else "divide the group that is given"
+        remedy = "name groups of images that belong together" if groups is None else "divide the group that is given"
         raise DataError(
             f"the training list has {counted(len(names), 'image')} in {counted(n_groups, 'group')}: no validation part "
             f"can be taken from it. Add images of other bags, or {remedy}."

@@ -25,7 +25,7 @@ RATES = (0.1, 0.05, 0.02, 0.01, 0.005, 0.001)
 
 
 def calibrate(
-    pipeline: GBADPipeline, paths: Sequence[str | Path], *, max_bad: float = 0.01, strict: bool = False,
+    pipeline: GBADPipeline, paths: str | Path | Sequence[str | Path], *, max_bad: float = 0.01, strict: bool = False,
     show_progress: bool = False,
 ) -> GBADPipeline:  # fmt: skip
     """Take operating points from other threat-free images: those of the machine and the place where it is used.
@@ -36,7 +36,7 @@ def calibrate(
     ----------
     pipeline : GBADPipeline
         Fitted. It is left as it is.
-    paths : sequence of path-like
+    paths : path-like or sequence of path-like
         Threat-free images, and folders of them; a file that is named twice counts once.
     max_bad, strict
         How many unusable images are too many, see `BadImages`.

@@ -23,7 +23,12 @@ STANDARD_INPUT = "-"
 _log = logging.getLogger(__name__)
 
 
-def expand(paths: Sequence[str | Path]) -> list[Path]:
+def one_or_more(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Give a list of paths, of one as of several: a text is a sequence of letters, but no list of paths."""
+    return [Path(paths)] if isinstance(paths, (str, Path)) else [Path(path) for path in paths]
+
+
+def expand(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """Replace folders by the images below them, patterns by what they match; keep files as given.
 
     The rules and the order of folders are those of `gbad.data.images.find_images`: links are followed, hidden files and
@@ -43,7 +48,8 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
     """
     found: list[Path] = []
     others: Counter[str] = Counter()
-    for path in map(Path, paths):
+    given = one_or_more(paths)
+    for path in given:
         for one in [path] if os.path.lexists(path) else _matches(path):
             is_folder = os.path.isdir(one)  # false for names that are too long, whose rows say so
             found += _images_below(one, others) if is_folder else [one]
@@ -52,7 +58,7 @@ def expand(paths: Sequence[str | Path]) -> list[Path]:
         _log.info("%s of other kinds left out: %s", counted(others.total(), "file"), kinds)
     found = [frame for path in _without_partners(found) for frame in frames_of(path)]
     if not found:
-        raise DataError(f"no image in {', '.join(map(str, paths))}; gbad reads {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(f"no image in {', '.join(map(str, given))}; gbad reads {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
 
 

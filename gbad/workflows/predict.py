@@ -26,7 +26,7 @@ from gbad.runtime.text import printable
 from gbad.storage.files import atomic_path
 from gbad.storage.targets import is_stream
 from gbad.workflows.formats import check_format
-from gbad.workflows.inputs import expand
+from gbad.workflows.inputs import expand, one_or_more
 from gbad.workflows.picture_folder import made_folder, picture_name
 from gbad.workflows.resume import Kept, content_of, go_on, held_scores, part_of
 from gbad.workflows.scores_csv import score_to_csv
@@ -61,7 +61,7 @@ class Predicted(NamedTuple):
 
 
 def predict(
-    pipeline: GBADPipeline, paths: Sequence[str | Path], out: str | Path, *, rule: Rule | None = None,
+    pipeline: GBADPipeline, paths: str | Path | Sequence[str | Path], out: str | Path, *, rule: Rule | None = None,
     pictures: str | Path | None = None, all_pictures: bool = False, max_bad: float = 1.0, strict: bool = False,
     protected: Sequence[str | Path] = (), show_progress: bool = False,
 ) -> Predicted:  # fmt: skip
@@ -74,7 +74,7 @@ def predict(
     ----------
     pipeline : GBADPipeline
         Fitted.
-    paths : sequence of path-like
+    paths : path-like or sequence of path-like
         Images, folders of images, and patterns, see `gbad.workflows.inputs.expand`.
     out : path-like
         The file of scores, whose suffix says the format, see `gbad.workflows.formats`; ``-`` or ``/dev/stdout`` for CSV
@@ -115,7 +115,7 @@ def predict(
             part_of(out, protected)  # refuses a folder before anything is read
         files = expand(paths)
         if pictures is not None:
-            made_folder(pictures, paths, files)
+            made_folder(pictures, one_or_more(paths), files)
         bad, kept = BadImages(len(files), max_bad, strict=strict), Kept()
         source = pipeline.image_source(files)
         described: dict[int, str] = {}

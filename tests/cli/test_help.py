@@ -43,6 +43,12 @@ def test_the_ten_options_that_matter_stand_first(gbad_command: Callable[..., Any
     assert panels[1].count("│ --") == 10
 
 
+def test_a_wrong_call_shows_how_to_call(gbad_command: Callable[..., Any]) -> None:
+    outcome = gbad_command("simulate")
+    assert outcome.status == 2
+    assert "Usage: gbad simulate [OPTIONS] OUT\n" in outcome.err
+
+
 def test_python_m_gbad(run_python: Callable[..., Any]) -> None:
     outcome = run_python("-m", "gbad", "-h")
     assert outcome.status == 0

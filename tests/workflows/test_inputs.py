@@ -31,6 +31,7 @@ def test_folders_are_expanded_in_the_order_of_names(tmp_path: Path) -> None:
     make(tmp_path, "b.JPG", "a.png", "c/1.tif", "c/0.bmp", "b/9.webp", "read.me")
     expected = ["a.png", "b.JPG", "b/9.webp", "c/0.bmp", "c/1.tif"]
     assert expand([tmp_path]) == [tmp_path / name for name in expected]
+    assert expand(tmp_path) == expand(str(tmp_path)) == expand([tmp_path])  # one path is no sequence of letters
     (tmp_path / "nothing").mkdir()
     with pytest.raises(DataError, match=r"no image in .*nothing; gbad reads \.bmp"):
         expand([tmp_path / "nothing"])
