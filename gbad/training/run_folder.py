@@ -16,6 +16,8 @@ A run folder holds::
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +33,8 @@ from gbad.data.images import image_files
 from gbad.data.labels import LabelList, list_path, read_sixray
 from gbad.data.source import source_from_paths
 from gbad.errors import RunError
+from gbad.models import pipeline_path
+from gbad.runtime.text import counted
 from gbad.storage.digests import file_digest
 from gbad.storage.files import read_sealed
 from gbad.storage.ledger import claim, read_head
@@ -38,7 +42,7 @@ from gbad.storage.tables import read_table, texts, write_table
 from gbad.training.checks import check_labels, check_parts, check_settings
 from gbad.training.plain_settings import from_plain, to_plain
 from gbad.training.settings import Settings
-from gbad.training.start import check_kept_classes
+from gbad.training.start import check_kept_classes, start_of
 from gbad.training.training_set import TrainingSet, validation_rows
 
 
@@ -189,10 +193,33 @@ def _read_list(folder: Path, data: str | Path, head: Head) -> _Listed:
             read_groups(data, head.subset, labels.names),
         )  # fmt: skip
         check_parts(np.asarray(labels.labels.any(1)), validation, settings.gate_fit)
+        _warn_of_known(settings, str(Path(data).resolve()), labels.names, validation)
     learns = ["phase1", *(["second_look"] if settings.second_look else [])]
     if settings.position_weight and not all((folder / name / "done.json").exists() for name in learns):
         boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes)
     return _Listed(labels, paths, boxes, validation)
+
+
+def _warn_of_known(settings: Settings, data: str, names: Sequence[str], validation: npt.NDArray[np.bool_]) -> None:
+    """Warn if the pipeline to start from has learnt from validation images, as far as its run folder tells."""
+    start = start_of(settings)
+    if start is None:
+        return
+    folder = pipeline_path(start).parent
+    if not all((folder / name).exists() for name in ("run.json", "split.csv")):
+        return
+    if read_head(folder).get("data") != data:
+        return
+    split = read_table(folder / "split.csv", ("name", "part"), "Restore it, or move the pipeline into another folder.")
+    known = set(split["name"][split["part"] == "train"])
+    count = sum(name in known for name, is_held_out in zip(names, validation, strict=True) if is_held_out)
+    if count:
+        seed = read_head(folder)["settings"].get("random_state")
+        warnings.warn(
+            f"{start} has learnt from {counted(count, 'image')} of the validation part: thresholds, gates and rates "
+            f"will look too good. Start with the seed of its training, {seed}, and its list, or give other images.",
+            stacklevel=2,
+        )
 
 
 def _open(folder: Path, head: Head, listed: _Listed) -> Run:

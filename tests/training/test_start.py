@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gbad.phase1_classifier import build_classifier
 from gbad.training.checks import check_settings
 from gbad.training.phase1 import architecture_options
 from gbad.training.plain_settings import from_plain, to_plain
-from gbad.training.run_folder import start_run
+from gbad.training.run_folder import Run, open_run, start_run
 from gbad.training.settings import Settings
 from gbad.training.start import start_of, started_from
 
@@ -88,6 +89,19 @@ def test_another_backbone_is_refused_before_anything_is_written(
         with pytest.raises(GbadError, match=message):
             start_run(tmp_path / "run", dataset, 10, make_pipeline(start=str(pipeline_file), **changes).settings)
     assert not (tmp_path / "run").exists()
+
+
+def test_validation_images_that_the_start_has_learnt_from_are_told(
+    trained: Run, make_pipeline: Make, dataset: Path, tmp_path: Path
+) -> None:
+    start, seed = str(trained.folder / "pipeline.joblib"), trained.settings.random_state
+    start_run(tmp_path / "same", dataset, 10, make_pipeline(start=start, random_state=seed).settings)
+    with pytest.warns(UserWarning, match=rf"has learnt from \d+ images? of the validation part: .* training, {seed}"):
+        run = start_run(tmp_path / "other", dataset, 10, make_pipeline(start=start, random_state=seed + 1).settings)
+    assert (run.data.validation & ~trained.data.validation).any()
+    open_run(tmp_path / "other")  # a run that has a split is not warned of again
+    copy = shutil.copytree(dataset, tmp_path / "other data")
+    start_run(tmp_path / "new", copy, 10, make_pipeline(start=start, random_state=seed + 1).settings)
 
 
 def test_layers_of_other_classes_start_anew_even_where_there_are_as_many(pipeline: GBADPipeline) -> None:
