@@ -164,8 +164,25 @@ def pyramid_forms() -> Cells:
         f"{case}: {what}": [
             ", ".join(f"{100 * value:.1f}" for value in share.loc[[(case, form)]]) for form in ("full", "light")
         ]
-        for case in table.index.unique("case") for what, share in shares.items()
+        for case in table.index.unique("case") if case != DEMONSTRATION for what, share in shares.items()
     }  # fmt: skip
+
+
+DEMONSTRATION = "simulated bags of the demonstration"
+PARTS_OF_LIGHT = {
+    "full, 64 channels": "full", "full, 256 channels": "full, 256 channels", "separable alone": "separable alone",
+    "halved alone": "halved alone", "light: separable and halved": "light",
+}  # fmt: skip
+
+
+def pyramid_parts() -> Cells:
+    table = pd.read_csv(RESULTS / "pyramid_forms" / "variants.csv")
+    table = table[table["case"] == DEMONSTRATION].set_index("form").sort_values("seed")
+    shares = [table["validation_map"], table["peaks_in_box"] / table["threats"]]
+    return {
+        label: [", ".join(f"{100 * value:.1f}" for value in share.loc[[form]]) for share in shares]
+        for label, form in PARTS_OF_LIGHT.items()
+    }
 
 
 def speed(name: str) -> Cells:
@@ -407,7 +424,8 @@ def bags() -> Cells:
 
 
 TABLES: dict[str, Callable[..., Cells]] = {
-    "starts": starts, "phase1_variants": phase1_variants, "pyramid_forms": pyramid_forms, "speed": speed,
+    "starts": starts, "phase1_variants": phase1_variants, "pyramid_forms": pyramid_forms,
+    "pyramid_parts": pyramid_parts, "speed": speed,
     "map": map_, "differences": differences, "earlier": earlier, "projected": projected, "demo": demo,
     "ablation": ablation, "levers": levers, "trials": trials, "shortcuts": shortcuts,
     "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,
