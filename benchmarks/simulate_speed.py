@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from joblib.externals.loky import get_reusable_executor
 from table import finish, row
 
 from gbad.data.images import read_image
@@ -55,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     images_per_second(min(images, 64), size, cores, seed=1)  # starts the worker processes
     one, read = images_per_second(images, size, 1, seed=0)
     every, _ = images_per_second(images, size, cores, seed=0)
+    get_reusable_executor().shutdown(wait=True)  # the memory of workers is known when they have ended
     largest, of_workers = (
         resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )

@@ -3,10 +3,10 @@
 python studies/kept_cells.py keep runs/twice results/second_look/cells
 python studies/kept_cells.py restore results/second_look/cells runs/twice
 
-A kept cell has its scores of the validation part and of the test images, its costs, and settings, versions and hardware
-of its run, but no network. ``gbad benchmark --out runs/twice`` takes a cell that was put back as done, so the cells of
-one benchmark can be computed on several machines. Scores are kept with 16 bits where their range allows it: three
-decimal digits, far finer than seeds differ.
+A kept cell has its scores of the validation part and of the test images, its costs and settings, and versions and
+hardware of its run, but no network and no path. ``gbad benchmark --out runs/twice`` takes a cell that was put back as
+done, so the cells of one benchmark can be computed on several machines. Scores are kept with 16 bits where their range
+allows it: three decimal digits, far finer than seeds differ.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gbad.benchmarks.store import load_arrays, save_arrays
-from gbad.storage.files import atomic_path
+from gbad.storage.files import atomic_path, read_json, write_json
 
 DONE = "done.json"
 FILES = ("validation.npz", "test-*/scores.npz", f"test-*/{DONE}", "run/run.json", DONE)
@@ -57,6 +57,8 @@ def copy_cells(source: Path, target: Path, change: Callable[[Array], Array]) -> 
                 new.parent.mkdir(parents=True, exist_ok=True)
                 if file.suffix == ".npz":
                     save_arrays(new, {name: change(array) for name, array in load_arrays(file).items()})
+                elif file.name == "run.json":
+                    write_json(new, {name: read_json(file)[name] for name in ("hardware", "versions")})
                 else:
                     shutil.copy(file, new)
         copied.append(cell.name)

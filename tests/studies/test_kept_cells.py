@@ -24,7 +24,7 @@ def make_cell(folder: Path, *, tested: bool = True) -> Scores:
         losses=generator.uniform(0, 1e6, (50, 2)), thresholds=np.array([0.25, 0.5]), anomalous=np.arange(50) < 9,
     )  # fmt: skip
     (folder / "run").mkdir(parents=True)
-    (folder / "run" / "run.json").write_text('{"hardware": {}, "versions": {}}')
+    (folder / "run" / "run.json").write_text('{"data": "/of/a/machine", "hardware": {}, "versions": {"gbad": "0.1.0"}}')
     (folder / "run" / "pipeline.joblib").write_text("large")
     scores.save(folder / "validation.npz")
     if tested:
@@ -47,6 +47,7 @@ def test_a_cell_that_was_kept_and_put_back_is_the_same(
     files = {file.relative_to(cell).as_posix() for file in cell.rglob("*") if file.is_file()}
     assert files == {"done.json", "validation.npz", "run/run.json", "test-ab/done.json", "test-ab/scores.npz"}
     assert json.loads((cell / "done.json").read_text()) == {"result": {"epochs": 3}}
+    assert json.loads((cell / "run" / "run.json").read_text()) == {"hardware": {}, "versions": {"gbad": "0.1.0"}}
     for path in (cell / "validation.npz", cell / "test-ab" / "scores.npz"):
         found = Scores.load(path).arrays()
         assert found.keys() == scores.arrays().keys()
