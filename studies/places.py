@@ -41,13 +41,14 @@ from gbad.data.source import opened
 from gbad.data.transforms import eval_preset
 from gbad.models import DEFAULT
 from gbad.phase1_classifier.classifier import Classifier
-from gbad.phase1_classifier.evidence import evidence_maps
+from gbad.phase1_classifier.evidence import evidence_maps, stage_maps, together
 from gbad.pipeline import GBADPipeline, load
 from gbad.report.drawing import box_around_peak
 from gbad.runtime.versions import hardware, library_versions
 from gbad.storage.files import write_json
 from gbad.training.run_folder import open_run, start_run
 from gbad.workflows.demo import demo_settings
+from gbad.workflows.locate import peaks
 from gbad.workflows.resume import BATCH
 from gbad.workflows.train import train
 
@@ -162,12 +163,14 @@ class Maps:
         if self._stages is None:
             pixels = self._case.image.pixels()
             cut = np.stack([cut_region(pixels, one, shape.side, shape.size) for one in centres])
-            self._stages = stage_evidence(self._fitted.second.network, cut, self._case.column)
+            columns = [self._case.column] * len(cut)
+            self._stages = stage_maps(self._fitted.second.network, cut, columns, ("L2", "L3", "L4"))
 
         def compute() -> Map:
             assert self._stages is not None
             chosen = slice(1, None) if shifted else slice(1)
-            maps = together([self._stages[stage][chosen] for stage in stages])
+            of_stages = [self._stages[stage][chosen] for stage in stages]
+            maps = of_stages[0] if len(of_stages) == 1 else together(of_stages)
             boxes = np.array([[*(one - extent / 2), *(one + extent / 2)] for one in centres[chosen]])
             return np.asarray(in_their_images(maps, boxes, (CELLS, CELLS)).mean(0) * inside(region))
 
@@ -186,30 +189,6 @@ def grad_cam(model: Classifier, levels: list[Tensor], column: int) -> Tensor:
         total += F.interpolate(
             one, size=total.shape[2:], mode="bilinear"
         )  # a mean gradient is small where cells are many
-    return total
-
-
-def stage_evidence(model: Classifier, images: npt.NDArray[np.uint8], column: int) -> dict[str, npt.NDArray[np.float64]]:
-    """HiResCAM of a plain network at each of its stages: (n, h, w)."""
-    with torch.enable_grad():
-        pixels = eval_preset(images).requires_grad_(True)
-        found = model.backbone(model.normalise(pixels))
-        logit = model.classify_levels([found["L4"]]).logits[:, column].sum()
-        gradients = torch.autograd.grad(logit, [*found.values()])
-    maps = [
-        (gradient * level.detach()).sum(1).relu() for level, gradient in zip(found.values(), gradients, strict=True)
-    ]
-    return {stage: one.double().numpy() for stage, one in zip(found, maps, strict=True)}
-
-
-def together(maps: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-    """Maps of several stages, each with the maximum 1, summed at the resolution of the first; one as it is."""
-    if len(maps) == 1:
-        return maps[0]
-    total = np.zeros_like(maps[0])
-    for one in maps:
-        enlarged = F.interpolate(torch.from_numpy(one)[:, None], size=total.shape[1:], mode="bilinear")[:, 0].numpy()
-        total += enlarged / np.maximum(one.max((1, 2), keepdims=True), 1e-12)
     return total
 
 
@@ -275,9 +254,7 @@ def methods() -> dict[str, Callable[[Case, Maps], Map]]:
 
 def peak(one: Map) -> Box:
     """Centre of the highest cell: x and y as shares."""
-    rows, columns = one.shape
-    row, column = np.divmod(one.argmax(), columns)
-    return np.array([(column + 0.5) / columns, (row + 0.5) / rows])
+    return np.asarray(peaks(one[None, None])[0, 0])
 
 
 def in_box(place: Box, boxes: Box) -> bool:

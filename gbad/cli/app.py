@@ -105,13 +105,13 @@ def _run(application: typer.Typer, command: Callable[..., None] | None = None) -
         errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except OSError as error:
-        if error.filename is None and error.errno not in _FULL:
-            raise
-        if error.filename is None:
+        if error.filename is not None:
+            text = f"{printable(error.filename)}: {error.strerror}. Check the path and its permissions."
+        elif error.errno in _FULL:
             close_standard_output()
             text = f"standard output: {error.strerror}. Free some space, or write somewhere else."
         else:
-            text = f"{printable(error.filename)}: {error.strerror}. Check the path and its permissions."
+            raise
         errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except SystemExit as leaving:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from gbad.cli.parameters import APRule
+from gbad.cli.terminal import console
 
 _PLAN_WIDTH = 110  # of the table of a plan: its numbers would be cut off at the 80 columns of a pipe
 
@@ -62,7 +62,6 @@ def benchmark(
     from gbad.benchmarks.paper.summary import target_table
     from gbad.training.presets import preset as settings_of
 
-    console = Console(emoji=False)
     chosen = scale_of(scale)
     changed = {"image_size": image_size, "load": load, "resamples": resamples}
     chosen = replace(chosen, **{name: value for name, value in changed.items() if value is not None})  # type: ignore[arg-type]

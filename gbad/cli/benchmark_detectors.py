@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from gbad.cli.help import Command
+from gbad.cli.terminal import console
 
 _MANY = ("--detectors", "--classes", "--normal", "--seeds", "--set", "--split")
 
@@ -119,7 +119,6 @@ def benchmark_detectors(
         command=shlex.join(["gbad", *sys.argv[1:]]), show_progress=True,
     )  # fmt: skip
     write_outputs(out, results)
-    console = Console(emoji=False)
     table = Table(ON_A_SCREEN, summarise(results))
     console.print(table.terminal(f"{results[0]['dataset']}, {protocol}"))
     console.print(f"Report in {out / 'report.html'}, tables in {out / 'table.md'} and {out / 'results.csv'}.",

@@ -133,19 +133,33 @@ def stage_evidence(model: Classifier, images: Pixels, columns: Sequence[int]) ->
     float64 array (n, h, w)
         Sum of both stages, each with the maximum 1 unless it is all zero; at the resolution of L3.
     """
+    return together([*stage_maps(model, images, columns, ("L3", "L4")).values()])
+
+
+def stage_maps(
+    model: Classifier, images: Pixels, columns: Sequence[int], stages: Sequence[str]
+) -> dict[str, npt.NDArray[np.float64]]:
+    """HiResCAM at some stages, as in `stage_evidence`: float64 (n, h, w), 0 or larger, by the names of the stages."""
     device = next(model.parameters()).device
     with torch.enable_grad(), full_precision():
         pixels = eval_preset(images).to(device).requires_grad_(True)  # frozen weights alone ask for no gradient
-        stages = model.backbone(model.normalise(pixels))
-        logits = model.classify_levels([stages["L4"]]).logits
-        last = [stages["L3"], stages["L4"]]
-        gradients = torch.autograd.grad(logits[range(len(columns)), [*columns]].sum(), last)
-    total = torch.zeros_like(last[0][:, :1], dtype=torch.float64)
-    for stage, gradient in zip(last, gradients, strict=True):
-        one = (gradient * stage.detach()).sum(1, keepdim=True).relu().double()
-        one = one / one.amax((2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        total += F.interpolate(one, size=total.shape[2:], mode="bilinear")
-    return np.asarray(total[:, 0].cpu().numpy())
+        levels = model.backbone(model.normalise(pixels))
+        logits = model.classify_levels([levels["L4"]]).logits
+        chosen = {stage: levels[stage] for stage in stages}
+        gradients = torch.autograd.grad(logits[range(len(columns)), [*columns]].sum(), [*chosen.values()])
+    return {
+        stage: np.asarray((gradient * level.detach()).sum(1).relu().cpu().double().numpy())
+        for (stage, level), gradient in zip(chosen.items(), gradients, strict=True)
+    }
+
+
+def together(maps: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Maps of several stages (n, h, w), each with the maximum 1 unless it is all zero, summed at the first's size."""
+    total = np.zeros_like(maps[0])
+    for one in maps:
+        enlarged = F.interpolate(torch.from_numpy(one)[:, None], size=total.shape[1:], mode="bilinear")[:, 0].numpy()
+        total += enlarged / np.maximum(one.max((1, 2), keepdims=True), np.finfo(np.float32).tiny)
+    return total
 
 
 def evidence_peaks(model: Classifier, levels: list[Tensor], extent: float) -> npt.NDArray[np.float32]:

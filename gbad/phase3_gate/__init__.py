@@ -1,6 +1,6 @@
 """Phase 3: the gate that decides whether an image is anomalous, and what it does to the class scores."""
 
-from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
+from gbad.phase3_gate.any_threat import AnyThreat, can_calibrate, fit_any_threat
 from gbad.phase3_gate.choices import Evidence, apply_choices, best_thresholds, choose, prevalence_weights
 from gbad.phase3_gate.class_heads import ClassHeads, choose_share, fit_class_heads, mixed
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
@@ -45,6 +45,7 @@ __all__ = [
     "best_of",
     "best_thresholds",
     "both_looks",
+    "can_calibrate",
     "choose",
     "choose_alpha",
     "choose_second_share",

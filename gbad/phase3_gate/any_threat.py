@@ -74,6 +74,11 @@ class AnyThreat:
         return np.asarray(np.where(total > 30, total, np.where(total < 1e-9, small, usual)))
 
 
+def can_calibrate(threat: npt.NDArray[np.bool_]) -> bool:
+    """Whether rows can tell a calibration: one with a threat and two without, at least. `threat` is bool (n,)."""
+    return bool(threat.any() and np.count_nonzero(~threat) > 1)
+
+
 def fit_any_threat(logits: npt.ArrayLike, labels: npt.ArrayLike, prevalence: float | None = None) -> AnyThreat:
     """Calibrate on rows that the classifier was not trained on.
 
@@ -93,9 +98,9 @@ def fit_any_threat(logits: npt.ArrayLike, labels: npt.ArrayLike, prevalence: flo
         If no row shows a threat, or fewer than two rows are threat-free.
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels).astype(bool)
-    positive, present = labels.any(axis=1), np.flatnonzero(labels.any(axis=0))
+    positive, present = np.asarray(labels.any(axis=1)), np.flatnonzero(labels.any(axis=0))
     free = logits[~positive]
-    if not len(present) or len(free) < 2:
+    if not can_calibrate(positive):
         raise DataError(
             f"{int(positive.sum())} rows with a threat and {len(free)} threat-free ones are too few to calibrate the "
             "classes' logits: pass at least one with a threat and two threat-free ones."

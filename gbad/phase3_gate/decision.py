@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
+from gbad.phase3_gate.any_threat import AnyThreat, can_calibrate, fit_any_threat
 from gbad.phase3_gate.choices import Evidence, apply_choices, choose
 from gbad.phase3_gate.class_heads import ClassHeads, fit_class_heads
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
@@ -191,7 +191,7 @@ def fit_decision(
     share, strength, thresholds = choose(judged, labels[validation], suppression, strength, prevalence)
     ranking, log_gated = apply_choices(judged, suppression, share, strength)
     any_threat = AnyThreat.identity(labels.shape[1])
-    if threat[validation].any() and np.count_nonzero(~threat[validation]) > 1:
+    if can_calibrate(threat[validation]):
         any_threat = fit_any_threat(log_odds(log_gated), labels[validation], prevalence)
     decided = Decided(
         judged.logits if of_heads is None else of_heads, ranking, log_gated, judged.gate_score, judged.gate_score > 0,

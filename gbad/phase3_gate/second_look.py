@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 
-from gbad.phase3_gate.any_threat import AnyThreat, fit_any_threat
+from gbad.phase3_gate.any_threat import AnyThreat, can_calibrate, fit_any_threat
 from gbad.phase3_gate.choices import MAX_WEIGHT, best_thresholds, prevalence_weights
 from gbad.phase3_gate.class_heads import mixed
 from gbad.phase3_gate.cross_fitting import cross_fitted_gate
@@ -241,7 +241,7 @@ def fit_second_decision(
         Log-odds by the second look, as in `SecondDecided`, but each region is gated by a gate of other folds.
     """
     positive = np.asarray(labels.any(1))
-    enough = bool(positive.any()) and np.count_nonzero(~positive) > 1
+    enough = can_calibrate(positive)
     threshold = _threshold(first.any_threat[~positive], looked_at)
     looked = first.any_threat >= threshold
     regions, shows = regions.of_images(looked), shows_threat[looked[regions.image]]

@@ -18,6 +18,7 @@ from gbad.phase3_gate import (
     Regions,
     SecondDecision,
     both_looks,
+    can_calibrate,
     default_gate,
     fit_decision,
     fit_second_decision,
@@ -82,14 +83,12 @@ def _held_out(
     rows = first.found.rows[first.found.validation]
     if not len(rows) or first.prevalence is None or not 0 < first.prevalence < 1:
         return None
-    threat = data.positive[rows]
-    # Without such rows the score for any threat is not calibrated, whatever prevalence the settings name.
-    is_calibrated = threat.any() and np.count_nonzero(~threat) > 1
     any_threat, gated = first.judged.any_threat, first.judged.log_gated
     if second is not None and of_second is not None:
         gated = both_looks(first.judged.ranking, gated, of_second, second.share)[1]
         any_threat = second.any_threat.score(log_odds(gated))
-    prevalence = first.prevalence if is_calibrated else None
+    # A score that was not calibrated is for no prevalence, whatever the settings name.
+    prevalence = first.prevalence if can_calibrate(data.positive[rows]) else None
     return HeldOut(any_threat, log_odds(gated), data.labels[rows], prevalence).to_plain()
 
 

@@ -193,28 +193,29 @@ def _read_list(folder: Path, data: str | Path, head: Head) -> _Listed:
             read_groups(data, head.subset, labels.names),
         )  # fmt: skip
         check_parts(np.asarray(labels.labels.any(1)), validation, settings.gate_fit)
-        _warn_of_known(settings, str(Path(data).resolve()), labels.names, validation)
+        _warn_of_known(head, labels.names, validation)
     learns = ["phase1", *(["second_look"] if settings.second_look else [])]
     if settings.position_weight and not all((folder / name / "done.json").exists() for name in learns):
         boxes = read_boxes(data, labels.names, paths, labels.labels, labels.classes)
     return _Listed(labels, paths, boxes, validation)
 
 
-def _warn_of_known(settings: Settings, data: str, names: Sequence[str], validation: npt.NDArray[np.bool_]) -> None:
+def _warn_of_known(head: Head, names: Sequence[str], validation: npt.NDArray[np.bool_]) -> None:
     """Warn if the pipeline to start from has learnt from validation images, as far as its run folder tells."""
-    start = start_of(settings)
+    start = start_of(head.settings)
     if start is None:
         return
     folder = pipeline_path(start).parent
     if not all((folder / name).exists() for name in ("run.json", "split.csv")):
         return
-    if read_head(folder).get("data") != data:
+    before = read_head(folder)
+    if before.get("data") != head.data:
         return
     split = read_table(folder / "split.csv", ("name", "part"), "Restore it, or move the pipeline into another folder.")
     known = set(split["name"][split["part"] == "train"])
     count = sum(name in known for name, is_held_out in zip(names, validation, strict=True) if is_held_out)
     if count:
-        seed = read_head(folder)["settings"].get("random_state")
+        seed = before["settings"].get("random_state")
         warnings.warn(
             f"{start} has learnt from {counted(count, 'image')} of the validation part: thresholds, gates and rates "
             f"will look too good. Start with the seed of its training, {seed}, and its list, or give other images.",
