@@ -91,7 +91,7 @@ def gbad_ganomaly(data: Path, batch: int) -> Found:
     detector.fit(pixels, callback=lambda *_: times.append(time.perf_counter()))
     return {
         "train": training_rate(len(pixels), np.diff(times).tolist()),
-        "score": scoring_rate(detector.score_samples, pixels, batch),
+        "score": scoring_rate(detector.prepared_scorer(batch), pixels, batch),
         "parameters": detector.n_parameters_ / 1e6,
     }
 

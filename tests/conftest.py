@@ -30,6 +30,8 @@ from gbad.training.run_folder import Run, start_run
 from gbad.workflows.train import train
 
 ROOT = Path(__file__).parents[1]
+WIDE = "1000"
+"""Columns of the terminal: no text is broken into lines, whatever the length of a folder's name or of a rate."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ class Outcome:
     err: str
 
 
-def pytest_configure() -> None:
-    """A shell's background jobs ignore Ctrl-C, which tests of it send to themselves and to commands."""
+def pytest_configure(config: pytest.Config) -> None:
+    # A shell's background jobs ignore Ctrl-C, which tests of it send to themselves and to commands.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not config.getoption("numprocesses", None):  # not the process that hands tests to others and prints
+        os.environ["COLUMNS"] = WIDE  # before a console is made, here and in the processes of commands
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -148,7 +152,6 @@ def gbad_command(
     """Run ``gbad ...`` in this process."""
     from gbad.cli.app import main
 
-    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
 
     def run(*arguments: object) -> Outcome:
@@ -186,10 +189,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
 
     def popen(*arguments: object) -> subprocess.Popen[str]:
         command = [sys.executable, *map(str, arguments)]
-        environment = os.environ | {"COLUMNS": "200"}
-        return subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     return popen
 

@@ -9,7 +9,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import typer
 from rich.logging import RichHandler
 from rich.markup import escape
 
+import gbad
 from gbad.cli.benchmark import benchmark
 from gbad.cli.benchmark_detectors import register as register_benchmark_detectors
 from gbad.cli.calibrate import calibrate
@@ -45,7 +45,7 @@ register_benchmark_detectors(app)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"gbad {version('gbad')}")
+        typer.echo(f"gbad {gbad.__version__}")
         raise typer.Exit
 
 

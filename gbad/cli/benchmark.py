@@ -11,8 +11,6 @@ import typer
 from gbad.cli.parameters import APRule
 from gbad.cli.terminal import console
 
-_PLAN_WIDTH = 110  # of the table of a plan: its numbers would be cut off at the 80 columns of a pipe
-
 
 def benchmark(
     data: Annotated[
@@ -84,7 +82,7 @@ def benchmark(
 
     if plan:
         table, notes = plan_benchmark(out, chosen, **common)
-        console.print(table.terminal(), width=_PLAN_WIDTH, crop=False)
+        console.print(table.terminal())
         for note in notes:
             say(note)
         return

@@ -40,7 +40,7 @@ def calibrate(
     held_out = calibrated.fitted_.held_out
     assert held_out is not None
     table = operating_table(held_out)
-    console.print(table.terminal(), crop=False)
+    console.print(table.terminal())
     free, threats = int((~held_out.labels.any(1)).sum()), int(held_out.labels.any(1).sum())
     following = ("predict", out, "IMAGES", "--false-alarm-rate", table.rows[-1][0]) if table.rows else ()
     say(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,8 +18,17 @@ from gbad.runtime.text import printable
 from gbad.storage.files import json_text
 from gbad.storage.targets import is_stream
 
-console = Console(emoji=False)  # the name ``bag:x:1.jpg`` stays as it is
-errors = Console(stderr=True, emoji=False)
+_NO_TERMINAL = 160  # columns of a file or a pipe, which rich takes for a terminal of 80: tables would lose their ends
+
+
+def _console(stream: TextIO | None, **options: Any) -> Console:
+    """Console that writes emoji's names as they are: ``bag:x:1.jpg``."""
+    known = "COLUMNS" in os.environ or (stream is not None and stream.isatty())
+    return Console(emoji=False, width=None if known else _NO_TERMINAL, **options)
+
+
+console = _console(sys.stdout)
+errors = _console(sys.stderr, stderr=True)
 
 LOGGERS = {"gbad": logging.INFO, "py.warnings": logging.WARNING}
 """Loggers whose lines a command shows, and from which level on."""

@@ -93,10 +93,10 @@ class Table(Generic[Row]):
         return "\n".join([head, f"| {' | '.join(rules)} |", *body])
 
     def terminal(self, title: str = "") -> rich.table.Table:
-        """Make a table to print on a terminal."""
+        """Make a table to print on a terminal; on a narrow one, words and numbers go on in a line below."""
         table = rich.table.Table(title=escape(title) or None)
         for column in self.columns:
-            table.add_column(escape(column.title), justify=column.align)
+            table.add_column(escape(column.title), justify=column.align, overflow="fold")
         for line in self.texts():
             table.add_row(*map(escape, line))
         return table

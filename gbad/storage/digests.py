@@ -12,12 +12,12 @@ import os
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from gbad.storage.reading import open_regular
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _READ_WHOLE = 4 * 2**30  # bytes of all files together: some seconds
 _HEAD = 16 * 1024
@@ -38,6 +38,8 @@ def relative_name(path: str | Path, folder: Path) -> str:
 
 def digest(*parts: Sequence[str] | npt.NDArray[Any]) -> str:
     """Digest of lists of texts and of arrays; arrays of another shape or dtype have another digest."""
+    import numpy as np  # here, because ``gbad --help`` needs this module and no array
+
     total = hashlib.blake2b(digest_size=_SIZE)
     for part in parts:
         if isinstance(part, np.ndarray):

@@ -93,3 +93,9 @@ def test_a_first_score_does_not_load_what_training_needs(dataset: Path, tmp_path
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
     assert (tmp_path / "scores.csv").exists()
+
+
+def test_the_package_lists_its_public_names_before_they_are_loaded() -> None:
+    """Tab completion in a notebook offers them."""
+    code = "import gbad\nassert 'load' in dir(gbad)\nassert all(getattr(gbad, name) for name in dir(gbad))"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -71,7 +71,7 @@ def test_the_command(idx: Path, tmp_path: Path, run_script: Command) -> None:
     outcome = run_script(*command)
     assert outcome.status == 0, outcome.err
     assert "images/s" in outcome.err
-    assert "leaks test" in outcome.out
+    assert PAPER_LABEL in outcome.out
     assert str(out / "report.html") in outcome.out
     table = pd.read_csv(out / "results.csv")
     assert list(table) == ["dataset", "protocol", "class", "detector", "mode", "seed", "metric", "value"]
