@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,8 +30,10 @@ from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.checks import check_both_kinds
 from gbad.training.phase2 import Losses, read_losses
 from gbad.training.second_look import validation_regions
-from gbad.training.settings import Settings, gate_strength
+from gbad.training.settings import Settings, defaults, gate_strength
 from gbad.training.training_set import TrainingSet
+
+_log = logging.getLogger(__name__)
 
 
 def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
@@ -48,6 +51,7 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
     if (folder / "done.json").exists():
         return
     begun = time.monotonic()
+    _warn_of_unused(settings)
     first = fit_first_look(data, settings, run)
     decision, threat = first.decision, data.positive[first.found.rows]
     save_plain(decision.to_plain(), folder / "gate.joblib")
@@ -73,6 +77,17 @@ def fit_phase3(data: TrainingSet, settings: Settings, run: Path) -> None:
             "thresholds": dict(zip(data.classes, decision.thresholds, strict=True)), **of_second,
         },
     )  # fmt: skip
+
+
+def _warn_of_unused(settings: Settings) -> None:
+    """Tell who chose a strength that the gate does not have."""
+    unused, its_own = ("alpha", "soft") if settings.suppression == "hard" else ("epsilon", "hard")
+    value = getattr(settings, unused)
+    if value != defaults()[unused]:
+        _log.warning(
+            "%s %s is not used: it is for suppression %s, and suppression is %s.",
+            unused, value, its_own, settings.suppression,
+        )  # fmt: skip
 
 
 def _held_out(

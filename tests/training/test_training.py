@@ -103,12 +103,14 @@ def test_gates_suppress_as_they_say() -> None:
 @pytest.mark.parametrize("gate_fit", ["held-out", "paper"])
 @pytest.mark.parametrize(("suppression", "alpha"), [("hard", None), ("soft", None), ("soft", 0.7)])
 def test_phase_3_in_all_its_forms(
-    gate_fit: str, suppression: str, alpha: float | None, trained: Run, make_pipeline: Make, tmp_path: Path
-) -> None:
+    gate_fit: str, suppression: str, alpha: float | None, trained: Run, make_pipeline: Make, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
     shutil.rmtree(folder / "phase3")
     pipeline = make_pipeline(gate_fit=gate_fit, suppression=suppression, alpha=alpha, epsilon=0.25)
     fit_phase3(trained.data, pipeline.settings, folder)
+    assert ("epsilon 0.25 is not used: it is for suppression hard" in caplog.text) == (suppression == "soft")
     decision = load_decision(folder)
     expected = {"hard": 0.25, "soft": alpha}[suppression]
     assert decision.strength == expected or (alpha is None and suppression == "soft" and decision.strength >= 0)
@@ -120,6 +122,15 @@ def test_phase_3_in_all_its_forms(
     options = {} if gate_fit == "held-out" else {"monotone": False, "clip": False, "max_rows": None}
     reference = ThreatGate(**options).fit(losses[used], trained.data.positive[table["row"][used]].astype(int))
     np.testing.assert_allclose(decision.gate.decision_function(losses), reference.decision_function(losses), atol=1e-9)
+
+
+def test_an_exponent_of_the_hard_gate_is_told_to_be_unused(
+    trained: Run, make_pipeline: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(trained.folder, tmp_path / "run"))
+    shutil.rmtree(folder / "phase3")
+    fit_phase3(trained.data, make_pipeline(suppression="hard", alpha=0.7).settings, folder)
+    assert caplog.messages == ["alpha 0.7 is not used: it is for suppression soft, and suppression is hard."]
 
 
 def test_phase_3_needs_both_kinds_of_images(trained: Run, make_pipeline: Make, tmp_path: Path) -> None:
