@@ -133,7 +133,7 @@ def labels(
         labels_from_folders,
         labels_from_voc,
     )
-    from gbad.data.labels import LABELS, with_classes, write_list
+    from gbad.data.labels import LABELS, alike, with_classes, write_list
     from gbad.data.voc_writer import annotation_folder, check_annotations, known_boxes, write_annotations
     from gbad.storage.targets import is_stream, output_file
 
@@ -164,3 +164,5 @@ def labels(
     if folder is not None and annotations:
         where = f". Annotations of {counted(write_annotations(annotations, folder), 'image')} in {folder}."
     say(f"{counted(len(found), 'image')} in {out}: {counts}{where}", beside=out)
+    for names in alike(found.classes):
+        say(f"Several classes in upper and lower case: {', '.join(names)}. If they are one, rename them.", beside=out)

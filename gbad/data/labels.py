@@ -264,6 +264,20 @@ def _check_readable(labels: LabelList, path: Path) -> None:
             raise DataError(f"{path}: the image name {name!r} is not UTF-8. Rename the image.")
 
 
+def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:
+    """Find classes that differ in upper and lower case alone: annotators may have meant one.
+
+    Examples
+    --------
+    >>> alike(["Gun", "Knife", "gun"])
+    [('Gun', 'gun')]
+    """
+    groups: dict[str, list[str]] = {}
+    for name in classes:
+        groups.setdefault(name.casefold(), []).append(name)
+    return [tuple(names) for names in groups.values() if len(names) > 1]
+
+
 def with_classes(labels: LabelList, classes: Sequence[str]) -> LabelList:
     """Give a list other classes, in the wanted order: one that it has not is absent in all images.
 

@@ -381,6 +381,12 @@ def test_labels_of_a_folder_per_class(gbad_command: Command, tmp_path: Path) -> 
     assert outcome.out == "name,Knife\na,-1\nb,-1\n"
     assert "Left out: Gun 1" in outcome.err
     assert "2 images in -: Knife 0" in outcome.err
+    for name in ("gun", "Knife"):
+        (tmp_path / "in" / name).mkdir()
+    outcome = gbad_command("labels", tmp_path / "in", "--out", out)
+    assert outcome.out.splitlines()[1:] == [
+        "Several classes in upper and lower case: Gun, gun. If they are one, rename them."
+    ]
     (tmp_path / "in" / "name").mkdir()
     outcome = gbad_command("labels", tmp_path / "in", "--out", out)
     assert outcome.status == 1
