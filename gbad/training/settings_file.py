@@ -21,6 +21,8 @@ from gbad.training.settings import GROUPS, Settings, choices, kinds, of_group, o
 OBJECTS = ("detector", "image_detector", "gate")
 """Settings that have parameters of their own: a table of the file, ``detector.NAME`` in an assignment."""
 
+_DETECTORS = OBJECTS[:2]  # those of which there are several
+
 _KIND = "kind"  # in a table: name of the detector
 _NONE = "none"  # TOML has no null
 
@@ -59,10 +61,12 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
     """Read ``NAME=VALUE`` and ``detector.NAME=VALUE``; values are as in TOML, or else text.
 
+    A detector's own name chooses it, too: ``bigan.epochs=50`` is ``detector=bigan`` and ``detector.epochs=50``.
+
     Raises
     ------
     GbadError
-        If there is no such setting.
+        If there is no such setting, or two detectors are named.
 
     Examples
     --------
@@ -75,11 +79,15 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         owner, _, parameter = name.strip().rpartition(".")
         if not equals or not parameter:
             raise GbadError(f"--set {text}: write NAME=VALUE, such as weight_decay=1e-5 or detector.min_steps=300.")
-        if owner:
-            inner = found.get(owner, {})
-            found[owner] = {**(inner if isinstance(inner, dict) else {_KIND: inner}), parameter: _value(value)}
-        else:
+        if not owner and parameter not in OBJECTS:
             found[parameter] = _value(value)
+            continue
+        setting = next((one for one in _DETECTORS if owner in choices(one)), owner or parameter)
+        table = found.setdefault(setting, {})
+        kind = _value(value) if not owner else owner if owner != setting else table.get(_KIND)
+        if table.get(_KIND, kind) != kind:
+            raise GbadError(f"--set {text}: {setting} is {table[_KIND]} already. Name one of them.")
+        table |= ({} if kind is None else {_KIND: kind}) | ({parameter: _value(value)} if owner else {})
     try:
         return _checked(found)
     except GbadError as error:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gbad.errors import GbadError
 from gbad.phase2_anomaly import BiGANDetector
 from gbad.phase2_anomaly.images.vae import VAEDetector
 from gbad.phase3_gate import ThreatGate
@@ -88,7 +89,7 @@ def test_options_have_the_last_word_over_the_file_and_the_file_over_the_preset(
         ("[detector]\nsize = 1", (), "detector has no size; choose from"),
         ("[image_detector]\nepochs = 1", (), "image_detector is not set"),
         ("", ("--set", "epochs"), "write NAME=VALUE"),
-        ("", ("--set", "bigan.epochs=3"), "--set: unknown settings bigan"),
+        ("", ("--set", "biggan.epochs=3"), "--set: unknown settings biggan"),
         ("", ("--set", "image_detector=[1]", "--set", "image_detector.epochs=2"), "must be one of ganomaly, "),
         ("[image_detector]\nkind = 3\nepochs = 2", (), "must be one of ganomaly, "),
         ("gate = 3\n", ("--set", "gate.C=2"), "must be a table of parameters, such as gate.C=1, not 3"),
@@ -122,7 +123,18 @@ def test_every_setting_of_python_can_be_set() -> None:
         read = changed_by(Settings(), read_settings(path))
     assert to_plain(read) == to_plain(settings)
     given = read_assignments(["chr_mask=none", "alpha=none", "frozen_norm=false", "detector=gaussian", "epochs=2"])
-    assert given == {"chr_mask": "none", "alpha": None, "frozen_norm": False, "detector": "gaussian", "epochs": 2}
+    assert given == {
+        "chr_mask": "none",
+        "alpha": None,
+        "frozen_norm": False,
+        "detector": {"kind": "gaussian"},
+        "epochs": 2,
+    }
+    for texts in (["bigan.epochs=5"], ["detector=bigan", "detector.epochs=5"], ["bigan.epochs=5", "detector=bigan"]):
+        assert read_assignments(texts) == {"detector": {"kind": "bigan", "epochs": 5}}
+    for other in ("detector=gaussian", "gaussian.max_components=5"):
+        with pytest.raises(GbadError, match="detector is bigan already"):
+            read_assignments(["bigan.epochs=5", other])
     assert merged({"detector": {"kind": "bigan", "min_steps": 3}}, {"detector": {"epochs": 5}}) == {
         "detector": {"kind": "bigan", "min_steps": 3, "epochs": 5}
     }
