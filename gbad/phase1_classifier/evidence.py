@@ -195,9 +195,12 @@ def _peaks(maps: Tensor, extent: float) -> Tensor:
     # Twice half as wide: the sums then fall off from one place. A plain window that is wider than the evidence has the
     # same sum at many places, of which rounding would choose one.
     half = [max(1, round(extent * side / 2)) // 2 * 2 + 1 for side in (height, width)]  # odd: they have a middle
+    down, right = half
     sums = maps
     for _ in range(2):  # the zeros beyond the border count: a window there would hold less of the image
-        sums = F.avg_pool2d(sums, half, 1, [side // 2 for side in half])
+        # One direction after the other: 2 · side additions for a place, not side².
+        sums = F.avg_pool2d(sums, (down, 1), 1, (down // 2, 0))
+        sums = F.avg_pool2d(sums, (1, right), 1, (0, right // 2))
     highest, place = sums.flatten(2).max(2)
     row, column = place // width, place % width
     centres = torch.stack([(column + 0.5) / width, (row + 0.5) / height], 2)
