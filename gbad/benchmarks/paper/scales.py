@@ -142,7 +142,10 @@ SCALES = {
     "twice": Scale(
         backbones=("efficientnet_lite0",),
         settings={"size": 320, "fpn_width": 64, "head_width": 64, "epochs": 8},
-        of_network=dict.fromkeys(("cnn_balanced", "chr_balanced"), {"epochs": 18}),  # as long as both looks together
+        of_network={
+            **dict.fromkeys(("gbad", "gbad_boxes"), {"region_epochs": 12}),
+            **dict.fromkeys(("cnn_balanced", "chr_balanced"), {"epochs": 18}),  # nearly as long as both looks together
+        },
         lists={
             "10": ListSizes(600, 6000, 150, 1500),
             "100": ListSizes(600, 6000, 150, 15_000),
