@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from gbad.data.arrays import Labels, Mask
+from gbad.data.duplicates import group_equal
 from gbad.data.images import IMAGE_SUFFIXES
 from gbad.errors import DataError
 from gbad.runtime.text import counted
@@ -272,10 +273,8 @@ def alike(classes: Sequence[str]) -> list[tuple[str, ...]]:
     >>> alike(["Gun", "Knife", "gun"])
     [('Gun', 'gun')]
     """
-    groups: dict[str, list[str]] = {}
-    for name in classes:
-        groups.setdefault(name.casefold(), []).append(name)
-    return [tuple(names) for names in groups.values() if len(names) > 1]
+    groups = group_equal(name.casefold() for name in classes)
+    return [tuple(classes[position] for position in group) for group in groups]
 
 
 def with_classes(labels: LabelList, classes: Sequence[str]) -> LabelList:

@@ -79,15 +79,18 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         owner, _, parameter = name.strip().rpartition(".")
         if not equals or not parameter:
             raise GbadError(f"--set {text}: write NAME=VALUE, such as weight_decay=1e-5 or detector.min_steps=300.")
-        if not owner and parameter not in OBJECTS:
+        if owner:
+            setting = next((one for one in _DETECTORS if owner in choices(one)), owner)
+            more = {parameter: _value(value)} | ({} if setting == owner else {_KIND: owner})
+        elif parameter in OBJECTS:
+            setting, more = parameter, {_KIND: _value(value)}
+        else:
             found[parameter] = _value(value)
             continue
-        setting = next((one for one in _DETECTORS if owner in choices(one)), owner or parameter)
         table = found.setdefault(setting, {})
-        kind = _value(value) if not owner else owner if owner != setting else table.get(_KIND)
-        if table.get(_KIND, kind) != kind:
+        if _KIND in table and more.get(_KIND, table[_KIND]) != table[_KIND]:
             raise GbadError(f"--set {text}: {setting} is {table[_KIND]} already. Name one of them.")
-        table |= ({} if kind is None else {_KIND: kind}) | ({parameter: _value(value)} if owner else {})
+        table |= more
     try:
         return _checked(found)
     except GbadError as error:

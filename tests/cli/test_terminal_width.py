@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
+
+Command = Callable[..., Any]
 
 CODE = """
 from gbad.cli.terminal import console
@@ -15,23 +16,18 @@ console.print(Table(keyed(*names), [dict.fromkeys(names, 0.123456)]).terminal())
 """
 
 
-def printed(**environment: str) -> str:
-    """What a script prints into a pipe."""
-    others = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    return subprocess.run(
-        [sys.executable, "-c", CODE], env=others | environment, capture_output=True, check=True, encoding="utf-8"
-    ).stdout
-
-
-def test_a_pipe_gets_a_wide_table_in_whole_lines() -> None:
-    header, values = (line for line in printed().splitlines() if "0.12" in line or "measure" in line)
+def test_a_pipe_gets_a_wide_table_in_whole_lines(run_python: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS")
+    text = run_python("-c", CODE).out
+    header, values = (line for line in text.splitlines() if "0.12" in line or "measure" in line)
     assert all(f"measure number {name}" in header for name in "abcdefgh")
     assert values.count("0.1235") == 8
 
 
 @pytest.mark.parametrize("columns", ["40", "80"])
-def test_a_narrow_terminal_loses_nothing(columns: str) -> None:
-    text = printed(COLUMNS=columns)
+def test_a_narrow_terminal_loses_nothing(columns: str, run_python: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = run_python("-c", CODE).out
     assert "…" not in text
     assert all(len(line) <= int(columns) for line in text.splitlines())
     assert sum(character.isdigit() for character in text) == 8 * len("01235")
