@@ -74,6 +74,7 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
     {'weight_decay': 1e-05, 'detector': {'min_steps': 300}, 'device': 'cpu'}
     """
     found: dict[str, Any] = {}
+    tables: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         owner, _, parameter = name.strip().rpartition(".")
@@ -87,12 +88,12 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         else:
             found[parameter] = _value(value)
             continue
-        table = found.setdefault(setting, {})
+        table = tables.setdefault(setting, {})
         if _KIND in table and more.get(_KIND, table[_KIND]) != table[_KIND]:
             raise GbadError(f"--set {text}: {setting} is {table[_KIND]} already. Name one of them.")
         table |= more
     try:
-        return _checked(found)
+        return _checked(found | tables)
     except GbadError as error:
         raise GbadError(f"--set: {error}") from error
 

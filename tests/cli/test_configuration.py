@@ -90,6 +90,7 @@ def test_options_have_the_last_word_over_the_file_and_the_file_over_the_preset(
         ("[image_detector]\nepochs = 1", (), "image_detector is not set"),
         ("", ("--set", "epochs"), "write NAME=VALUE"),
         ("", ("--set", "biggan.epochs=3"), "--set: unknown settings biggan"),
+        ("", ("--set", "epochs=5", "--set", "epochs.x=1"), "--set: epochs has no parameters of its own"),
         ("", ("--set", "image_detector=[1]", "--set", "image_detector.epochs=2"), "must be one of ganomaly, "),
         ("[image_detector]\nkind = 3\nepochs = 2", (), "must be one of ganomaly, "),
         ("gate = 3\n", ("--set", "gate.C=2"), "must be a table of parameters, such as gate.C=1, not 3"),
