@@ -92,8 +92,9 @@ def read_assignments(texts: Iterable[str]) -> dict[str, Any]:
         if _KIND in table and more.get(_KIND, table[_KIND]) != table[_KIND]:
             raise GbadError(f"--set {text}: {setting} is {table[_KIND]} already. Name one of them.")
         table |= more
+        found[setting] = table
     try:
-        return _checked(found | tables)
+        return _checked(found)
     except GbadError as error:
         raise GbadError(f"--set: {error}") from error
 
