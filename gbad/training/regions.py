@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +26,12 @@ NEGATIVES_PER_POSITIVE = 3
 
 POOL = 8
 """Regions without a threat that epochs draw from, for each region with one: the hardest for the first look."""
+
+PASSES = (6, 12)
+"""Smallest and largest number of passes over the training set of regions, where the user names none."""
+
+REGIONS_SEEN = 23_000
+"""Regions that these passes show together, where their range allows it: few regions need more passes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +103,11 @@ class RegionList:
         """Read a file of `save`."""
         plain: dict[str, Any] = load_plain(path)
         return cls(**plain)
+
+
+def suitable_passes(regions: int) -> int:
+    """How many epochs of `regions` regions the second look is trained for, where the user names no number."""
+    return min(max(math.ceil(REGIONS_SEEN / max(regions, 1)), PASSES[0]), PASSES[1])
 
 
 def find_regions(

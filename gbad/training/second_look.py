@@ -48,7 +48,14 @@ from gbad.storage.files import read_sealed, write_sealed
 from gbad.storage.plain_data import load_plain, save_plain
 from gbad.training.phase1 import given
 from gbad.training.phase2 import fit_detector, length_of_training, make_detector
-from gbad.training.regions import NEGATIVES_PER_POSITIVE, Importance, RegionList, find_regions, places_digest
+from gbad.training.regions import (
+    NEGATIVES_PER_POSITIVE,
+    Importance,
+    RegionList,
+    find_regions,
+    places_digest,
+    suitable_passes,
+)
 from gbad.training.settings import Negatives, Settings
 from gbad.training.start import started_from
 from gbad.training.training_set import TrainingSet
@@ -239,7 +246,7 @@ def _train(
     suits, seed = BACKBONES[settings.backbone], derived_seed(settings.random_state, "second look")
     trained = folder / "classifier" / "classifier.joblib"
     start = started_from(settings, regions=True)
-    if start is not None and not settings.region_epochs:
+    if start is not None and settings.region_epochs == 0:
         return classifier_from_state(start), f"pipeline {start['name']}", pd.DataFrame({"seconds": [], "images": []})
     model, origin = build_classifier(
         settings.backbone, len(data.classes), architecture="plain", pretrained=settings.pretrained,
@@ -250,13 +257,16 @@ def _train(
         same_classes=start is None or start["classes"] == data.classes,
     )  # fmt: skip
     source = region_source(data.source, regions.rows, regions.centres, shape, MARGIN)
+    learnt = ~regions.validation
+    threats, free = int((learnt & regions.positive).sum()), int((learnt & ~regions.positive).sum())
+    passes = suitable_passes(threats + min(NEGATIVES_PER_POSITIVE * threats, free))
     processes = training_processes(settings.device)
     with processes.main_process_first():
         opened = DecodedCache(source, folder / "cache", bad)
     with closing(opened) as cache:
         model, history = train_classifier(
-            model, cache, regions.labels, np.flatnonzero(~regions.validation), _monitored(regions, seed), data.classes,
-            trained.parent, boxes=None, epochs=settings.region_epochs, batch_size=settings.batch_size,
+            model, cache, regions.labels, np.flatnonzero(learnt), _monitored(regions, seed), data.classes,
+            trained.parent, boxes=None, epochs=given(settings.region_epochs, passes), batch_size=settings.batch_size,
             optimiser=given(settings.optimiser, suits.optimiser),
             learning_rate=given(settings.learning_rate, suits.learning_rate),
             weight_decay=settings.weight_decay, ema_decay=settings.ema_decay, negatives=negatives,

@@ -227,9 +227,12 @@ class Settings:
     )  # fmt: skip
     region_size: int = _setting("regions", 128, "Side of a region.", unit="px", low=32)
     regions: int = _setting("regions", 4, "Largest number of regions of an image.", low=1)
-    region_epochs: int = _setting(
-        "regions", 6, "Passes over the training set of regions. 0 keeps the second classifier of start.", low=0
-    )
+    region_epochs: int | None = _setting(
+        "regions", None,
+        "Passes over the training set of regions. Default: 6 to 12, the more the fewer regions there are. 0 keeps the "
+        "second classifier of start.",
+        low=0,
+    )  # fmt: skip
     class_heads: bool = _setting(
         "gate", True, "Mix in linear heads on the features of all images where they rank the validation part better."
     )

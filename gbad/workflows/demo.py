@@ -34,7 +34,7 @@ def demo_settings(seed: int) -> Settings:
     detector = BiGANDetector(min_steps=300, random_state=derived_seed(seed, "phase 2"))
     return Settings(
         backbone="efficientnet_lite0", start="imagenet", size=128, epochs=6, detector=detector,
-        region_size=96, region_epochs=4, random_state=seed,
+        region_size=96, random_state=seed,
     )  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from gbad.phase1_classifier import FeatureFile
 from gbad.storage.files import read_json
 from gbad.storage.plain_data import pack, sealed, unpack
 from gbad.training.fitted_second_look import FittedSecondLook
-from gbad.training.regions import RegionList, find_regions, threat_places
+from gbad.training.regions import RegionList, find_regions, suitable_passes, threat_places
 from gbad.training.training_set import TrainingSet
 from gbad.workflows.locate import locate, peaks
 from gbad.workflows.verdict import findings
@@ -293,6 +293,23 @@ def test_the_hardest_regions_are_kept(run: Path) -> None:
     logit = dict(zip(features.rows.tolist(), np.asarray(features.logits)[:, 0], strict=True))
     others = np.setdiff1d(features.rows[~validation[features.rows] & (features.rows >= 120)], hard)
     assert min(logit[row] for row in hard.tolist()) >= max(logit[row] for row in others.tolist())
+
+
+@pytest.mark.parametrize(("regions", "passes"), [(0, 12), (1900, 12), (2300, 10), (2880, 8), (3840, 6), (10**7, 6)])
+def test_few_regions_are_passed_over_more_often(regions: int, passes: int) -> None:
+    assert suitable_passes(regions) == passes
+
+
+def test_a_run_that_names_no_passes_takes_those_that_suit_its_regions(
+    settings: Callable[..., GBADPipeline], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, labels = sample(40, 60, 7)
+    monkeypatch.setattr("gbad.training.regions.PASSES", (1, 100))
+    seen = 32 + 48  # four fifths of the images, each with one place: less than three threat-free ones for a threat
+    monkeypatch.setattr("gbad.training.regions.REGIONS_SEEN", 2 * seen)
+    settings(region_epochs=None, epochs=1, regions=1).fit(images, labels, run=tmp_path / "run")
+    history = pd.read_csv(tmp_path / "run" / "second_look" / "classifier" / "history.csv")
+    assert history["images"].tolist() == [seen, seen]
 
 
 def test_places_of_threats_come_from_boxes_where_there_are_any() -> None:

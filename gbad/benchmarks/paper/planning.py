@@ -24,7 +24,7 @@ from gbad.report.tables import Column, Table, keyed
 from gbad.runtime.device import chosen_device
 from gbad.runtime.text import counted
 from gbad.training.phase1 import architecture_options, given
-from gbad.training.regions import NEGATIVES_PER_POSITIVE
+from gbad.training.regions import NEGATIVES_PER_POSITIVE, suitable_passes
 from gbad.training.settings import Settings
 
 STEPS = 10
@@ -95,7 +95,8 @@ class Work:
         if second is None:
             return trained + seen
         looked_at = settings.regions * settings.second_look_share * self.scored
-        return trained + seen + settings.region_epochs * self.regions / second.training + looked_at / second.scoring
+        passes = given(settings.region_epochs, suitable_passes(self.regions))
+        return trained + seen + passes * self.regions / second.training + looked_at / second.scoring
 
     def megabytes(self, rates: Rates) -> float:
         """Disk of one seed's cell: features, weights and scores; without decoded images, which are removed."""
