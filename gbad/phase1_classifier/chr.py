@@ -73,30 +73,29 @@ class CHRClassifier(Classifier):
 
     def loss(self, images: Tensor, labels: Tensor, boxes: Tensor | None = None, theta: Tensor | None = None) -> Tensor:
         """Sum of the losses of the heads (`chr_loss`), see `Classifier.loss`."""
-        heads, _ = self.heads(self.levels(images))
+        heads = self.heads(self.pool(self.levels(images)))
         return chr_loss(heads, labels, self.mask, self.threshold)
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Give the last three stages, fine to coarse: (N, channels, h, w) each."""
-        maps = self.backbone(self.normalise(images))
-        return [maps[f"L{level}"] for level in (2, 3, 4)]
-
-    def classify_levels(self, levels: list[Tensor]) -> Prediction:
-        """Classify the output of `levels`."""
-        heads, pooled = self.heads(levels)
-        logits = heads[0] if self.prediction == "deepest" else torch.stack(heads).mean(0)
-        return Prediction(logits, torch.cat(pooled, 1).float())
-
-    def heads(self, levels: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Logits (N, C) and pooled maps (N, channels) of each head, coarsest first."""
-        coarser, *finer = reversed(levels)
+        """Give the refined maps of the three heads, fine to coarse: (N, channels, h, w) each."""
+        stages = self.backbone(self.normalise(images))
+        coarser = stages["L4"]
         maps = [self.stages[0](coarser).relu()]
-        for level, stage, merge in zip(finer, list(self.stages)[1:], self.merge, strict=True):
+        for level, stage, merge in zip((stages["L3"], stages["L2"]), list(self.stages)[1:], self.merge, strict=True):
             enlarged = F.interpolate(coarser, size=level.shape[2:], mode="bilinear", align_corners=False)
             coarser = merge(torch.cat([stage(level).relu(), enlarged], 1)).relu()
             maps.append(coarser)
-        pooled = [map_.mean((2, 3)) for map_ in maps]
-        return [fc(values).float() for fc, values in zip(self.classify, pooled, strict=True)], pooled
+        return maps[::-1]
+
+    def classify_pooled(self, pooled: list[Tensor]) -> Prediction:
+        """Classify the output of `pool`."""
+        heads = self.heads(pooled)
+        logits = heads[0] if self.prediction == "deepest" else torch.stack(heads).mean(0)
+        return Prediction(logits, torch.cat(pooled[::-1], 1).float())
+
+    def heads(self, pooled: list[Tensor]) -> list[Tensor]:
+        """Logits (N, C) of each head, coarsest first, from the output of `pool`."""
+        return [fc(values).float() for fc, values in zip(self.classify, reversed(pooled), strict=True)]
 
 
 def chr_loss(heads: Sequence[Tensor], labels: Tensor, mask: str, threshold: float | None) -> Tensor:

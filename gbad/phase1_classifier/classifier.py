@@ -32,8 +32,8 @@ class Classifier(nn.Module, ABC):
     """Base class: a backbone behind the normalisation of its input.
 
     An architecture sets `architecture` and `n_features` (D), adds its layers, and implements `levels`,
-    `classify_levels` and `loss`. Random weights come from torch's global generator: build classifiers inside
-    `gbad.runtime.randomness.forked_rng`, as `build_classifier` does.
+    `classify_pooled` and `loss`, and `pool` where it does not take averages. Random weights come from torch's global
+    generator: build classifiers inside `gbad.runtime.randomness.forked_rng`, as `build_classifier` does.
 
     Parameters
     ----------
@@ -78,11 +78,19 @@ class Classifier(nn.Module, ABC):
 
     @abstractmethod
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Give the maps that are classified, fine to coarse: (N, channels, h, w) each, for images as in `forward`."""
+        """Give the maps that are pooled, fine to coarse: (N, channels, h, w) each, for images as in `forward`."""
+
+    def pool(self, levels: list[Tensor]) -> list[Tensor]:
+        """Pool each channel of the output of `levels` by itself: (N, channels) each."""
+        return [level.mean((2, 3)) for level in levels]
 
     @abstractmethod
+    def classify_pooled(self, pooled: list[Tensor]) -> Prediction:
+        """Classify the output of `pool`."""
+
     def classify_levels(self, levels: list[Tensor]) -> Prediction:
         """Classify the output of `levels`."""
+        return self.classify_pooled(self.pool(levels))
 
     @abstractmethod
     def loss(self, images: Tensor, labels: Tensor, boxes: Tensor | None = None, theta: Tensor | None = None) -> Tensor:

@@ -91,25 +91,29 @@ def evidence_maps(model: Classifier, levels: list[Tensor], columns: list[int] | 
         with torch.no_grad():
             maps = model.position.heat_map(levels[: len(model.heads)]).sigmoid()
         return maps if columns is None else maps[:, columns]
+    chosen = [*range(model.spec["n_classes"])] if columns is None else columns
     with torch.enable_grad():
         inputs = [level.detach().requires_grad_(True) for level in levels]
-        logits = model.classify_levels(inputs).logits
-        chosen = range(logits.shape[1]) if columns is None else columns
-        size, count = levels[0].shape[2:], len(logits)
-        total = torch.zeros((count, len(chosen), *size), device=logits.device)
-        for place, column in enumerate(chosen):
-            # Images do not depend on one another, so the sum has the gradient of each. Maps without a part in the
-            # prediction, such as the finer maps of CHR, get a gradient of zero.
-            gradients = torch.autograd.grad(
-                logits[:, column].sum(), inputs, retain_graph=place + 1 < len(chosen), materialize_grads=True
-            )
-            for level, gradient in zip(levels, gradients, strict=True):
-                # Gradient times activation, summed over channels: the part of each place in the logit, to first order.
-                # PyTorch 2.6: a zero may ask for a gradient.
-                evidence = (gradient.detach() * level).sum(1, keepdim=True).relu()
-                share = evidence[0, 0].numel() / total[0, 0].numel()  # interpolation repeats the value of a cell
-                enlarged = F.interpolate(evidence, size=size, mode="bilinear", align_corners=False)
-                total[:, place] += share * enlarged[:, 0]
+        # Pooling takes each channel by itself, so one gradient of all sums says how much of each place it takes: there
+        # is no need of a gradient of the maps for each class.
+        pooled = model.pool(inputs)
+        taken = torch.autograd.grad([values.sum() for values in pooled], inputs)
+        pooled = [values.detach().requires_grad_(True) for values in pooled]
+        logits = model.classify_pooled(pooled).logits
+        # Images do not depend on one another, so the sum has the gradient of each. Maps without a part in the
+        # prediction, such as the finer maps of CHR, get a gradient of zero.
+        slopes = [
+            torch.autograd.grad(logits[:, column].sum(), pooled, retain_graph=True, materialize_grads=True)
+            for column in chosen
+        ]
+    total = torch.zeros((len(logits), len(chosen), *levels[0].shape[2:]), device=logits.device)
+    for level, part, *of_classes in zip(levels, taken, *slopes, strict=True):
+        # Gradient times activation, summed over channels: the part of each place in the logit, to first order.
+        # PyTorch 2.6: a zero may ask for a gradient.
+        slope = torch.stack([gradient.detach() for gradient in of_classes], 1)
+        evidence = torch.einsum("nkc,nchw->nkhw", slope, part * level).relu()
+        share = evidence[0, 0].numel() / total[0, 0].numel()  # interpolation repeats the value of a cell
+        total += share * F.interpolate(evidence, size=total.shape[2:], mode="bilinear", align_corners=False)
     return total
 
 

@@ -93,12 +93,11 @@ class ThreatClassifier(Classifier):
         if self.position is None:
             return multilabel_bce(self(images).logits, labels)
         levels = self.levels(images)
-        whole, where, _ = self._readings(levels)
-        assert where is not None
+        pyramid = levels[: len(self.heads)]
+        whole, where = self.classify_pooled(self.pool(levels)).logits, self.position.logits(pyramid)
         loss = 0.5 * (multilabel_bce(whole, labels) + multilabel_bce(where, labels))
         if boxes is None or theta is None:
             return loss
-        pyramid = levels[: len(self.heads)]
         return loss + self.position_weight * self.position.loss(pyramid, labels, boxes, theta)
 
     def forward(self, images: Tensor) -> Prediction:
@@ -109,7 +108,7 @@ class ThreatClassifier(Classifier):
         pooled = pooled_pyramid(self.fpn, stages)
         if pooled is None:
             return self.classify_levels(self._levels(stages))
-        return Prediction(*self._read(pooled, [] if self.context is None else [stages["L4"].mean((2, 3))]))
+        return self.classify_pooled([*pooled, *([] if self.context is None else [stages["L4"].mean((2, 3))])])
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Give the pyramid's levels L1 to L4 of images as in `forward`: (N, fpn_width, h, w) each.
@@ -122,24 +121,17 @@ class ThreatClassifier(Classifier):
         last = [] if self.context is None else [stages["L4"]]
         return [*self.fpn(stages).values(), *last]
 
-    def classify_levels(self, levels: list[Tensor]) -> Prediction:
-        """Classify the output of `levels`."""
-        whole, where, features = self._readings(levels)
-        return Prediction(whole if where is None else 0.5 * (whole + where), features)
+    def pool(self, levels: list[Tensor]) -> list[Tensor]:
+        """Pool each channel of the output of `levels` by itself: (N, channels) each."""
+        if self.pooling == "average":
+            return super().pool(levels)
+        pyramid, last = levels[: len(self.heads)], levels[len(self.heads) :]
+        return [*(level.amax((2, 3)).relu() for level in pyramid), *super().pool(last)]  # maximum and ReLU commute
 
-    def _readings(self, levels: list[Tensor]) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Logits (N, C) by FC5 and the last stage; logits by the heat-map, if there is one; features."""
-        levels, last = levels[: len(self.heads)], [level.mean((2, 3)) for level in levels[len(self.heads) :]]
-        if self.pooling == "max":
-            pooled = [level.amax((2, 3)).relu() for level in levels]  # maximum and ReLU commute
-        else:
-            pooled = [level.mean((2, 3)) for level in levels]
-        logits, features = self._read(pooled, last)
-        return logits, None if self.position is None else self.position.logits(levels), features
-
-    def _read(self, pooled: list[Tensor], last: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits (N, C) by FC5 and the last stage, and features, from the pooled levels and the pooled last stage."""
-        hidden = [head(level).relu() for head, level in zip(self.heads, pooled, strict=True)]  # 4 × (N, head_width)
+    def classify_pooled(self, pooled: list[Tensor]) -> Prediction:
+        """Classify the output of `pool`: by FC5 and the last stage, not by the heat-map."""
+        pyramid, last = pooled[: len(self.heads)], pooled[len(self.heads) :]
+        hidden = [head(level).relu() for head, level in zip(self.heads, pyramid, strict=True)]  # 4 × (N, head_width)
         if self.fusion == "logits":
             logits = torch.stack([fc(level) for fc, level in zip(self.classify, hidden, strict=True)]).mean(0)
         else:
@@ -147,7 +139,14 @@ class ThreatClassifier(Classifier):
         logits = logits.float()
         if self.context is not None:
             logits = 0.5 * (logits + self.context(last[0]).float())
-        return logits, torch.cat([*hidden, *last], 1).float()
+        return Prediction(logits, torch.cat([*hidden, *last], 1).float())
+
+    def classify_levels(self, levels: list[Tensor]) -> Prediction:
+        """Classify the output of `levels`, also by the heat-map if there is one."""
+        whole, features = super().classify_levels(levels)
+        if self.position is None:
+            return Prediction(whole, features)
+        return Prediction(0.5 * (whole + self.position.logits(levels[: len(self.heads)])), features)
 
     def position_maps(self, images: Tensor) -> Tensor:
         """Logits of the classes at each place of images as in `forward`: float32 (N, C, h, w), as fine as level L1.

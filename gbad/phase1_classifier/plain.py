@@ -32,7 +32,6 @@ class PlainClassifier(Classifier):
         """Give the only map that is classified: the last stage, (N, D, h, w)."""
         return [self.backbone(self.normalise(images))["L4"]]
 
-    def classify_levels(self, levels: list[Tensor]) -> Prediction:
-        """Classify the output of `levels`."""
-        pooled = levels[0].mean((2, 3))
-        return Prediction(self.classify(pooled).float(), pooled.float())
+    def classify_pooled(self, pooled: list[Tensor]) -> Prediction:
+        """Classify the output of `pool`."""
+        return Prediction(self.classify(pooled[0]).float(), pooled[0].float())

@@ -32,10 +32,11 @@ def test_heads_have_the_widths_and_places_of_the_last_three_stages(backbone: str
     model = small(backbone)
     with torch.inference_mode():
         levels = model.levels(images())
-        heads, pooled = model.heads(levels)
+        pooled = model.pool(levels)
+        heads = model.heads(pooled)
     shapes = [(2, width, side, side) for width, side in zip(WIDTHS[backbone], SIDES[backbone], strict=True)]
     assert [tuple(level.shape) for level in levels] == shapes
-    assert [tuple(values.shape) for values in pooled] == [(2, width) for width in reversed(WIDTHS[backbone])]
+    assert [tuple(values.shape) for values in pooled] == [(2, width) for width in WIDTHS[backbone]]
     assert [tuple(head.shape) for head in heads] == [(2, 3)] * 3
     assert model(images()).features.shape == (2, model.n_features)
 
@@ -51,12 +52,12 @@ def test_refinement_follows_the_description() -> None:
         return F.interpolate(x, scale_factor=2, mode="bilinear")
 
     with torch.inference_mode():
-        l2, l3, l4 = model.levels(images())
+        l2, l3, l4 = (model.backbone(model.normalise(images()))[name] for name in ("L2", "L3", "L4"))
         r4 = conv(model.stages[0], l4)
         r3 = conv(model.merge[0], torch.cat([conv(model.stages[1], l3), twice(l4)], 1))
         r2 = conv(model.merge[1], torch.cat([conv(model.stages[2], l2), twice(r3)], 1))
         expected = [fc(r.mean((2, 3))) for fc, r in zip(model.classify, (r4, r3, r2), strict=True)]
-        heads, _ = model.heads([l2, l3, l4])
+        heads = model.heads(model.pool(model.levels(images())))
         prediction = model(images())
         average = small(prediction="average")(images()).logits
     for head, logits in zip(heads, expected, strict=True):
@@ -104,7 +105,7 @@ def test_the_models_loss_uses_its_mask() -> None:
     labels = torch.zeros(2, 3)
     for mask, threshold in (("none", None), ("hierarchical", 100.0)):
         model = small(mask=mask, threshold=threshold)
-        heads, _ = model.heads(model.levels(images()))
+        heads = model.heads(model.pool(model.levels(images())))
         torch.testing.assert_close(model.loss(images(), labels), chr_loss(heads, labels, mask, threshold))
     torch.testing.assert_close(model.loss(images(), labels), F.softplus(heads[0]).mean())  # only the coarsest is left
 

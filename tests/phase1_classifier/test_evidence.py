@@ -63,6 +63,30 @@ def test_the_evidence_of_maximum_pooling_adds_up_to_the_logit(build: Build) -> N
     torch.testing.assert_close(sums, model.classify_levels(levels).logits.detach(), rtol=0.02, atol=0.0)
 
 
+@pytest.mark.parametrize("architecture", ["fpn", "plain", "chr"])
+@pytest.mark.parametrize("options", [{"pooling": "max", "fusion": "context"}, {"pooling": "average"}])
+def test_evidence_is_gradient_times_activation_of_each_map(
+    build: Build, architecture: str, options: dict[str, str]
+) -> None:
+    """As its paper writes it: the gradient of one class's logit in each map, with no knowledge of the pooling."""
+    model = build(architecture, **(options if architecture == "fpn" else {})).eval()
+    levels = [level.detach().requires_grad_(True) for level in see(model, PIXELS).levels]
+    with torch.no_grad():
+        levels[0][:, :, :2, :2] = levels[0].amax((2, 3), keepdim=True)  # equal maxima share the gradient
+    found = evidence_maps(model, [level.detach() for level in levels])
+    logits = model.classify_levels(levels).logits
+    for column in range(2):
+        gradients = torch.autograd.grad(logits[:, column].sum(), levels, retain_graph=True, materialize_grads=True)
+        expected = torch.zeros_like(found[:, :1])
+        for level, gradient in zip(levels, gradients, strict=True):
+            evidence = (gradient * level.detach()).sum(1, keepdim=True).relu()
+            assert evidence.any() or architecture == "chr"
+            share = evidence[0].numel() / expected[0].numel()
+            expected += share * F.interpolate(evidence, size=expected.shape[2:], mode="bilinear")
+        assert expected.any()
+        torch.testing.assert_close(found[:, column : column + 1], expected, rtol=1e-4, atol=1e-7)
+
+
 def peaks_of(build: Build, maps: torch.Tensor, extent: float) -> np.ndarray:
     """Peaks of a classifier that sees given maps of logits, for its first image."""
     model = build("fpn", position_weight=1.0).eval()
