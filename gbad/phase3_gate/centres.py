@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
-from scipy.spatial.distance import cdist
 
 _BLOCK = 1024  # rows of the kernel matrix at a time: bounds the memory
 _NEAREST = 1e-10  # a vector that the chosen ones span up to this square is none of its own
@@ -58,4 +57,6 @@ def fewer_centres(vectors: Floats, weights: Floats, gamma: float, tolerance: flo
 
 
 def _kernel(one: Floats, other: Floats, gamma: float) -> Floats:
+    from scipy.spatial.distance import cdist  # slow to import, and scoring does without
+
     return np.asarray(np.exp(-gamma * cdist(one, other, "sqeuclidean")))

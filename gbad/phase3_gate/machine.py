@@ -6,8 +6,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import RegularGridInterpolator
-from scipy.spatial.distance import cdist
+from scipy.ndimage import map_coordinates
 
 from gbad.phase3_gate.centres import fewer_centres
 from gbad.phase3_gate.merging import merge_rows
@@ -51,7 +50,9 @@ class Machine(NamedTuple):
         if self.lower is not None and self.upper is not None:
             Z = np.clip(Z, self.lower, self.upper)
             if self.grid is not None:
-                return np.asarray(RegularGridInterpolator(_axes(self.lower, self.upper), self.grid)(Z))
+                axes = zip(Z.T, _axes(self.lower, self.upper), strict=True)
+                nodes = [(inputs - axis[0]) / (axis[-1] - axis[0]) * (len(axis) - 1) for inputs, axis in axes]
+                return np.asarray(map_coordinates(self.grid, nodes, order=1, mode="nearest"))
         return self._evaluate(Z)
 
     def made_monotone(self, Z: Floats, anomalous: npt.NDArray[np.int64]) -> Self:
@@ -85,6 +86,8 @@ class Machine(NamedTuple):
     def _evaluate(self, Z: Floats) -> Floats:
         if self.kernel == "linear":
             return np.asarray(Z @ (self.dual_coef @ self.support_vectors) + self.intercept)
+        from scipy.spatial.distance import cdist  # slow to import, and a monotone machine decides without
+
         step = max(1, _CHUNK_VALUES // len(self.support_vectors))
         blocks = (Z[i : i + step] for i in range(0, len(Z), step))
         squares = (cdist(block, self.support_vectors, "sqeuclidean") for block in blocks)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
 
 
 def monotone_regression(
@@ -36,6 +35,8 @@ def monotone_regression(
     >>> monotone_regression(np.array([0.0, 3.0, 1.0, 4.0]), [np.ones(4)])
     array([0., 2., 2., 4.])
     """
+    from scipy.optimize import isotonic_regression  # slow to import, and scoring does without
+
     orders = list(itertools.permutations(range(values.ndim)))
     total = np.zeros(values.shape)
     for order in orders:

@@ -17,6 +17,7 @@ from gbad.runtime.imports import postpone, uncollected
 # Each takes a tenth of a second or more, and only training or drawing needs it.
 NOT_NEEDED = (
     *("accelerate", "matplotlib", "torchvision", "gbad.data.simulate", "scipy.stats._stats_py"),
+    *("scipy.optimize", "scipy.interpolate", "scipy.spatial"),
     *("sklearn.svm", "sklearn.metrics", "sklearn.ensemble", "sklearn.covariance", "sklearn.linear_model"),
 )
 

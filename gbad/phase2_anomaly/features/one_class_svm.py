@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from sklearn.utils import check_random_state
 
 from gbad.phase2_anomaly.contract import Floats
@@ -88,5 +87,7 @@ class OneClassSVMDetector(FeatureDetector):
 
         It is the machine's decision value without its constants, with the sign turned.
         """
+        from scipy.spatial.distance import cdist  # slow to import, and other detectors do without
+
         kernel = np.exp(-self.gamma_ * cdist(Z, self.support_vectors_, "sqeuclidean"))
         return np.asarray(np.maximum(1.0 - kernel @ self.weights_, 0.0))
