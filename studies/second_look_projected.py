@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--file-size", type=int, default=640, help="longer side of the projected images in pixels")
     parser.add_argument("--size", type=int, default=192, help="side of the images of the first look in pixels")
     parser.add_argument("--epochs", type=int, default=9, help="of phase 1")
+    parser.add_argument("--region-epochs", type=int, default=6, help="of the second look")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--positives", type=int, nargs=2, default=[TRAIN_POSITIVES, TEST_POSITIVES])
     options = parser.parse_args(argv)
@@ -57,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     project(options.sample, options.out / "data", options.file_size, tuple(options.positives))
     run_benchmark(
         options.out, scale_of("twice"), data=options.out / "data", methods=METHODS, seeds=options.seeds,
-        overrides={"size": options.size, "epochs": options.epochs}, say=print, show_progress=True,
+        overrides={"size": options.size, "epochs": options.epochs, "region_epochs": options.region_epochs}, say=print,
+        show_progress=True,
     )  # fmt: skip
 
 
