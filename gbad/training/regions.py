@@ -30,7 +30,7 @@ POOL = 8
 PASSES = (6, 12)
 """Smallest and largest number of passes over the training set of regions, where the user names none."""
 
-REGIONS_SEEN = 23_000
+REGIONS_SEEN = 28_000
 """Regions that these passes show together, where their range allows it: few regions need more passes."""
 
 

@@ -295,7 +295,7 @@ def test_the_hardest_regions_are_kept(run: Path) -> None:
     assert min(logit[row] for row in hard.tolist()) >= max(logit[row] for row in others.tolist())
 
 
-@pytest.mark.parametrize(("regions", "passes"), [(0, 12), (1900, 12), (2300, 10), (2880, 8), (3840, 6), (10**7, 6)])
+@pytest.mark.parametrize(("regions", "passes"), [(0, 12), (2376, 12), (2800, 10), (3955, 8), (4700, 6), (10**7, 6)])
 def test_few_regions_are_passed_over_more_often(regions: int, passes: int) -> None:
     assert suitable_passes(regions) == passes
 
