@@ -24,7 +24,7 @@ from gbad.storage.files import read_json, remove_folder
 from gbad.training.checks import check_settings
 from gbad.training.plain_settings import to_plain
 from gbad.training.run_folder import Run, open_run, start_run
-from gbad.training.settings import Settings
+from gbad.training.settings import Settings, of_group
 from gbad.training.start import start_of
 from gbad.workflows.train import train
 
@@ -152,8 +152,11 @@ def make_network_cell(
     if chosen.prevalence is not None:
         raise GbadError("prevalence: each subset of the benchmark has its own. Leave it out of the settings.")
     check_settings(chosen)
+    # What a network does not have must not make it another cell, when its default changes.
+    unused = () if network.phases > 1 else (*of_group("regions"), *of_group("gate"))
     about = {
-        "version": VERSION, "settings": to_plain(chosen), "phases": network.phases,
+        "version": VERSION, "phases": network.phases,
+        "settings": {name: value for name, value in to_plain(chosen).items() if name not in unused},
         "training_list": lists.train_digest, "origin": data.origin,
     }  # fmt: skip
     if chosen.weights is not None:  # the path says nothing about what is in the file

@@ -274,6 +274,15 @@ def test_folders_tell_everything_that_decides_a_score(data: BenchmarkData, tmp_p
         make_cell(tmp_path, data, prevalence=0.1)
 
 
+def test_settings_of_what_a_network_does_not_have_make_no_other_cell(data: BenchmarkData, tmp_path: Path) -> None:
+    others: list[dict[str, Any]] = [{"region_epochs": 3}, {"epsilon": 0.5}]
+    for of_others in others:
+        folders = {make_cell(tmp_path, data, "cnn", **options).entry.folder for options in ({}, of_others)}
+        assert len(folders) == 1
+        folders = {make_cell(tmp_path, data, "gbad", **options).entry.folder for options in ({}, of_others)}
+        assert len(folders) == 2
+
+
 def test_a_scale_may_give_single_networks_settings_of_their_own(data: BenchmarkData, tmp_path: Path) -> None:
     subset = data.subsets[0]
     lists = Lists(subset, data.train_digest(subset), data.read(subset, "test"))
