@@ -34,7 +34,7 @@ METHODS = {
     "GBAD's classifier alone": "gbad_ungated", "GBAD without gate": "gbad_heads", "GBAD": "gbad",
     "GBAD with class heads, no gate": "gbad_heads", "GBAD without second look": "gbad_first_look",
     "GBAD's classifier alone, boxes": "gbad_boxes_ungated",
-    "GBAD, boxes": "gbad_boxes", "paper's settings: oracle gate": "gbad_paper_oracle_gate",
+    "GBAD without second look, boxes": "gbad_boxes_first_look", "GBAD, boxes": "gbad_boxes", "paper's settings: oracle gate": "gbad_paper_oracle_gate",
     "paper's settings: random gate": "gbad_paper_random_gate", "GBAD: oracle gate": "gbad_oracle_gate",
     "GBAD: random gate": "gbad_random_gate",
     "CNN, fresh negatives (with or without heads, which got no share)": "cnn_fresh",
