@@ -50,8 +50,13 @@ class Machine(NamedTuple):
         if self.lower is not None and self.upper is not None:
             Z = np.clip(Z, self.lower, self.upper)
             if self.grid is not None:
-                axes = zip(Z.T, _axes(self.lower, self.upper), strict=True)
-                nodes = [(inputs - axis[0]) / (axis[-1] - axis[0]) * (len(axis) - 1) for inputs, axis in axes]
+                axes = _axes(self.lower, self.upper)
+                if self.grid.shape != tuple(map(len, axes)):  # of a damaged file: any table would give values
+                    raise ValueError(f"a grid of shape {self.grid.shape} for {len(axes)} inputs")
+                nodes = [
+                    (inputs - axis[0]) / (axis[-1] - axis[0]) * (len(axis) - 1)
+                    for inputs, axis in zip(Z.T, axes, strict=True)
+                ]
                 return np.asarray(map_coordinates(self.grid, nodes, order=1, mode="nearest"))
         return self._evaluate(Z)
 

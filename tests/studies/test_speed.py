@@ -122,7 +122,8 @@ def test_phase1_speed(measure: Measure) -> None:
 
 def test_second_look_speed(measure: Measure) -> None:
     found = measure("second_look_speed", *"--images 2 --size 128 --rounds 1".split())
-    assert found["at_most"].tolist() == [1.3]
+    assert found["at_most"].tolist() == ["1.3", ""]
+    assert (found["median"] > 0).all()
 
 
 def test_decode_speed(measure: Measure) -> None:

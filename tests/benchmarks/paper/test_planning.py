@@ -93,7 +93,7 @@ def test_a_second_look_is_planned(dataset: Path, tmp_path: Path, monkeypatch: py
         twice: plan_benchmark(tmp_path, SCALE, overrides=QUICK | {"second_look": twice}, **common)[0].rows[0]["hours"]
         for twice in (False, True)
     }
-    regions, looked_at = 6 * 19 * 4 / 10, 4 * 0.2 * 36 / 40
+    regions, looked_at = 12 * 19 * 4 / 10, 4 * 0.2 * 36 / 40  # few regions: twelve passes
     assert hours[True] - hours[False] == pytest.approx((regions + looked_at) / 3600)
 
 
