@@ -23,9 +23,11 @@ from table import finish, row
 from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.data.simulate import simulate_dataset
-from gbad.phase1_classifier import evidence_peaks, see
+from gbad.phase1_classifier import build_classifier, evidence_peaks, see
+from gbad.phase1_classifier.fine_tuning import fold_norms
 from gbad.pipeline import GBADPipeline, load
 from gbad.runtime.allocator import keep_freed_memory
+from gbad.training.phase1 import architecture_options
 
 MOST = 1.3  # seconds of an image with a second look, for each second without
 
@@ -41,16 +43,23 @@ def seconds_of_image(pipeline: GBADPipeline, paths: Sequence[Path]) -> tuple[flo
 def places_to_features(pipeline: GBADPipeline) -> float:
     """Seconds of finding the places of all classes, for each second of the features that training extracts with them.
 
-    Training does so for all images of the list, scoring for those that are looked at twice. The maps are those of
-    random images: no step depends on what they show.
+    Training does so for all images of the list, scoring for those that are looked at twice. The network is the
+    pipeline's as it would be without boxes, whose evidence needs gradients. Weights and images are random: no step
+    depends on them.
     """
-    fitted, size = pipeline.check_fitted(), pipeline.settings.size
+    fitted, settings = pipeline.check_fitted(), pipeline.settings.changed(position_weight=0.0)
     assert fitted.second is not None
-    pixels = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
+    network, _ = build_classifier(
+        settings.backbone, len(fitted.classes), architecture=settings.architecture, pretrained=False, weights=None,
+        frozen_stages=0, frozen_norm=False, seed=0, **architecture_options(settings),
+    )  # fmt: skip
+    fold_norms(network.backbone)
+    network.eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (32, settings.size, settings.size, 3), dtype=np.uint8)
     begun = time.perf_counter()
-    levels = see(fitted.network, pixels).levels
+    levels = see(network, pixels).levels
     seen = time.perf_counter()
-    evidence_peaks(fitted.network, levels, fitted.second.model.shape.extent)
+    evidence_peaks(network, levels, fitted.second.model.shape.extent)
     return (time.perf_counter() - seen) / (seen - begun)
 
 
@@ -97,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     title = f"{share:.0%} of {len(paths)} threat-free images looked at twice"
     rows = [
         row(f"second look, to the first alone ({title})", "x", ratios, at_most=MOST),
-        row(f"finding the places of all classes, to the features ({both.settings.size} px)", "x", places),
+        row(f"finding the places of all classes without boxes, to the features ({both.settings.size} px)", "x", places),
     ]
     return finish(rows, options.out)
 
