@@ -23,8 +23,14 @@ from table import finish, row
 from gbad.data.images import image_paths
 from gbad.data.labels import read_sixray
 from gbad.data.simulate import simulate_dataset
-from gbad.phase1_classifier import build_classifier, evidence_peaks, see
-from gbad.phase1_classifier.fine_tuning import fold_norms
+from gbad.phase1_classifier import (
+    Classifier,
+    build_classifier,
+    classifier_from_state,
+    classifier_state,
+    evidence_peaks,
+    see,
+)
 from gbad.pipeline import GBADPipeline, load
 from gbad.runtime.allocator import keep_freed_memory
 from gbad.training.phase1 import architecture_options
@@ -40,26 +46,26 @@ def seconds_of_image(pipeline: GBADPipeline, paths: Sequence[Path]) -> tuple[flo
     return (time.perf_counter() - begun) / len(paths), twice / len(paths)
 
 
-def places_to_features(pipeline: GBADPipeline) -> float:
-    """Seconds of finding the places of all classes, for each second of the features that training extracts with them.
+def without_boxes(pipeline: GBADPipeline) -> Classifier:
+    """The network of a pipeline's first look as it would be without boxes, with random weights.
 
-    Training does so for all images of the list, scoring for those that are looked at twice. The network is the
-    pipeline's as it would be without boxes, whose evidence needs gradients. Weights and images are random: no step
-    depends on them.
+    Its evidence then comes from gradients, as phase 2 of a training without boxes needs it for all images of the list.
     """
-    fitted, settings = pipeline.check_fitted(), pipeline.settings.changed(position_weight=0.0)
-    assert fitted.second is not None
+    settings = pipeline.settings.changed(position_weight=0.0)
     network, _ = build_classifier(
-        settings.backbone, len(fitted.classes), architecture=settings.architecture, pretrained=False, weights=None,
+        settings.backbone, len(pipeline.classes_), architecture=settings.architecture, pretrained=False, weights=None,
         frozen_stages=0, frozen_norm=False, seed=0, **architecture_options(settings),
     )  # fmt: skip
-    fold_norms(network.backbone)
-    network.eval()
-    pixels = np.random.default_rng(0).integers(0, 256, (32, settings.size, settings.size, 3), dtype=np.uint8)
+    return classifier_from_state(classifier_state(network))
+
+
+def places_to_features(network: Classifier, size: int, extent: float) -> float:
+    """Seconds of finding the places of all classes, for each second of the features, on random images of a size."""
+    pixels = np.random.default_rng(0).integers(0, 256, (32, size, size, 3), dtype=np.uint8)
     begun = time.perf_counter()
     levels = see(network, pixels).levels
     seen = time.perf_counter()
-    evidence_peaks(network, levels, fitted.second.model.shape.extent)
+    evidence_peaks(network, levels, extent)
     return (time.perf_counter() - seen) / (seen - begun)
 
 
@@ -83,6 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     both, first = load(options.pipeline), load(options.pipeline)
     first.fitted_ = replace(first.check_fitted(), second=None)
+    if (second := both.check_fitted().second) is None:
+        raise SystemExit(f"{options.pipeline} has no second look")
+    network, size, extent = without_boxes(both), both.settings.size, second.model.shape.extent
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or Path(folder)
         if options.data is None:
@@ -95,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for round_ in range(options.rounds + 1):
             alone, _ = seconds_of_image(first, paths)
             with_second, share = seconds_of_image(both, paths)
-            of_places = places_to_features(both)
+            of_places = places_to_features(network, size, extent)
             if round_:  # the first round warms up
                 once.append(alone)
                 twice.append(with_second)
@@ -106,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     title = f"{share:.0%} of {len(paths)} threat-free images looked at twice"
     rows = [
         row(f"second look, to the first alone ({title})", "x", ratios, at_most=MOST),
-        row(f"finding the places of all classes without boxes, to the features ({both.settings.size} px)", "x", places),
+        row(f"finding the places of all classes without boxes, to the features ({size} px)", "x", places),
     ]
     return finish(rows, options.out)
 
