@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
-from gbad.storage.digests import file_digest, file_size
+from gbad.storage.digests import file_digest, file_size, head_digests
 
 _HEAD = 16 * 1024
 
@@ -53,12 +54,16 @@ def find_duplicates(paths: Sequence[str | Path]) -> list[list[int]]:
     """
     sizes = [file_size(path) for path in paths]
     heads: list[bytes | None] = [None] * len(paths)
-    for group in group_equal(sizes):
-        for position in group:
-            heads[position] = file_digest(paths[position], _HEAD)
+    doubtful = _in_order(group_equal(sizes))
+    for position, head in zip(doubtful, head_digests((paths[position] for position in doubtful), _HEAD), strict=True):
+        heads[position] = head
     keys = list(heads)
-    for group in group_equal(heads):
-        for position in group:
-            if (sizes[position] or 0) > _HEAD:
-                keys[position] = file_digest(paths[position])
+    for position in _in_order(group_equal(heads)):
+        if (sizes[position] or 0) > _HEAD:
+            keys[position] = file_digest(paths[position])
     return group_equal(keys)
+
+
+def _in_order(groups: Iterable[Sequence[int]]) -> list[int]:
+    """All positions, ascending: files that were written one after another are read fastest one after another."""
+    return sorted(chain.from_iterable(groups))

@@ -10,9 +10,11 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from gbad.storage.reading import open_regular
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _READ_WHOLE = 4 * 2**30  # bytes of all files together: some seconds
 _HEAD = 16 * 1024
+_AHEAD = 64  # files that are open at a time; macOS allows 256
 _SIZE = 16
 
 
@@ -97,19 +100,57 @@ def file_size(path: str | Path) -> int | None:
         return None
 
 
-def file_digest(path: str | Path, limit: int | None = None) -> bytes | None:
-    """Digest of the first `limit` bytes of a file, or of all, in bounded memory; None if it cannot be read."""
+def file_digest(path: str | Path) -> bytes | None:
+    """Digest of a file, in bounded memory; None if it cannot be read."""
     total = hashlib.blake2b(digest_size=_SIZE)
     try:
         with open_regular(path) as file:
-            if limit is not None:
-                total.update(file.read(limit))
-            else:
-                while block := file.read(2**20):
-                    total.update(block)
+            while block := file.read(2**20):
+                total.update(block)
     except OSError:
         return None
     return total.digest()
+
+
+def head_digests(paths: Iterable[str | Path], size: int) -> Iterator[bytes | None]:
+    """Digests of the first `size` bytes of files, in their order; None for one that cannot be read.
+
+    A disk answers many requests at once sooner than one after another, so the files to come are asked for ahead.
+    """
+    opened: deque[BinaryIO | None] = deque()
+    try:
+        for path in paths:
+            opened.append(_open_ahead(path, size))
+            if len(opened) > _AHEAD:
+                yield _head_digest(opened.popleft(), size)
+        while opened:
+            yield _head_digest(opened.popleft(), size)
+    finally:
+        for file in opened:
+            if file is not None:
+                file.close()
+
+
+def _open_ahead(path: str | Path, size: int) -> BinaryIO | None:
+    """Open a file, and let the system read its head in the meantime; None if it cannot be opened."""
+    try:
+        file = open_regular(path)
+    except OSError:
+        return None
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):  # a hint, no more: some file systems take none
+            os.posix_fadvise(file.fileno(), 0, size, os.POSIX_FADV_WILLNEED)
+    return file
+
+
+def _head_digest(file: BinaryIO | None, size: int) -> bytes | None:
+    if file is None:
+        return None
+    with file:
+        try:
+            return bytes_digest(file.read(size))
+        except OSError:
+            return None
 
 
 def files_digest(files: Sequence[Path], folder: Path) -> str:
@@ -129,9 +170,9 @@ def files_digest(files: Sequence[Path], folder: Path) -> str:
         change behind them is noticed only if it changes the size of the file.
     """
     sizes = [file_size(path) for path in files]
-    limit = None if sum(size or 0 for size in sizes) <= _READ_WHOLE else _HEAD
+    whole = sum(size or 0 for size in sizes) <= _READ_WHOLE
     total = hashlib.blake2b(digest_size=_SIZE)
-    for path, size in zip(files, sizes, strict=True):
-        content = file_digest(path, limit)
+    contents = map(file_digest, files) if whole else head_digests(files, _HEAD)
+    for path, size, content in zip(files, sizes, contents, strict=True):
         total.update(json.dumps([relative_name(path, folder), size, content and content.hex()]).encode())
     return total.hexdigest()

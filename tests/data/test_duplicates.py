@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from gbad.data import duplicates
 from gbad.data.duplicates import find_duplicates, group_equal
+from gbad.storage import digests
 from gbad.storage.digests import bytes_digest
 
 
@@ -42,13 +44,21 @@ def test_files_that_cannot_be_read_are_in_no_group(tmp_path: Path) -> None:
 
 
 def test_only_files_of_equal_size_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = []
-    hash_file = duplicates.file_digest
-    monkeypatch.setattr(
-        duplicates, "file_digest", lambda path, *limit: opened.append((path, *limit)) or hash_file(path, *limit)
-    )
+    heads: list[Path] = []
+    whole: list[Path] = []
+
+    def spied_heads(paths: Iterable[Path], size: int) -> Iterator[bytes | None]:
+        heads.extend(paths := list(paths))
+        return digests.head_digests(paths, size)
+
+    def spied_file(path: Path) -> bytes | None:
+        whole.append(path)
+        return digests.file_digest(path)
+
+    monkeypatch.setattr(duplicates, "head_digests", spied_heads)
+    monkeypatch.setattr(duplicates, "file_digest", spied_file)
     other_head, long = b"b" + bytes(30_000), b"a" + bytes(30_000)
     paths = write_files(tmp_path, b"1", b"22", other_head, long, long)
     assert find_duplicates(paths) == [[3, 4]]
-    assert [path.name for path, *limit in opened if limit] == ["2.jpg", "3.jpg", "4.jpg"]
-    assert [path.name for path, *limit in opened if not limit] == ["3.jpg", "4.jpg"]
+    assert [path.name for path in heads] == ["2.jpg", "3.jpg", "4.jpg"]
+    assert [path.name for path in whole] == ["3.jpg", "4.jpg"]
