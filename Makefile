@@ -7,7 +7,7 @@ BENCH ?= build/bench
 LOWEST ?= .venv-lowest
 MINUTES ?= 30
 # What `make bench` runs, in this order.
-SPEEDS := start_speed pyramid_speed phase1_speed busy_speed second_look_speed decode_speed gate_speed train_speed allocator_speed simulate_speed
+SPEEDS := start_speed pyramid_speed phase1_speed busy_speed second_look_speed onnx_speed decode_speed gate_speed train_speed allocator_speed simulate_speed
 # The tests that need no trained pipeline, command or network.
 FAST := tests/evaluation tests/phase1_classifier tests/phase2_anomaly tests/phase3_gate tests/data
 

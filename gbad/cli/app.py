@@ -21,6 +21,7 @@ from gbad.cli.benchmark import benchmark
 from gbad.cli.benchmark_detectors import register as register_benchmark_detectors
 from gbad.cli.calibrate import calibrate
 from gbad.cli.data import check, labels, project, simulate
+from gbad.cli.export import export
 from gbad.cli.help import Command
 from gbad.cli.parameters import in_flags
 from gbad.cli.score import evaluate, predict
@@ -38,7 +39,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, context_settings=_HELP)
-for _command in (simulate, project, check, labels, train, refit, evaluate, predict, calibrate, demo, benchmark):
+for _command in (simulate, project, check, labels, train, refit, evaluate, predict, calibrate, export, demo, benchmark):
     app.command(cls=Command)(_command)
 register_benchmark_detectors(app)
 

@@ -11,6 +11,7 @@ from gbad.phase1_classifier.architectures import (
 from gbad.phase1_classifier.backbones import BACKBONES
 from gbad.phase1_classifier.classifier import Classifier
 from gbad.phase1_classifier.evidence import evidence_maps, evidence_peaks, knows_positions, see, stage_evidence
+from gbad.phase1_classifier.exported import onnx_graph, use_onnx
 from gbad.phase1_classifier.features import FeatureFile, extract_features
 from gbad.phase1_classifier.heatmap import class_heatmap, class_heatmaps, position_maps
 from gbad.phase1_classifier.prediction import VIEWS, predict_batch, predict_stream
@@ -32,6 +33,7 @@ __all__ = [
     "extract_features",
     "in_half_precision",
     "knows_positions",
+    "onnx_graph",
     "position_maps",
     "predict_batch",
     "predict_stream",
@@ -39,4 +41,5 @@ __all__ = [
     "see",
     "stage_evidence",
     "train_classifier",
+    "use_onnx",
 ]

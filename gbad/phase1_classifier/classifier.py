@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -50,10 +51,13 @@ class Classifier(nn.Module, ABC):
     ----------
     spec : dict
         Arguments that build the same classifier again, and the name of the architecture.
+    graph : callable or None
+        Gives the prediction and the levels of images sooner than the layers do, see `gbad.phase1_classifier.use_onnx`.
     """
 
     architecture: ClassVar[str]
     n_features: int
+    graph: Callable[[Tensor], tuple[Prediction, list[Tensor]]] | None = None
 
     def __init__(self, backbone_name: str, n_classes: int, *, folded_norms: bool = False, **options: Any) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from gbad.data.arrays import Pixels
 from gbad.data.transforms import eval_preset
 from gbad.phase1_classifier.classifier import Classifier
 from gbad.phase1_classifier.model import ThreatClassifier
-from gbad.phase1_classifier.prediction import FLIPS, full_precision
+from gbad.phase1_classifier.prediction import FLIPS, full_precision, predicted
 
 _CELLS = 32  # of a map, at least, along each side, where the highest place is looked for
 _TOGETHER = 16  # images whose gradients are computed together: each level of each class takes memory
@@ -47,8 +47,12 @@ def see(model: Classifier, images: Pixels, views: int = 1) -> Seen:
     device = next(model.parameters()).device
     with torch.no_grad(), full_precision():  # the maps of inference mode could have no gradient
         pixels = eval_preset(images).to(device)
-        levels = model.levels(pixels)
-        seen = [model.classify_levels(levels)] + [model(pixels.flip(flip)) for flip in FLIPS[1:views]]
+        if model.graph is None:
+            levels = model.levels(pixels)
+            first = model.classify_levels(levels)
+        else:
+            first, levels = model.graph(pixels)
+        seen = [first, *(predicted(model, pixels.flip(flip)) for flip in FLIPS[1:views])]
         logits, features = (torch.stack(values).mean(0) for values in zip(*seen, strict=True))
     return Seen(logits.cpu().double().numpy(), features.cpu().numpy(), levels)
 

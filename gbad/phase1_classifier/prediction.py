@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from gbad.data.arrays import Pixels, Rows
 from gbad.data.source import ImageSource, stream
 from gbad.data.transforms import eval_preset
 from gbad.errors import ImageError
-from gbad.phase1_classifier.classifier import Classifier
+from gbad.phase1_classifier.classifier import Classifier, Prediction
 
 VIEWS = (1, 2, 4)
 """How many views of an image can be classified. 1: the image; 2: its left-right mirror image too; 4: both upside down
@@ -51,9 +52,15 @@ def predict_batch(
     # TensorFloat-32 would make a GPU's scores differ from a CPU's in the third digit.
     with torch.inference_mode(), full_precision():
         pixels = eval_preset(images).to(device)
-        seen = [model(pixels.flip(flip) if flip else pixels) for flip in FLIPS[:views]]
+        seen = [predicted(model, pixels.flip(flip) if flip else pixels) for flip in FLIPS[:views]]
         logits, features = (torch.stack(values).mean(0) for values in zip(*seen, strict=True))
     return logits.cpu().double().numpy(), features.cpu().numpy()
+
+
+def predicted(model: Classifier, pixels: Tensor) -> Prediction:
+    """Classify images as `Classifier.forward` does, by the model's graph if it has one."""
+    prediction: Prediction = model(pixels) if model.graph is None else model.graph(pixels)[0]
+    return prediction
 
 
 def full_precision() -> AbstractContextManager[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,11 @@ from gbad.runtime.progress import progress_bar
 from gbad.storage.tables import append_rows, open_table, texts
 from gbad.storage.targets import is_stream, standard_output
 from gbad.workflows.resume import BATCH, LEADING, Kept, complete, part_of
+
+_log = logging.getLogger(__name__)
+
+MANY = 2000
+"""So many images are worth the seconds that an ONNX graph takes."""
 
 Decide = Callable[[npt.NDArray[np.int64], Explanation], Mapping[str, Any]]
 """From rows and their scores to the columns of what is decided, behind the leading ones."""
@@ -83,6 +89,8 @@ def score_to_csv(
     source, kept = pipeline.image_source(paths), kept or Kept()
     first, scored = kept.rows, kept.scored
     begun = bool(first)
+    if len(source) - first >= MANY and pipeline.use_onnx():
+        _log.info("ONNX Runtime computes the first look")
     left = "" if is_stream(out) else f" What was scored so far is in {part_of(out)}."
     try:
         with _opened(out, first) as file, progress_bar("scoring", len(source), show=show_progress) as advance:

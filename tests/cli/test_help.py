@@ -8,8 +8,8 @@ import pytest
 from gbad.cli.app import app
 from gbad.training.settings import GROUPS, choices, options
 
-COMMANDS = ["simulate", "project", "check", "labels", "train", "refit", "evaluate", "predict", "calibrate", "demo",
-            "benchmark", "benchmark-detectors"]  # fmt: skip
+COMMANDS = ["simulate", "project", "check", "labels", "train", "refit", "evaluate", "predict", "calibrate", "export",
+            "demo", "benchmark", "benchmark-detectors"]  # fmt: skip
 
 
 def test_all_commands_are_tested() -> None:

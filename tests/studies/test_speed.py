@@ -126,6 +126,14 @@ def test_second_look_speed(measure: Measure) -> None:
     assert (found["median"] > 0).all()
 
 
+def test_onnx_speed(measure: Measure) -> None:
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    found = measure("onnx_speed", *"--images 2 --size 128 --rounds 1".split()).set_index("measured")
+    assert found["at_least"].tolist()[:3] == ["1.6", "2.5", ""]
+    assert found.loc["largest difference of a logit, ONNX Runtime", "median"] < 1e-4
+    assert found.loc["making the graph", "median"] > 0
+
+
 def test_decode_speed(measure: Measure) -> None:
     found = measure("decode_speed", *"--images 2 --file-size 512 --size 128 --rounds 1".split())
     ratio, likeness = found["median"]
