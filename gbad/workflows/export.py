@@ -32,7 +32,7 @@ def export(pipeline: GBADPipeline, out: str | Path) -> None:
     GbadError
         If packages are missing.
     """
-    fitted, size = pipeline.check_fitted(), pipeline.settings.size
+    fitted, size = pipeline.check_fitted().on_device("cpu"), pipeline.settings.size
     notes = {"classes": json.dumps(fitted.classes), "size": str(size), "gbad": library_versions()["gbad"]}
     graph = onnx_graph(fitted.network, size, notes)
     with atomic_path(out) as temporary:
