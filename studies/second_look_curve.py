@@ -13,13 +13,16 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from gbad.benchmarks.paper.data import BenchmarkData, existing_data
+from gbad.benchmarks.paper.figures import save_figures
 from gbad.benchmarks.paper.inference import Scores, at_prevalence, score_images
 from gbad.benchmarks.paper.methods import chosen_methods
 from gbad.benchmarks.paper.network_cells import NetworkCell
@@ -30,6 +33,8 @@ from gbad.data.images import image_paths
 from gbad.evaluation.bootstrap import bootstrap_intervals
 from gbad.evaluation.metrics import average_precision_per_class, mean_average_precision
 from gbad.phase3_gate import prevalence_weights
+from gbad.pipeline import load
+from gbad.report.style import GATED, TEXT_SIZE, THREAT, UNGATED, legend_above, new_axes
 from gbad.runtime.allocator import keep_freed_memory
 from gbad.storage.tables import write_table
 
@@ -73,15 +78,20 @@ def accuracy(cell: NetworkCell, classes: Sequence[str]) -> dict[str, dict[str, f
     return rows
 
 
-def milliseconds(cell: NetworkCell, data: BenchmarkData) -> float:
+def milliseconds(cell: NetworkCell, data: BenchmarkData, look: str) -> float:
     """Processor time of scoring an image, decoded from its file, in milliseconds; the second of two runs."""
     free = ~cell.lists.test.positive
     names = [name for name, is_free in zip(cell.lists.test.names, free, strict=True) if is_free][:TIMED]
-    paths, bad = image_paths(data.folder, names), BadImages(len(names), 0.0)
-    spent = []
+    paths, spent = image_paths(data.folder, names), []
+    pipeline = load(cell.run / "pipeline.joblib") if cell.phases == 3 else None
+    if pipeline is not None and look == "first look alone":
+        pipeline.fitted_ = replace(pipeline.check_fitted(), second=None)
     for _ in range(2):
         begun = time.process_time()
-        score_images(cell.run, cell.phases, names, paths, cell.settings.size, bad)
+        if pipeline is None:
+            score_images(cell.run, cell.phases, names, paths, cell.settings.size, BadImages(len(names), 0.0))
+        else:
+            pipeline.explain(paths)
         spent.append(time.process_time() - begun)
     return 1000 * spent[1] / len(names)
 
@@ -94,12 +104,33 @@ def rows_of(cell: NetworkCell, data: BenchmarkData, *, timed: bool) -> Iterator[
         both = look == "both looks"
         # Without the second look, phase 2 and the gate are left: the class heads are theirs.
         trained = sum(value for name, value in seconds.items() if both or name != "second_look")
-        in_use = milliseconds(cell, data) if timed and look != "first look alone" else float("nan")
+        in_use = milliseconds(cell, data, look) if timed else float("nan")
         yield {
             "network": cell.name, "size": cell.settings.size, "look": look, "epochs": cell.entry.result["epochs"],
             "region epochs": cell.settings.region_epochs if both else None, "training minutes": round(trained / 60, 1),
             "milliseconds an image": round(in_use, 1), **figures,
         }  # fmt: skip
+
+
+def curve_figure(table: pd.DataFrame, ratio: int = 100) -> Figure:
+    """MAP against minutes of training and milliseconds of use, a point for each size, with intervals."""
+    figure = Figure(figsize=(9.0, 4.4), layout="constrained")
+    looks = {"first look alone": (UNGATED, "--", "s"), "both looks": (GATED, "-", "o"), "one look": (THREAT, ":", "^")}
+    below = np.floor(table[f"mAP {ratio} low"].min() / 10) * 10
+    for number, column in enumerate(("training minutes", "milliseconds an image"), 1):
+        axes = new_axes(figure, (1, 2, number), column, f"mAP in %, {ratio} threat-free to 1 with a threat")
+        for look, (colour, line, marker) in looks.items():
+            rows = table[(table["look"] == look) & table[column].notna()]
+            value, low, high = (rows[f"mAP {ratio}{end}"] for end in ("", " low", " high"))
+            axes.errorbar(
+                rows[column], value, (value - low, high - value), color=colour, linestyle=line, marker=marker,
+                capsize=3, linewidth=1.6, label="plain CNN" if look == "one look" else f"GBAD, {look}",
+            )  # fmt: skip
+            for x, y, size in zip(rows[column], value, rows["size"], strict=True):
+                axes.annotate(f"{size} px", (x, y), (6, -11), textcoords="offset points", color=colour, size=TEXT_SIZE)
+        axes.set(xlim=(0, 1.2 * np.nan_to_num(table[column]).max() or 1), ylim=(below, 100))
+        legend_above(axes, columns=1)
+    return figure
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -122,6 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         cnn.train(data, show_progress=True)
         table = pd.DataFrame([row for cell in (*cells, cnn) for row in rows_of(cell, data, timed=options.time)])
         write_table(table, options.out)
+        save_figures(options.out.parent, {options.out.stem: curve_figure(table)})
         print(table.to_string(index=False))
 
 
