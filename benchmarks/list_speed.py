@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, help="folder for the files, kept; default: a temporary one")
+    parser.add_argument("--cold", action="store_true", help="with no file in memory: needs Linux, and root")
     parser.add_argument("--out", type=Path, help="CSV file for what was measured")
     parser.add_argument("--step", nargs=3, metavar=("STEP", "DATA", "RUN"), help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
@@ -97,14 +99,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             make_files(data, options.rows)
         for number in range(options.rounds):
             for step, of_step in found.items():
+                if options.cold:
+                    os.sync()
+                    Path("/proc/sys/vm/drop_caches").write_text("3")
                 command = [sys.executable, __file__, "--step", step, data, Path(temporary) / f"run{number}"]
                 done = subprocess.run(command, capture_output=True, check=True, text=True)
                 of_step.append(json.loads(done.stdout))
+    title = ", no file in memory" if options.cold else ""
     rows = [
-        row(step, "s", [one["seconds"] for one in of_step], at_most=MOST_SECONDS) for step, of_step in found.items()
+        row(f"{step}{title}", "s", [one["seconds"] for one in of_step], at_most=MOST_SECONDS)
+        for step, of_step in found.items()
     ]
     rows += [
-        row(f"{step}, memory", "MiB", [one["peak"] for one in of_step], at_most=MOST_MIB)
+        row(f"{step}{title}, memory", "MiB", [one["peak"] for one in of_step], at_most=MOST_MIB)
         for step, of_step in found.items()
     ]
     return finish(rows, options.out)
