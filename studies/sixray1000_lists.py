@@ -11,6 +11,7 @@ class is the mean over the lists that show it.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,12 +22,15 @@ from gbad.benchmarks.arrays import Floats
 from gbad.benchmarks.paper.data import existing_data
 from gbad.benchmarks.paper.groups import Group, make_group
 from gbad.benchmarks.paper.methods import DIFFERENCES, chosen_methods
+from gbad.benchmarks.paper.network_cells import provenance
 from gbad.benchmarks.paper.run import make_plan
 from gbad.benchmarks.paper.scales import Subset, scale_of
 from gbad.benchmarks.paper.statistics import intervals, with_seed_deviations
 from gbad.data.arrays import Mask, Rows
 from gbad.evaluation.bootstrap import binned_average_precision, mean_over_classes, positive_bins
 from gbad.evaluation.metrics import average_precision
+from gbad.runtime.versions import hardware, library_versions
+from gbad.storage.files import write_json
 from gbad.storage.tables import write_table
 
 LIST_SIZE = 15
@@ -104,7 +108,7 @@ def estimates(group: Group, size: int, resamples: int) -> pd.DataFrame:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Write ``estimates.csv`` of all methods whose cells are finished."""
+    """Write ``estimates.csv`` of methods whose cells are finished, and ``about.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benchmark", type=Path, help="folder of gbad benchmark --scale twice, with data and cells")
     parser.add_argument("--methods", nargs="+", help="default: those of the scale")
@@ -121,6 +125,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     group = make_group(data, SUBSET, backbone, plan.cells[data.train_digest(SUBSET), backbone], methods)
     table = estimates(group, options.size, options.resamples)
     write_table(table, options.out / "estimates.csv")
+    counts = [dict(zip(group.classes, group.y_true[rows].sum(0).tolist(), strict=True))
+              for rows in lists_of(group.y_true, options.size)]  # fmt: skip
+    about = {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]), "threats_by_list": counts,
+        "trained_on": provenance(plan.networks)["trained_on"], "versions": library_versions(), "hardware": hardware(),
+    }  # fmt: skip
+    write_json(options.out / "about.json", about)
     shown = table[table["class"] == "mean"].set_index("row")[["value", "low", "high"]]
     print((100 * shown).round(1).to_string())
 

@@ -211,7 +211,6 @@ def test_a_wrong_figure_is_found() -> None:
         "second_look/projected_640",
         "second_look/simulated_512",
         "second_look/simulated_512_first_224",
-        "second_look/simulated_512_seed_0",
     ],
 )
 def test_each_missed_target_is_named(folder: str) -> None:

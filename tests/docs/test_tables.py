@@ -245,6 +245,30 @@ def pixels() -> Cells:
     }
 
 
+def sixray1000() -> Cells:
+    """SIXray1000 on the one list of the benchmark, and on ten."""
+    folders = ["second_look/simulated_512", "second_look/sixray1000_lists"]
+    labels = METHODS | {row: row for row in estimates(folders[0]).index.unique("row") if " - " in row}
+    return {
+        label: [estimate(folder, row, subset=1000) for folder in folders]
+        for label, row in labels.items()
+        if (row, "mean", 1000) in estimates(folders[0]).index
+    }
+
+
+def curve() -> Cells:
+    """Sizes of the first look: minutes of training, milliseconds of use, mAP of the validation part."""
+    table = pd.read_csv(RESULTS / "second_look" / "curve.csv")
+    cells: Cells = {}
+    for _, row in table.iterrows():
+        name = "plain CNN" if row["look"] == "one look" else f"GBAD, {row['look']}"
+        found = [with_interval(*(row[f"mAP {s}{end}"] for end in ("", " low", " high"))) for s in SUBSETS]
+        cells[f"{name}, {row['size']} px"] = [
+            f"{row['training minutes']:.0f}", f"{row['milliseconds an image']:.0f}", *found
+        ]  # fmt: skip
+    return cells
+
+
 LEVERS = {
     "class heads on all threat-free rows": ("class heads", "classifier alone"),
     "a heads' share for each class, over one for all": ("class heads, a share each", "class heads"),
@@ -432,7 +456,8 @@ TABLES: dict[str, Callable[..., Cells]] = {
     "projected_shortcuts": lambda: shortcuts("projected_shortcuts"), "statistics": statistics,
     "difficulty": difficulty, "transfer": transfer, "fashion": fashion, "published": published, "bags": bags,
     "model": model,
-    "second_look": second_look, "pixels": pixels, "backbones": backbones,
+    "second_look": second_look, "pixels": pixels, "backbones": backbones, "sixray1000": sixray1000,
+    "curve": curve,
 }  # fmt: skip
 
 
