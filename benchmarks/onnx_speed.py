@@ -38,7 +38,8 @@ def openvino(graph: bytes, precision: str) -> Network:
     from openvino import Core
 
     options = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": precision}
-    compiled = Core().compile_model(graph, "CPU", options)
+    core = Core()
+    compiled = core.compile_model(core.read_model(graph), "CPU", options)
     return lambda pixels: compiled(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2), np.float32))["logits"]
 
 

@@ -208,6 +208,7 @@ def test_a_wrong_figure_is_found() -> None:
         "benchmark_224",
         "benchmark_first",
         "projected",
+        "second_look/projected_320",
         "second_look/projected_640",
         "second_look/simulated_512",
         "second_look/simulated_512_first_224",
