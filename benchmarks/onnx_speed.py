@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from second_look_speed import seconds_of_image, threat_free
+from second_look_speed import seconds_of_image, simulated_bags, threat_free
 from table import finish, row
 
-from gbad.data.simulate import simulate_dataset
 from gbad.data.source import stream
 from gbad.phase1_classifier import onnx_graph, predict_batch
 from gbad.pipeline import load
@@ -75,10 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, hint in (("float32", "f32"), ("bfloat16", "bf16")):
             ways[f"OpenVINO in {name}"] = openvino(graph, hint)
     with tempfile.TemporaryDirectory() as folder:
-        simulate_dataset(
-            Path(folder), 10, train_positives=1, test_positives=1, negatives_per_positive=1,
-            test_negatives_per_positive=options.images, size=options.size, seed=2,
-        )  # fmt: skip
+        simulated_bags(Path(folder), "10", options.images, options.size)
         paths = threat_free(Path(folder), "10", options.images)
         ((_, pixels, _),) = stream(plain.image_source(paths[:BATCH]), range(min(BATCH, len(paths))), BATCH)
         logits = {name: way(pixels) for name, way in ways.items()}

@@ -75,6 +75,14 @@ def threat_free(data: Path, subset: str, most: int) -> list[Path]:
     return image_paths(data, test.select(~test.positive).names)[:most]
 
 
+def simulated_bags(folder: Path, subset: str, images: int, size: int) -> None:
+    """Simulate so many threat-free test images of a size, and the few others that a data set has."""
+    simulate_dataset(
+        folder, int(subset), train_positives=1, test_positives=1, negatives_per_positive=1,
+        test_negatives_per_positive=images, size=size, seed=2,
+    )  # fmt: skip
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Time both in turn, in several rounds, so that noise of the machine affects both alike."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,10 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         data = options.data or Path(folder)
         if options.data is None:
-            simulate_dataset(
-                data, int(options.subset), train_positives=1, test_positives=1, negatives_per_positive=1,
-                test_negatives_per_positive=options.images, size=options.size, seed=2,
-            )  # fmt: skip
+            simulated_bags(data, options.subset, options.images, options.size)
         paths = threat_free(data, options.subset, options.images)
         ratios, once, twice, share, places = [], [], [], 0.0, []
         for round_ in range(options.rounds + 1):
